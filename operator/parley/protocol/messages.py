@@ -1,0 +1,176 @@
+"""The runner protocol's bodies (``/runner/v1``). One model per request and answer.
+
+Every call carries ``Authorization: Bearer <projected token>``, ``Parley-Store: <store id>`` and
+``Parley-Nonce: <process nonce>``; errors are problem+json (``Problem``).
+"""
+
+from datetime import datetime
+from typing import Annotated, Literal
+
+from pydantic import Field, JsonValue
+
+from parley.protocol.request import ProtocolModel, PromptRequest
+
+STORE_HEADER = "Parley-Store"
+NONCE_HEADER = "Parley-Nonce"
+TOKEN_AUDIENCE = "parley"  # noqa: S105 - an audience is no secret
+MAX_OUTPUT_BYTES = 1024 * 1024
+"""Largest output of a step, as JSON; a larger one is refused with ResultTooLarge."""
+
+EventType = Literal["message", "toolCall", "toolResult", "reply", "state", "summary"]
+Role = Literal["user", "assistant"]
+
+
+class Usage(ProtocolModel):
+    """Tokens, as the model's provider counts them."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+class EventDraft(ProtocolModel):
+    """An event before it has a sequence number; its id follows from its position."""
+
+    type: EventType
+    role: Role | None = None
+    content: JsonValue = Field(description="a message's text, or an object for calls, results and states")
+
+
+class StoredEvent(EventDraft):
+    """An event as the session holds it."""
+
+    sequence: int
+    time: datetime
+    step: str | None = None
+    task: str | None = None
+
+
+class InputMessage(ProtocolModel):
+    """One message of a turn's input, rendered."""
+
+    role: Role
+    content: str
+
+
+class JournalEntry(ProtocolModel):
+    """A stored model response (``call`` −1) or a call of it."""
+
+    round: int
+    call: int = -1
+    begun: JsonValue = None
+    result: JsonValue = None
+    usage: Usage | None = None
+
+
+class ReplyEntry(ProtocolModel):
+    """A person's answer to a paused call."""
+
+    round: int
+    call: int
+    choice: str | None = None
+    value: JsonValue = None
+    message: str | None = None
+    by: str
+
+
+class TakeAnswer(ProtocolModel):
+    """``POST /take``: the attempt this pod runs."""
+
+    attempt: int
+    number: int
+    deadline: datetime
+    next_position: int = Field(description="position of the next event this step would append")
+    request: PromptRequest
+    outputs: dict[str, JsonValue] = Field(default_factory=dict, description="by step name, for needs_outputs")
+    history: list[StoredEvent] = Field(default_factory=list, description="of ended turns, in the order granted")
+    input: list[InputMessage] | None = Field(default=None, description="as stored by an earlier attempt")
+    journal: list[JournalEntry] = Field(default_factory=list[JournalEntry])
+    replies: list[ReplyEntry] = Field(default_factory=list[ReplyEntry])
+
+
+class InputBody(ProtocolModel):
+    """``POST /attempts/{id}/input``."""
+
+    messages: Annotated[list[InputMessage], Field(min_length=1)]
+
+
+class InputAnswer(ProtocolModel):
+    """The turn's messages as first stored: a later attempt gets back what the first one rendered."""
+
+    messages: list[InputMessage]
+    next_position: int
+
+
+class ResponseBody(ProtocolModel):
+    """``PUT /attempts/{id}/journal/{round}``: a response that contains calls, before its calls run."""
+
+    response: JsonValue
+    usage: Usage = Usage()
+
+
+class CallBody(ProtocolModel):
+    """``PUT /attempts/{id}/journal/{round}/calls/{call}``: exactly one of the two."""
+
+    begun: JsonValue = None
+    result: JsonValue = None
+
+
+class StoredAnswer(ProtocolModel):
+    """What the journal holds: the first write wins."""
+
+    stored: JsonValue
+    key: str = Field(description="the journal id, to be sent along as the call's idempotency key")
+
+
+class FinishBody(ProtocolModel):
+    """``POST /attempts/{id}/finish``."""
+
+    outcome: Literal["Succeeded", "Failed"]
+    output: JsonValue = None
+    events: list[EventDraft] = Field(default_factory=list[EventDraft])
+    usage: Usage = Usage()
+    reason: str | None = None
+    message: str | None = None
+    definite: bool = False
+    retry_after: int | None = Field(default=None, description="seconds, when the model's server asked for it")
+
+
+class FinishAnswer(ProtocolModel):
+    """The sequences the attempt's last events got; None when it appended none."""
+
+    first_sequence: int | None = None
+    last_sequence: int | None = None
+
+
+class PausedCall(ProtocolModel):
+    """A call that waits: for a person, for a Job, or for a child Task."""
+
+    round: int
+    call: int
+    kind: Literal["Approval", "Container", "Task"]
+    tool: str
+    arguments: JsonValue
+
+
+class PauseBody(ProtocolModel):
+    """``POST /attempts/{id}/pause``."""
+
+    calls: Annotated[list[PausedCall], Field(min_length=1)]
+    events: list[EventDraft] = Field(default_factory=list[EventDraft])
+    usage: Usage = Usage()
+
+
+class PauseAnswer(ProtocolModel):
+    """One wait id per call, in the order of the calls."""
+
+    waits: list[str]
+
+
+class Problem(ProtocolModel):
+    """RFC 9457 problem details, with what a runner must do."""
+
+    title: str
+    status: int
+    detail: str = ""
+    stop: bool = False
+    reason: str | None = None

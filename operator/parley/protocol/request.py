@@ -1,0 +1,78 @@
+"""An attempt's request: everything a runner needs, taken when the attempt is inserted.
+
+The request is stored with the attempt, so a later change of the Agent, the Session or the Task never changes an
+attempt that has begun, and the gateway reads none of them from Kubernetes.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic.alias_generators import to_camel
+
+from parley.resources.agent import ModelSpec
+from parley.resources.session import SessionUser
+from parley.resources.task import PromptStep
+
+
+class ProtocolModel(BaseModel):
+    """Base of every model here: camelCase in JSON, snake_case in Python.
+
+    Unknown fields are ignored, not refused: during an upgrade a runner and a gateway of neighbouring versions talk.
+    """
+
+    model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True)
+
+
+class AgentSnapshot(ProtocolModel):
+    """The agent as it was when the attempt was inserted."""
+
+    name: str
+    display_name: str = ""
+    description: str = ""
+    instructions: str = ""
+    system_template: str = ""
+    model: ModelSpec
+
+
+class SessionSnapshot(ProtocolModel):
+    """The session as it was when the attempt was inserted."""
+
+    name: str
+    user: SessionUser | None = None
+    situation: str = ""
+    system_template: str = ""
+    context: dict[str, JsonValue] = Field(default_factory=dict)
+    metadata: dict[str, str] = Field(default_factory=dict)
+    context_window: int | None = Field(default=None, description="newest messages the model is shown; None: all")
+
+
+class TaskSnapshot(ProtocolModel):
+    """What templates may know of the task itself."""
+
+    name: str
+    namespace: str
+
+
+class PromptRequest(ProtocolModel):
+    """One prompt step to run."""
+
+    kind: Literal["Prompt"] = "Prompt"
+    task: TaskSnapshot
+    step: str
+    path: str = Field(description="the step's path in the Task, such as spec.steps[1], for messages to the user")
+    prompt: PromptStep
+    literal: bool = Field(description="the text is a person's message: never a template")
+    history: Literal["Session", "None"]
+    agent: AgentSnapshot
+    session: SessionSnapshot | None = None
+    inputs: dict[str, JsonValue] = Field(default_factory=dict)
+    needs_outputs: list[str] = Field(default_factory=list, description="steps whose outputs templates may read")
+
+
+class ContainerRequest(ProtocolModel):
+    """One container step: rendered, as the Job got it. Kept for the record; no runner reads it."""
+
+    kind: Literal["Container"] = "Container"
+    task: TaskSnapshot
+    step: str
+    container: dict[str, JsonValue]
