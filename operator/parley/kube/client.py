@@ -1,0 +1,138 @@
+"""What Parley asks of an API server: the seam between its own code and whichever client package is used."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Literal, NamedTuple, Protocol
+
+from pydantic import JsonValue
+
+from parley.kube.kinds import Kind
+
+JsonObject = dict[str, JsonValue]
+"""A Kubernetes object or a part of one, as decoded JSON."""
+
+Propagation = Literal["Background", "Foreground", "Orphan"]
+FIELD_MANAGER = "parley-operator"
+"""The field manager of every write; one name, so that server-side apply can drop what is no longer set."""
+
+
+class Listing(NamedTuple):
+    """A complete list and the resourceVersion it is true at."""
+
+    items: list[JsonObject]
+    resource_version: str
+
+
+@dataclass(frozen=True, slots=True)
+class TokenIdentity:
+    """Whom the API server takes the bearer of a token for; ``pod_*`` only for a pod-bound token.
+
+    Attributes:
+        authenticated: False for an expired, foreign or forged token, or one for another audience.
+        username: Such as ``system:serviceaccount:<namespace>:<name>``.
+        error: Why it was not authenticated, where the API server says so.
+    """
+
+    authenticated: bool
+    username: str = ""
+    audiences: tuple[str, ...] = ()
+    extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    error: str = ""
+
+    @property
+    def namespace(self) -> str | None:
+        """The namespace of a service account's token."""
+        parts = self.username.split(":")
+        return parts[2] if len(parts) == 4 and self.username.startswith("system:serviceaccount:") else None
+
+    @property
+    def pod_name(self) -> str | None:
+        """The pod that the token is bound to."""
+        return self._only("authentication.kubernetes.io/pod-name")
+
+    @property
+    def pod_uid(self) -> str | None:
+        """The uid of the pod that the token is bound to."""
+        return self._only("authentication.kubernetes.io/pod-uid")
+
+    def _only(self, key: str) -> str | None:
+        values = self.extra.get(key, ())
+        return values[0] if len(values) == 1 else None
+
+
+class KubeApi(Protocol):
+    """The requests Parley makes. Each ends within its timeout; failures are ``parley.kube.errors``.
+
+    ``namespace`` is None for cluster-wide kinds. Any method may raise ``Forbidden`` and ``KubeUnavailable``.
+    """
+
+    async def get(self, kind: Kind, namespace: str | None, name: str) -> JsonObject | None:
+        """One object, or None if there is no such object."""
+        ...
+
+    async def list(
+        self, kind: Kind, *, namespace: str | None = None, labels: Mapping[str, str] | None = None
+    ) -> Listing:
+        """All objects, in chunks; of every namespace if none is given, with all of ``labels`` if given."""
+        ...
+
+    async def create(self, kind: Kind, namespace: str | None, body: JsonObject) -> JsonObject:
+        """Create an object; ``apiVersion`` and ``kind`` may be left out of ``body``.
+
+        Raises:
+            AlreadyExists: An object of that name exists.
+            Invalid: The API server rejects the body.
+            NotFound: The namespace does not exist.
+        """
+        ...
+
+    async def replace(self, kind: Kind, namespace: str | None, body: JsonObject) -> JsonObject:
+        """Replace a whole object as read before: ``body`` carries name and resourceVersion.
+
+        Raises:
+            Conflict: It was changed meanwhile.
+            NotFound: It is gone.
+            ValueError: ``metadata.resourceVersion`` is missing, so the write would overwrite blindly.
+        """
+        ...
+
+    async def apply_status(
+        self, kind: Kind, namespace: str, name: str, status: JsonObject, *, resource_version: str
+    ) -> JsonObject:
+        """Make ``status`` the whole of what this field manager says in the object's status.
+
+        ``resource_version`` is that of the object the status was computed from: an object made again under
+        the same name never gets a dead one's status (here the API server ignores a wrong uid).
+        Returns the object as it is then.
+
+        Raises:
+            Conflict: The object changed since.
+            NotFound: It is gone.
+            Invalid: The schema rejects the status.
+        """
+        ...
+
+    async def delete(
+        self,
+        kind: Kind,
+        namespace: str | None,
+        name: str,
+        *,
+        uid: str | None = None,
+        propagation: Propagation = "Background",
+        grace: int | None = None,
+    ) -> bool:
+        """Ask for an object's deletion; False if it was gone already. ``grace`` is in seconds.
+
+        Raises:
+            Conflict: The object of that name has another uid.
+        """
+        ...
+
+    async def review_token(self, token: str, audiences: Sequence[str]) -> TokenIdentity:
+        """Ask the API server whose token this is, for these audiences."""
+        ...
+
+    async def close(self) -> None:
+        """Close all connections; the client is of no use afterwards."""
+        ...
