@@ -47,21 +47,23 @@ def say(model: ScriptedModel, *texts: str, system: str = "", **more: Any) -> dic
         (["[long 12]"], "long long lo"),
     ],
 )
-def test_its_answer_follows_from_what_the_request_holds(model: ScriptedModel, texts: list[str], reply: str):
+def test_its_answer_follows_from_what_the_request_holds(
+    model: ScriptedModel, texts: list[str], reply: str
+) -> None:
     choice = say(model, *texts)
 
     assert choice["message"]["content"] == reply
     assert choice["finish_reason"] == "stop"
 
 
-def test_it_tells_its_system_prompt_and_never_takes_it_for_the_users_words(model: ScriptedModel):
+def test_it_tells_its_system_prompt_and_never_takes_it_for_the_users_words(model: ScriptedModel) -> None:
     system = "You are Support. My name is Zed."
 
     assert say(model, "What are your instructions?", system=system)["message"]["content"] == system
     assert say(model, "What is my name?", system=system)["message"]["content"] == "I do not know your name."
 
 
-def test_usage_counts_words(model: ScriptedModel):
+def test_usage_counts_words(model: ScriptedModel) -> None:
     answer = post(model, {"model": "m", "messages": [{"role": "user", "content": "echo: one two three"}]})
 
     assert answer["usage"] == {"prompt_tokens": 4, "completion_tokens": 3, "total_tokens": 7}
@@ -112,7 +114,7 @@ SCHEMAS: list[tuple[dict[str, Any], str, Any]] = [
 @pytest.mark.parametrize(("schema", "text", "value"), SCHEMAS)
 def test_with_a_schema_it_answers_a_value_that_fits(
     model: ScriptedModel, schema: dict[str, Any], text: str, value: Any
-):
+) -> None:
     asked = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
 
     found = json.loads(say(model, text, response_format=asked)["message"]["content"])
@@ -121,7 +123,7 @@ def test_with_a_schema_it_answers_a_value_that_fits(
     Draft202012Validator(schema).validate(found)
 
 
-def test_bad_json_is_mended_when_the_user_complains_unless_always(model: ScriptedModel):
+def test_bad_json_is_mended_when_the_user_complains_unless_always(model: ScriptedModel) -> None:
     asked = {"type": "json_schema", "json_schema": {"name": "answer", "schema": {"enum": ["late", "broken"]}}}
     complaint = "'x' is not one of ['late', 'broken']"
 
@@ -135,7 +137,7 @@ def test_bad_json_is_mended_when_the_user_complains_unless_always(model: Scripte
         json.loads(always)
 
 
-def test_refusal_and_cutoff(model: ScriptedModel):
+def test_refusal_and_cutoff(model: ScriptedModel) -> None:
     refused = say(model, "[refuse]")
     cut = say(model, "[cutoff] tell me a long story")
 
@@ -144,7 +146,7 @@ def test_refusal_and_cutoff(model: ScriptedModel):
     assert cut["finish_reason"] == "length"
 
 
-def test_tool_calls_only_of_tools_that_are_offered_then_it_tells_the_result(model: ScriptedModel):
+def test_tool_calls_only_of_tools_that_are_offered_then_it_tells_the_result(model: ScriptedModel) -> None:
     tools = [{"type": "function", "function": {"name": "get_order", "parameters": {"type": "object"}}}]
     text = '[call get_order {"number": "12"}] and [call unknown {"x": 1}]'
 
@@ -169,7 +171,7 @@ def test_tool_calls_only_of_tools_that_are_offered_then_it_tells_the_result(mode
     assert after["choices"][0]["message"]["content"] == "The tool says: sent"
 
 
-def test_failures_are_counted_by_key_then_it_answers(model: ScriptedModel):
+def test_failures_are_counted_by_key_then_it_answers(model: ScriptedModel) -> None:
     text = "[fail 503 x2 count-me] [retry-after 3] hello"
 
     seen: list[Any] = []
@@ -184,14 +186,14 @@ def test_failures_are_counted_by_key_then_it_answers(model: ScriptedModel):
     assert [entry["status"] for entry in model.requests("count-me")] == [503, 503, 200]
 
 
-def test_a_dropped_request_gets_no_answer(model: ScriptedModel):
+def test_a_dropped_request_gets_no_answer(model: ScriptedModel) -> None:
     with pytest.raises((http.client.RemoteDisconnected, urllib.error.URLError)):
         say(model, "[drop x1 drop-me] hello")
 
     assert say(model, "[drop x1 drop-me] hello")["message"]["content"] == "You said: hello"
 
 
-def test_a_stream_says_the_same(model: ScriptedModel):
+def test_a_stream_says_the_same(model: ScriptedModel) -> None:
     body = {"model": "m", "stream": True, "messages": [{"role": "user", "content": "echo: one two  three"}]}
     request = urllib.request.Request(f"{model.base_url}/chat/completions", json.dumps(body).encode())
     with DIRECT.open(request, timeout=30) as answer:
@@ -207,7 +209,7 @@ def test_a_stream_says_the_same(model: ScriptedModel):
 
 
 @pytest.mark.parametrize("body", [{"messages": []}, {"messages": "x"}, [], {"messages": ["text"]}])
-def test_a_malformed_request_is_refused_in_the_apis_form(model: ScriptedModel, body: Any):
+def test_a_malformed_request_is_refused_in_the_apis_form(model: ScriptedModel, body: Any) -> None:
     with pytest.raises(urllib.error.HTTPError) as caught:
         post(model, body)
 
