@@ -1,9 +1,12 @@
 """The kinds of Kubernetes objects that Parley reads or writes, and their API paths."""
 
+import re
 from dataclasses import dataclass
 
 PARLEY_GROUP = "parley.dev"
 PARLEY_VERSION = "v1alpha1"
+# Every kind below has DNS names; a name that is none must not be able to reach another path.
+_NAME = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,12 +38,16 @@ class Kind:
         """The URL path of a collection, an object or its subresource; no namespace means all of them.
 
         Raises:
-            ValueError: A namespace was given for a cluster-wide kind, or left out for one namespaced object.
+            ValueError: A namespace was given for a cluster-wide kind, or left out for one namespaced object,
+                or a name is no DNS name.
         """
         if namespace and not self.namespaced:
             raise ValueError(f"{self.kind} is not namespaced, but namespace {namespace!r} was given")
         if name and self.namespaced and not namespace:
             raise ValueError(f"{self.kind} {name!r} needs a namespace")
+        for value in (namespace, name):
+            if value and not _NAME.fullmatch(value):
+                raise ValueError(f"{value!r} cannot be the name of a {self.kind} or of a namespace")
         parts = ["apis", self.group, self.version] if self.group else ["api", self.version]
         if namespace:
             parts += ["namespaces", namespace]

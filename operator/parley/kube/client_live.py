@@ -1,0 +1,280 @@
+"""The ``KubeApi`` on the official client's asyncio transport. The only module that imports ``kubernetes``.
+
+Kinds are known beforehand (``parley.kube.kinds``), so requests go by path: no discovery, no generated models.
+"""
+
+import asyncio
+import json
+import os
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from typing import Any, Protocol, cast
+
+import aiohttp
+from kubernetes.aio import config as kubernetes_config
+from kubernetes.aio.client import ApiClient, Configuration
+from pydantic import JsonValue
+
+from parley.kube.client import FIELD_MANAGER, JsonObject, Listing, Propagation, TokenIdentity
+from parley.kube.errors import KubeError, KubeUnavailable, NotFound, error_for
+from parley.kube.kinds import TOKEN_REVIEW, Kind
+
+CONNECT_TIMEOUT = 5.0
+REQUEST_TIMEOUT = 15.0
+CHUNK_SIZE = 500
+CONNECTIONS = 20
+"""Requests at a time: enough for the reconcilers, without flooding an API server that is just back."""
+
+_JSON = "application/json"
+_APPLY = "application/apply-patch+yaml"
+_RELISTS = 3
+
+
+class _Answer(Protocol):
+    """What the package's transport returns, as far as it is used here."""
+
+    status: int
+    reason: str | None
+
+    @property
+    def headers(self) -> Mapping[str, str]: ...
+    async def read(self) -> bytes: ...
+
+
+class _Transport(Protocol):
+    """The package's ``ApiClient``, whose methods carry no types."""
+
+    async def param_serialize(
+        self,
+        method: str,
+        resource_path: str,
+        *,
+        query_params: list[tuple[str, str]],
+        header_params: dict[str, str],
+        body: JsonObject | None,
+        auth_settings: list[str],
+    ) -> tuple[object, ...]: ...
+    async def call_api(self, *request: object, _request_timeout: aiohttp.ClientTimeout) -> _Answer: ...
+    async def close(self) -> None: ...
+
+
+class KubeConfigError(Exception):
+    """There is no way to the API server: neither a pod's service account nor a kubeconfig."""
+
+
+async def _load_configuration() -> Configuration:
+    configuration = Configuration()
+    # The package's functions are untyped.
+    load = cast("Any", kubernetes_config)
+    try:
+        if "KUBECONFIG" not in os.environ and "KUBERNETES_SERVICE_HOST" in os.environ:
+            load.load_incluster_config(client_configuration=configuration)
+        else:
+            path = os.environ.get("KUBECONFIG")
+            await load.load_kube_config(
+                config_file=path, client_configuration=configuration, persist_config=False
+            )
+    except Exception as error:  # the package lets a malformed file raise whatever its code trips over
+        raise KubeConfigError(
+            f"no Kubernetes API server to talk to: {error}. Run in a pod with a service account token "
+            "mounted, or set KUBECONFIG to a kubeconfig file"
+        ) from error
+    configuration.connection_pool_maxsize = CONNECTIONS
+    return configuration
+
+
+class LiveKube:
+    """``KubeApi`` against a real API server. Make it with ``open``; close it before the event loop ends."""
+
+    def __init__(self, transport: _Transport) -> None:
+        self._transport = transport
+
+    @classmethod
+    async def open(cls) -> "LiveKube":
+        """A client for the pod's service account, or for the kubeconfig that ``KUBECONFIG`` names.
+
+        The service account's token is read again every minute, as the kubelet rotates it.
+
+        Raises:
+            KubeConfigError: Neither is there.
+        """
+        configuration = await _load_configuration()
+        transport = ApiClient(configuration)
+        transport.user_agent = f"parley/{version('parley')}"
+        return cls(cast("_Transport", transport))
+
+    async def __aenter__(self) -> "LiveKube":
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._transport.close()
+
+    async def get(self, kind: Kind, namespace: str | None, name: str) -> JsonObject | None:
+        """See ``KubeApi.get``."""
+        try:
+            return await self._request("GET", kind.path(namespace, name))
+        except NotFound:
+            return None
+
+    async def list(
+        self, kind: Kind, *, namespace: str | None = None, labels: Mapping[str, str] | None = None
+    ) -> Listing:
+        """See ``KubeApi.list``."""
+        query = [("limit", str(CHUNK_SIZE))]
+        if labels:
+            query.append(("labelSelector", ",".join(f"{key}={value}" for key, value in labels.items())))
+        path = kind.path(namespace)
+        for _ in range(_RELISTS):
+            try:
+                return await self._list_chunks(path, query)
+            except KubeError as error:
+                # 410: the list's snapshot was compacted away between two chunks.
+                if error.status != 410:
+                    raise
+        raise KubeUnavailable(
+            410, "Expired", f"the list of {kind.plural} expired {_RELISTS} times while read"
+        )
+
+    async def _list_chunks(self, path: str, query: Sequence[tuple[str, str]]) -> Listing:
+        items: list[JsonObject] = []
+        token = ""
+        while True:
+            page = await self._request("GET", path, query=[*query, *([("continue", token)] if token else [])])
+            metadata = cast("Mapping[str, str]", page.get("metadata") or {})
+            items += cast("list[JsonObject]", page.get("items") or [])
+            token = metadata.get("continue", "")
+            if not token:
+                return Listing(items, metadata.get("resourceVersion", ""))
+
+    async def create(self, kind: Kind, namespace: str | None, body: JsonObject) -> JsonObject:
+        """See ``KubeApi.create``."""
+        full: JsonObject = {"apiVersion": kind.api_version, "kind": kind.kind, **body}
+        # Strict: an older server must not silently drop a field, such as a Job's podReplacementPolicy.
+        query = [("fieldManager", FIELD_MANAGER), ("fieldValidation", "Strict")]
+        return await self._request("POST", kind.path(namespace), query=query, body=full)
+
+    async def replace(self, kind: Kind, namespace: str | None, body: JsonObject) -> JsonObject:
+        """See ``KubeApi.replace``."""
+        metadata = cast("Mapping[str, str]", body.get("metadata") or {})
+        name = metadata.get("name")
+        if not name or not metadata.get("resourceVersion"):
+            raise ValueError("replace needs metadata.name and metadata.resourceVersion")
+        query = [("fieldManager", FIELD_MANAGER)]
+        return await self._request("PUT", kind.path(namespace, name), query=query, body=body)
+
+    async def apply_status(
+        self, kind: Kind, namespace: str, name: str, status: JsonObject, *, resource_version: str
+    ) -> JsonObject:
+        """See ``KubeApi.apply_status``."""
+        body: JsonObject = {
+            "apiVersion": kind.api_version,
+            "kind": kind.kind,
+            "metadata": {"name": name, "namespace": namespace, "resourceVersion": resource_version},
+            "status": status,
+        }
+        return await self._request(
+            "PATCH",
+            kind.path(namespace, name, "status"),
+            query=[("fieldManager", FIELD_MANAGER), ("force", "true")],
+            body=body,
+            content_type=_APPLY,
+        )
+
+    async def delete(
+        self,
+        kind: Kind,
+        namespace: str | None,
+        name: str,
+        *,
+        uid: str | None = None,
+        propagation: Propagation = "Background",
+        grace: int | None = None,
+    ) -> bool:
+        """See ``KubeApi.delete``."""
+        options: JsonObject = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
+        if uid is not None:
+            options["preconditions"] = {"uid": uid}
+        if grace is not None:
+            options["gracePeriodSeconds"] = grace
+        try:
+            await self._request("DELETE", kind.path(namespace, name), body=options)
+        except NotFound:
+            return False
+        return True
+
+    async def review_token(self, token: str, audiences: Sequence[str]) -> TokenIdentity:
+        """See ``KubeApi.review_token``."""
+        body: JsonObject = {
+            "apiVersion": TOKEN_REVIEW.api_version,
+            "kind": TOKEN_REVIEW.kind,
+            "spec": {"token": token, "audiences": [*audiences]},
+        }
+        answer = await self._request("POST", TOKEN_REVIEW.path(), body=body)
+        status = cast("dict[str, Any]", answer.get("status") or {})
+        user = cast("dict[str, Any]", status.get("user") or {})
+        extra = cast("dict[str, list[str]]", user.get("extra") or {})
+        granted = tuple(cast("list[str]", status.get("audiences") or []))
+        return TokenIdentity(
+            # Without an audience in the answer the API server did not check ours.
+            authenticated=bool(status.get("authenticated")) and bool(set(granted) & set(audiences)),
+            username=user.get("username") or "",
+            audiences=granted,
+            extra={key: tuple(values) for key, values in extra.items()},
+            error=status.get("error") or "",
+        )
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Sequence[tuple[str, str]] = (),
+        body: JsonObject | None = None,
+        content_type: str = _JSON,
+    ) -> JsonObject:
+        try:
+            # The outer limit also covers reading a token or certificate from a stuck disk.
+            async with asyncio.timeout(REQUEST_TIMEOUT + 1):
+                request = await self._transport.param_serialize(
+                    method,
+                    path,
+                    query_params=list(query),
+                    header_params={"Accept": _JSON, "Content-Type": content_type},
+                    body=body,
+                    auth_settings=["BearerToken"],
+                )
+                timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT, sock_connect=CONNECT_TIMEOUT)
+                answer = await self._transport.call_api(*request, _request_timeout=timeout)
+                raw = await answer.read()
+        except TimeoutError as error:
+            message = f"the API server did not answer {method} {path} within {REQUEST_TIMEOUT:.0f} s"
+            raise KubeUnavailable(0, "Timeout", message) from error
+        except (aiohttp.ClientError, OSError, kubernetes_config.ConfigException) as error:
+            message = f"cannot reach the API server for {method} {path}: {error}"
+            raise KubeUnavailable(0, "Unreachable", message) from error
+        return _decode(answer, raw, f"{method} {path}")
+
+
+def _decode(answer: _Answer, raw: bytes, what: str) -> JsonObject:
+    try:
+        decoded: JsonValue = json.loads(raw) if raw else {}
+    except ValueError:
+        decoded = None
+    if 200 <= answer.status < 300:
+        if isinstance(decoded, dict):
+            return decoded
+        message = f"the answer to {what} is no JSON object; is something between here and the API server?"
+        raise KubeUnavailable(answer.status, "BadAnswer", message)
+    refusal = decoded if isinstance(decoded, dict) and decoded.get("kind") == "Status" else {}
+    reason = str(refusal.get("reason") or answer.reason or "Unknown")
+    message = str(refusal.get("message") or raw[:200].decode(errors="replace") or reason)
+    raise error_for(answer.status, reason, message, retry_after=_retry_after(answer))
+
+
+def _retry_after(answer: _Answer) -> float | None:
+    value = answer.headers.get("Retry-After", "")
+    return float(value) if value.isdigit() else None

@@ -1,0 +1,175 @@
+"""A ``KubeApi`` in memory, for unit tests: resourceVersions, uids, conflicts, not found, status apart from spec.
+
+It keeps the rules a reconciler depends on and nothing else: no schemas, no garbage collection, no controllers.
+``fail`` makes the next matching requests raise; ``requests`` tells what was asked, in order.
+"""
+
+import copy
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, cast
+
+from parley.kube.client import JsonObject, Listing, Propagation, TokenIdentity
+from parley.kube.errors import AlreadyExists, Conflict, KubeError, NotFound
+from parley.kube.kinds import PARLEY_GROUP, Kind
+
+
+class Request(NamedTuple):
+    """One request as it arrived: the verb is the Kubernetes one (``patch`` for a status)."""
+
+    verb: str
+    kind: str
+    namespace: str | None
+    name: str
+
+
+class FakeKube:
+    """See the module. ``objects`` maps (kind, namespace, name) to the stored object."""
+
+    def __init__(self) -> None:
+        self.objects: dict[tuple[str, str | None, str], JsonObject] = {}
+        self.requests: list[Request] = []
+        self.identities: dict[str, TokenIdentity] = {}
+        self.on_change: Callable[[str, Kind, JsonObject], None] = lambda _type, _kind, _body: None
+        self._version = 0
+        self._failures: list[tuple[str, str, KubeError]] = []
+
+    def fail(self, error: KubeError, *, verb: str = "*", kind: str = "*", times: int = 1) -> None:
+        """Raise ``error`` for the next ``times`` requests of this verb and kind."""
+        self._failures += [(verb, kind, error)] * times
+
+    def recover(self) -> None:
+        """Forget the failures still planned."""
+        self._failures.clear()
+
+    def edit(
+        self, kind: Kind, namespace: str | None, name: str, change: Callable[[JsonObject], None]
+    ) -> JsonObject:
+        """Change an object as somebody else would; its generation rises when the spec differs."""
+        stored = self.objects[kind.kind, namespace, name]
+        before = copy.deepcopy(stored.get("spec"))
+        change(stored)
+        if stored.get("spec") != before:
+            _metadata(stored)["generation"] = cast("int", _metadata(stored).get("generation", 1)) + 1
+        return self._stored("MODIFIED", kind, stored)
+
+    async def get(self, kind: Kind, namespace: str | None, name: str) -> JsonObject | None:
+        self._arrive("get", kind, namespace, name)
+        return copy.deepcopy(self.objects.get((kind.kind, namespace, name)))
+
+    async def list(
+        self, kind: Kind, *, namespace: str | None = None, labels: Mapping[str, str] | None = None
+    ) -> Listing:
+        self._arrive("list", kind, namespace, "")
+        wanted = (labels or {}).items()
+        found = [
+            copy.deepcopy(body)
+            for (stored_kind, stored_namespace, _), body in sorted(
+                self.objects.items(), key=lambda item: str(item[0])
+            )
+            if stored_kind == kind.kind
+            and namespace in {None, stored_namespace}
+            and wanted <= cast("dict[str, str]", _metadata(body).get("labels") or {}).items()
+        ]
+        return Listing(found, str(self._version))
+
+    async def create(self, kind: Kind, namespace: str | None, body: JsonObject) -> JsonObject:
+        name = str(_metadata(body).get("name", ""))
+        self._arrive("create", kind, namespace, name)
+        if (kind.kind, namespace, name) in self.objects:
+            raise AlreadyExists(409, "AlreadyExists", f'{kind.plural} "{name}" already exists')
+        stored: JsonObject = {"apiVersion": kind.api_version, "kind": kind.kind, **copy.deepcopy(body)}
+        if kind.group == PARLEY_GROUP:
+            stored["status"] = {"observedGeneration": -1}
+        _metadata(stored).update({"namespace": namespace, "uid": str(uuid.uuid4()), "generation": 1})
+        if namespace is None:
+            del _metadata(stored)["namespace"]
+        self.objects[kind.kind, namespace, name] = stored
+        return self._stored("ADDED", kind, stored)
+
+    async def replace(self, kind: Kind, namespace: str | None, body: JsonObject) -> JsonObject:
+        metadata = _metadata(body)
+        name = str(metadata["name"])
+        self._arrive("update", kind, namespace, name)
+        if not metadata.get("resourceVersion"):
+            raise ValueError("replace needs metadata.name and metadata.resourceVersion")
+        stored = self._current(kind, namespace, name, str(metadata["resourceVersion"]))
+        self.objects[kind.kind, namespace, name] = replacement = copy.deepcopy(body)
+        if replacement.get("spec") != stored.get("spec"):
+            _metadata(replacement)["generation"] = cast("int", _metadata(stored)["generation"]) + 1
+        return self._stored("MODIFIED", kind, replacement)
+
+    async def apply_status(
+        self, kind: Kind, namespace: str, name: str, status: JsonObject, *, resource_version: str
+    ) -> JsonObject:
+        self._arrive("patch", kind, namespace, name)
+        stored = self._current(kind, namespace, name, resource_version)
+        if stored.get("status") == status:
+            return copy.deepcopy(stored)
+        stored["status"] = copy.deepcopy(status)
+        return self._stored("MODIFIED", kind, stored)
+
+    async def delete(
+        self,
+        kind: Kind,
+        namespace: str | None,
+        name: str,
+        *,
+        uid: str | None = None,
+        propagation: Propagation = "Background",
+        grace: int | None = None,
+    ) -> bool:
+        del propagation, grace
+        self._arrive("delete", kind, namespace, name)
+        stored = self.objects.get((kind.kind, namespace, name))
+        if stored is None:
+            return False
+        if uid is not None and _metadata(stored)["uid"] != uid:
+            raise Conflict(
+                409, "Conflict", f"the UID in the precondition ({uid}) does not match the UID in record"
+            )
+        del self.objects[kind.kind, namespace, name]
+        self._stored("DELETED", kind, stored)
+        return True
+
+    async def review_token(self, token: str, audiences: Sequence[str]) -> TokenIdentity:
+        self.requests.append(Request("create", "TokenReview", None, ""))
+        self._maybe_fail("create", "TokenReview")
+        identity = self.identities.get(token)
+        if identity is None or not set(identity.audiences) & set(audiences):
+            return TokenIdentity(authenticated=False, error="invalid bearer token")
+        return identity
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+    def _current(self, kind: Kind, namespace: str | None, name: str, resource_version: str) -> JsonObject:
+        stored = self.objects.get((kind.kind, namespace, name))
+        if stored is None:
+            raise NotFound(404, "NotFound", f'{kind.plural} "{name}" not found')
+        if _metadata(stored)["resourceVersion"] != resource_version:
+            message = f'Operation cannot be fulfilled on {kind.plural} "{name}": the object has been modified'
+            raise Conflict(409, "Conflict", message)
+        return stored
+
+    def _stored(self, change: str, kind: Kind, body: JsonObject) -> JsonObject:
+        self._version += 1
+        _metadata(body)["resourceVersion"] = str(self._version)
+        self.on_change(change, kind, copy.deepcopy(body))
+        return copy.deepcopy(body)
+
+    def _arrive(self, verb: str, kind: Kind, namespace: str | None, name: str) -> None:
+        if namespace and not kind.namespaced:
+            raise ValueError(f"{kind.kind} is not namespaced")
+        self.requests.append(Request(verb, kind.kind, namespace, name))
+        self._maybe_fail(verb, kind.kind)
+
+    def _maybe_fail(self, verb: str, kind: str) -> None:
+        for index, (failing_verb, failing_kind, error) in enumerate(self._failures):
+            if failing_verb in {"*", verb} and failing_kind in {"*", kind}:
+                del self._failures[index]
+                raise error
+
+
+def _metadata(body: JsonObject) -> JsonObject:
+    return cast("JsonObject", body.setdefault("metadata", {}))
