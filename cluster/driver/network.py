@@ -1,0 +1,55 @@
+"""The pod bridge, its address translation and the kernel switches it needs."""
+
+from pathlib import Path
+
+from cluster.driver.commands import run, succeeds
+from cluster.driver.layout import Layout
+
+
+def ensure_network(layout: Layout) -> None:
+    """Make the bridge with the node's address; what exists already is left as it is."""
+    link = Path("/sys/class/net") / layout.bridge
+    if not link.exists():
+        run(["ip", "link", "add", layout.bridge, "type", "bridge"])
+    if f"inet {layout.address}/16" not in run(["ip", "-4", "address", "show", "dev", layout.bridge]):
+        run(["ip", "address", "replace", f"{layout.address}/16", "dev", layout.bridge])
+    run(["ip", "link", "set", layout.bridge, "up"])
+    # Lets this machine reach Services also where it has no default route.
+    run(["ip", "route", "replace", layout.service_network, "dev", layout.bridge])
+    _set("net/ipv4/ip_forward", "1")
+    # Without it, replies between two pods on the bridge pass by kube-proxy's translation.
+    if not _set("net/bridge/bridge-nf-call-iptables", "1"):
+        succeeds(["modprobe", "br_netfilter"])
+        _set("net/bridge/bridge-nf-call-iptables", "1")
+    run(["nft", "-f", "-"], text=_masquerade(layout))
+
+
+def remove_network(layout: Layout) -> None:
+    """Take away the bridge and the tables, kube-proxy's too."""
+    if (Path("/sys/class/net") / layout.bridge).exists():
+        run(["ip", "link", "delete", layout.bridge])
+    for family, table in (("ip", layout.bridge), ("ip", "kube-proxy"), ("ip6", "kube-proxy")):
+        succeeds(["nft", "delete", "table", family, table])
+
+
+def _masquerade(layout: Layout) -> str:
+    pods = layout.pod_network
+    return f"""\
+table ip {layout.bridge} {{}}
+delete table ip {layout.bridge}
+table ip {layout.bridge} {{
+  chain outgoing {{
+    type nat hook postrouting priority srcnat;
+    ip saddr {pods} ip daddr != {pods} masquerade
+  }}
+}}
+"""
+
+
+def _set(switch: str, value: str) -> bool:
+    path = Path("/proc/sys") / switch
+    if not path.exists():
+        return False
+    if path.read_text().strip() != value:
+        path.write_text(value)
+    return True
