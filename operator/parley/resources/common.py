@@ -130,6 +130,14 @@ def format_duration(value: timedelta) -> str:
     return "".join(parts) or "0s"
 
 
+def shorten(text: str, limit: int) -> str:
+    """Cut a text to at most ``limit`` bytes of UTF-8, never inside a character; a cut one ends with ``…``."""
+    data = text.encode(errors="replace")
+    if len(data) <= limit:
+        return text
+    return data[: limit - len("…".encode())].decode(errors="ignore") + "…"
+
+
 class ObjectReference(ResourceModel):
     """An object of the same namespace, by name. It may be made later."""
 
@@ -156,7 +164,7 @@ class ConfigMapKeyRef(ResourceModel):
 
 ConditionStatus = Literal["True", "False", "Unknown"]
 MAX_CONDITION_MESSAGE = 1024
-"""Characters; longer ones are cut when the condition is built."""
+"""Bytes; longer ones are cut when the condition is built."""
 
 
 class Condition(StatusModel):

@@ -232,8 +232,8 @@ class TaskStatus(StatusModel):
     )
     conditions: Conditions = Field(
         default_factory=list[Condition],
-        description="Succeeded: how the work ended (Unknown before). Ready: True once Succeeded, or Cancelled "
-        "as asked. Reconciling: True while work goes on. Stalled: True when it failed for good.",
+        description="Succeeded: how the work ended (Unknown before). Ready: True once Succeeded, or "
+        "Cancelled as asked. Reconciling: True while work goes on. Stalled: True when it failed for good.",
     )
     start_time: Timestamp | None = Field(default=None, description="When its first step began.")
     completion_time: Timestamp | None = Field(default=None, description="When it ended.")
