@@ -1,0 +1,33 @@
+"""What the store refuses, and why. Each class says what its catcher must do."""
+
+
+class StoreError(Exception):
+    """Base of everything the store raises on purpose."""
+
+
+class StoreUnavailable(StoreError):  # noqa: N818 - named after the condition's reason
+    """The database cannot be used now: away, restarting, out of room or without its schema. Try again later."""
+
+
+class Fenced(StoreError):  # noqa: N818
+    """Another leader has raised the epoch: nothing was written. Read the Lease again, raise again or exit."""
+
+
+class OtherHolder(StoreError):  # noqa: N818
+    """Another process holds the attempt (409): the caller must stop and write nothing more."""
+
+
+class Stopped(StoreError):  # noqa: N818
+    """The attempt is closed, or its task is gone or ended (410): the caller must stop and write nothing more.
+
+    Attributes:
+        reason: what stopped it, in one word: Cancelled, Lost, TimedOut, SessionDeleted, Gone …
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The attempt was stopped: {reason}.")
+        self.reason = reason
+
+
+class ResultTooLarge(StoreError):  # noqa: N818 - named after the step's reason
+    """A value is larger than the store takes (413). The message names the value, its size and the limit."""
