@@ -27,6 +27,8 @@ _UNITS = {
 
 VALIDATIONS = "x-kubernetes-validations"
 MAP_TYPE = "x-kubernetes-map-type"
+KEEP_DEFAULT = "x-parley-keep-default"
+"""Marks a field whose default is stored in the object at creation; all other defaults are the operator's."""
 
 
 class ResourceModel(BaseModel):
@@ -134,7 +136,7 @@ def shorten(text: str, limit: int) -> str:
     """Cut a text to at most ``limit`` bytes of UTF-8, never inside a character; a cut one ends with ``…``."""
     data = text.encode(errors="replace")
     if len(data) <= limit:
-        return text
+        return data.decode()
     return data[: limit - len("…".encode())].decode(errors="ignore") + "…"
 
 

@@ -1,8 +1,8 @@
 """Build the condition lists of the statuses: pure, so that every state can be table-tested against kstatus.
 
-kstatus (Flux, Argo CD's and kubectl's reading of a status) takes the first of ``Reconciling=True`` (InProgress) or
-``Stalled=True`` (Failed), then ``Ready`` (True: Current, else InProgress). So at most one of the first two is ever
-there, and only while it is True.
+kstatus (how Flux, Argo CD and kubectl plugins read a status) takes the first of ``Reconciling=True``
+(InProgress) or ``Stalled=True`` (Failed), then ``Ready`` (True: Current, else InProgress). So at most one of
+the first two is ever there, and only while it is True.
 """
 
 from collections.abc import Iterable, Sequence

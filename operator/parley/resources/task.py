@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field, JsonValue
 
 from parley.resources.agent import MAX_TEMPLATE
 from parley.resources.common import (
+    KEEP_DEFAULT,
     MAP_TYPE,
     Condition,
     Conditions,
@@ -160,7 +161,7 @@ class TaskSpec(ResourceModel):
     desired_state: DesiredState = Field(
         default=DesiredState.RUNNING,
         description="Running; Suspended: nothing new starts, what runs goes on; Cancelled: end it, for good.",
-        json_schema_extra={"x-parley-default": True},
+        json_schema_extra={KEEP_DEFAULT: True},
     )
 
     def effective_steps(self) -> list[Step]:

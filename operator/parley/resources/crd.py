@@ -1,0 +1,227 @@
+"""The CustomResourceDefinitions, made from the models."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import yaml
+from pydantic import BaseModel, JsonValue
+
+from parley.resources.agent import AgentSpec, AgentStatus
+from parley.resources.common import DNS_LABEL, GROUP, VALIDATIONS, VERSION, rule
+from parley.resources.session import SessionSpec, SessionStatus
+from parley.resources.structural import Schema, structural_schema
+from parley.resources.task import MAX_TASK_NAME, TaskSpec, TaskStatus
+
+MAX_CRD_BYTES = 200_000
+"""Client-side apply copies the object into an annotation, and annotations may hold 262,144 bytes in all."""
+
+_HEADER = "# Generated from operator/parley/resources by `make crds`. Do not edit.\n"
+# kstatus takes an object without conditions for done. A status that has seen no generation at all makes it
+# InProgress from the first moment, also while the operator is down.
+_NOT_SEEN: Schema = {"observedGeneration": -1}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """A column of ``kubectl get``. Those of priority 1 show with ``-o wide``."""
+
+    name: str
+    path: str
+    type: str = "string"
+    priority: int = 0
+    description: str = ""
+
+    def to_json(self) -> dict[str, JsonValue]:
+        """As the CRD has it."""
+        column: dict[str, JsonValue] = {"name": self.name, "type": self.type, "jsonPath": self.path}
+        if self.description:
+            column["description"] = self.description
+        if self.priority:
+            column["priority"] = self.priority
+        return column
+
+
+def _condition(column: str, kind: str, field: str, description: str, priority: int = 0) -> Column:
+    return Column(
+        column, f'.status.conditions[?(@.type=="{kind}")].{field}', priority=priority, description=description
+    )
+
+
+_AGE = Column("Age", ".metadata.creationTimestamp", "date")
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a CRD says beside its schema."""
+
+    name: str
+    plural: str
+    short_name: str
+    description: str
+    spec: type[BaseModel]
+    status: type[BaseModel]
+    columns: tuple[Column, ...]
+    selectable: tuple[str, ...]
+    rules: tuple[dict[str, JsonValue], ...] = ()
+
+    @property
+    def file_name(self) -> str:
+        """Name of the CRD's file in ``crds/``."""
+        return f"{self.plural}.{GROUP}.yaml"
+
+
+KINDS = (
+    Kind(
+        name="Agent",
+        plural="agents",
+        short_name="ag",
+        description="Agent is who answers: instructions and a language model.",
+        spec=AgentSpec,
+        status=AgentStatus,
+        columns=(
+            Column("Model", ".spec.model.name"),
+            _condition("Ready", "Ready", "status", "Whether the agent can be used."),
+            _condition("Reason", "Ready", "reason", "Why it is Ready or not."),
+            Column("Sessions", ".status.sessions", "integer", 1),
+            Column("Active", ".status.activeTasks", "integer", 1, "Tasks that have not ended."),
+            _AGE,
+        ),
+        selectable=(),
+    ),
+    Kind(
+        name="Session",
+        plural="sessions",
+        short_name="ses",
+        description="Session is one conversation with an agent.",
+        spec=SessionSpec,
+        status=SessionStatus,
+        columns=(
+            Column("Agent", ".spec.agentRef.name"),
+            Column("Phase", ".status.phase"),
+            _condition("Ready", "Ready", "status", "Whether the session takes messages."),
+            Column("Messages", ".status.events.messages", "integer"),
+            Column("Last", ".status.events.lastTime", "date", 0, "Age of the newest event."),
+            _condition("Reason", "Ready", "reason", "Why it is Ready or not.", 1),
+            _AGE,
+        ),
+        selectable=(".spec.agentRef.name", ".status.phase"),
+    ),
+    Kind(
+        name="Task",
+        plural="tasks",
+        short_name="tk",
+        description="Task is work with a beginning and an end: a message to an agent, or a chain of steps.",
+        spec=TaskSpec,
+        status=TaskStatus,
+        columns=(
+            Column("Session", ".spec.sessionRef.name"),
+            Column(
+                "Agent", ".status.agent", description="Who answers: the session's agent, or the task's own."
+            ),
+            Column("Phase", ".status.phase"),
+            Column("Progress", ".status.progress", description="Steps that are done, of all steps."),
+            _condition("Reason", "Succeeded", "reason", "Why the phase is what it is."),
+            _condition("Message", "Succeeded", "message", "The reason in a sentence.", 1),
+            Column("Completed", ".status.completionTime", "date", 1),
+            _AGE,
+        ),
+        selectable=(
+            ".spec.sessionRef.name",
+            ".spec.agentRef.name",
+            ".spec.desiredState",
+            ".status.phase",
+        ),
+        rules=(
+            rule(
+                f"size(self.metadata.name) <= {MAX_TASK_NAME} && self.metadata.name.matches('{DNS_LABEL}')",
+                f"metadata.name must be a DNS label of at most {MAX_TASK_NAME} characters (a-z, 0-9, -): "
+                "its Jobs and pods are named after it",
+            ),
+        ),
+    ),
+)
+
+
+def build_crd(kind: Kind) -> Schema:
+    """The CustomResourceDefinition of a kind, as JSON."""
+    version: Schema = {
+        "name": VERSION,
+        "served": True,
+        "storage": True,
+        "subresources": {"status": {}},
+        "additionalPrinterColumns": [column.to_json() for column in kind.columns],
+    }
+    if kind.selectable:
+        version["selectableFields"] = [{"jsonPath": path} for path in kind.selectable]
+    version["schema"] = {"openAPIV3Schema": _root_schema(kind)}
+    return {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {
+            "name": f"{kind.plural}.{GROUP}",
+            "labels": {"app.kubernetes.io/name": "parley", "app.kubernetes.io/part-of": "parley"},
+        },
+        "spec": {
+            "group": GROUP,
+            "scope": "Namespaced",
+            "names": {
+                "kind": kind.name,
+                "listKind": f"{kind.name}List",
+                "plural": kind.plural,
+                "singular": kind.name.lower(),
+                "shortNames": [kind.short_name],
+                "categories": ["parley"],
+            },
+            "versions": [version],
+        },
+    }
+
+
+def _root_schema(kind: Kind) -> Schema:
+    spec = structural_schema(kind.spec)
+    status: Schema = {**structural_schema(kind.status), "default": _NOT_SEEN}
+    status["description"] = "What the operator last saw. Written by the operator only."
+    properties: Schema = {
+        "apiVersion": {"type": "string", "description": "Version of the API: parley.dev/v1alpha1."},
+        "kind": {"type": "string", "description": f"Kind of the object: {kind.name}."},
+        "metadata": {"type": "object"},
+        "spec": spec,
+        "status": status,
+    }
+    schema: Schema = {
+        "description": kind.description,
+        "type": "object",
+        "required": ["spec"],
+        "properties": properties,
+    }
+    if kind.rules:
+        schema[VALIDATIONS] = list(kind.rules)
+    return schema
+
+
+def render_crds() -> Mapping[str, str]:
+    """The text of every CRD by its file name."""
+    return {kind.file_name: _HEADER + _to_yaml(build_crd(kind)) for kind in KINDS}
+
+
+def write_crds(folder: Path) -> list[Path]:
+    """Write every CRD into ``folder`` and say which files were written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    written: list[Path] = []
+    for name, text in render_crds().items():
+        path = folder / name
+        path.write_text(text)
+        written.append(path)
+    return written
+
+
+class _NoAliasDumper(yaml.SafeDumper):
+    """Writes equal parts out in full: kubectl reads anchors, people do not like to."""
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002
+        return True
+
+
+def _to_yaml(crd: Schema) -> str:
+    return yaml.dump(crd, Dumper=_NoAliasDumper, sort_keys=False, width=110, allow_unicode=True)
