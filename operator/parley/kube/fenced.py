@@ -1,0 +1,73 @@
+"""A ``KubeApi`` that only a fresh leader can write through, and that counts what it writes."""
+
+from collections.abc import Callable, Mapping, Sequence
+
+from parley.kube.client import JsonObject, KubeApi, Listing, Propagation, TokenIdentity
+from parley.kube.kinds import Kind
+
+
+class FencedKube:
+    """Calls ``guard`` before each write, then ``count``; reads pass freely.
+
+    Args:
+        kube: The client that does the work; closing it stays its owner's business.
+        guard: Raises when this process may not write (``LeaseElector.assert_fresh``).
+        count: Told the verb as RBAC names it and the kind of every write sent, for metrics.
+    """
+
+    def __init__(self, kube: KubeApi, guard: Callable[[], None], count: Callable[[str, str], None]) -> None:
+        self._kube = kube
+        self._guard = guard
+        self._count = count
+
+    async def get(self, kind: Kind, namespace: str | None, name: str) -> JsonObject | None:
+        """See ``KubeApi.get``."""
+        return await self._kube.get(kind, namespace, name)
+
+    async def list(
+        self, kind: Kind, *, namespace: str | None = None, labels: Mapping[str, str] | None = None
+    ) -> Listing:
+        """See ``KubeApi.list``."""
+        return await self._kube.list(kind, namespace=namespace, labels=labels)
+
+    async def create(self, kind: Kind, namespace: str | None, body: JsonObject) -> JsonObject:
+        """See ``KubeApi.create``; raises what the guard raises."""
+        self._admit("create", kind)
+        return await self._kube.create(kind, namespace, body)
+
+    async def replace(self, kind: Kind, namespace: str | None, body: JsonObject) -> JsonObject:
+        """See ``KubeApi.replace``; raises what the guard raises."""
+        self._admit("update", kind)
+        return await self._kube.replace(kind, namespace, body)
+
+    async def apply_status(
+        self, kind: Kind, namespace: str, name: str, status: JsonObject, *, resource_version: str
+    ) -> JsonObject:
+        """See ``KubeApi.apply_status``; raises what the guard raises."""
+        self._admit("patch", kind)
+        return await self._kube.apply_status(kind, namespace, name, status, resource_version=resource_version)
+
+    async def delete(
+        self,
+        kind: Kind,
+        namespace: str | None,
+        name: str,
+        *,
+        uid: str | None = None,
+        propagation: Propagation = "Background",
+        grace: int | None = None,
+    ) -> bool:
+        """See ``KubeApi.delete``; raises what the guard raises."""
+        self._admit("delete", kind)
+        return await self._kube.delete(kind, namespace, name, uid=uid, propagation=propagation, grace=grace)
+
+    async def review_token(self, token: str, audiences: Sequence[str]) -> TokenIdentity:
+        """See ``KubeApi.review_token``: a question, not a write."""
+        return await self._kube.review_token(token, audiences)
+
+    async def close(self) -> None:
+        """Nothing: the wrapped client is closed by its owner."""
+
+    def _admit(self, verb: str, kind: Kind) -> None:
+        self._guard()
+        self._count(verb, kind.kind)
