@@ -1,0 +1,100 @@
+"""What is said to a model and what it answers, in words of our own: no library's types leave ``model``."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from pydantic import JsonValue
+
+from parley.protocol.messages import Usage
+
+JsonSchema = dict[str, JsonValue]
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """A message of the system, the user or the assistant."""
+
+    role: Literal["system", "user", "assistant"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCall:
+    """A call that the model asks for; ``id`` is the model's own name for it."""
+
+    id: str
+    name: str
+    arguments: JsonValue
+
+
+@dataclass(frozen=True, slots=True)
+class Called:
+    """An assistant's message that asks for calls, and what they gave, in the order of the calls."""
+
+    text: str
+    calls: tuple[ModelCall, ...]
+    results: tuple[JsonValue, ...]
+
+
+ChatMessage = Said | Called
+
+
+@dataclass(frozen=True, slots=True)
+class ModelReply:
+    """What a model answered.
+
+    ``ending`` is ``complete``, ``length`` (cut off at the token limit) or ``refused``; ``text`` is then the
+    refusal's, if it gave one.
+    """
+
+    text: str
+    usage: Usage
+    ending: Literal["complete", "length", "refused"] = "complete"
+    calls: tuple[ModelCall, ...] = ()
+
+
+class ModelFailure(Exception):
+    """The model's server did not answer the request.
+
+    Attributes:
+        message: what happened, without naming model or server; free of secrets.
+        status: HTTP status, None when no answer came.
+        retryable: the same request may succeed later.
+        rate_limited: the server asked to slow down.
+        retry_after: seconds the server asked to wait.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int | None = None,
+        retryable: bool,
+        rate_limited: bool = False,
+        retry_after: float | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.status = status
+        self.retryable = retryable
+        self.rate_limited = rate_limited
+        self.retry_after = retry_after
+
+
+class ChatModel(Protocol):
+    """A model one can ask."""
+
+    async def ask(
+        self, messages: Sequence[ChatMessage], *, schema: JsonSchema | None, timeout_seconds: float
+    ) -> ModelReply:
+        """Send the whole conversation, get the next message; with ``schema``, one that should fit it.
+
+        Raises:
+            ModelFailure: there is no answer.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Close all connections."""
+        ...

@@ -1,0 +1,217 @@
+"""The runner's side of the protocol: one method per call, repeated until the gateway has said what to do.
+
+What an answer means is one table, ``_judge``; the protocol's errors are ``StopRunning``, ``NotAdmitted``,
+``TooLarge`` and ``Rejected``. All else (no connection, 429, 5xx) is repeated with the same body as long as
+the pod lives: the operator ends the pod, and the store answers a repeat with what it holds.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from enum import Enum, auto
+from http import HTTPStatus
+from typing import TypeVar
+
+import httpx2
+from pydantic import BaseModel, ValidationError
+
+from parley.protocol.messages import (
+    NONCE_HEADER,
+    STORE_HEADER,
+    CallBody,
+    FinishAnswer,
+    FinishBody,
+    InputAnswer,
+    InputBody,
+    Problem,
+    ResponseBody,
+    StoredAnswer,
+    TakeAnswer,
+)
+from parley.runner.settings import RunnerSettings
+
+NOT_ADMITTED_SECONDS = 60.0
+"""How long 401 and 403 are repeated: an API server that restarts reviews no tokens."""
+FIRST_WAIT_SECONDS = 0.2
+LONGEST_WAIT_SECONDS = 5.0
+LONGEST_RETRY_AFTER_SECONDS = 30.0
+REQUEST_SECONDS = 60.0
+"""For one request in all, so that a gateway that stalls is asked again."""
+
+Answer = TypeVar("Answer", bound=BaseModel)
+
+log = logging.getLogger(__name__)
+
+
+class StopRunning(Exception):
+    """The attempt is held by another process, closed, cancelled or gone: write nothing more."""
+
+
+class NotAdmitted(Exception):
+    """The gateway refuses this pod's token, or says the pod is not a step's."""
+
+
+class TooLarge(Exception):
+    """The body is larger than the store takes."""
+
+
+class Rejected(Exception):
+    """The gateway finds the request malformed: a fault of the runner or of the versions' mix."""
+
+
+class _Verdict(Enum):
+    DONE = auto()
+    REPEAT = auto()
+    REFUSED = auto()
+
+
+def _judge(response: httpx2.Response) -> _Verdict:
+    status = response.status_code
+    # 204: nothing ready yet, though the attempt's row stands before its Job does.
+    if status >= 500 or status in {HTTPStatus.NO_CONTENT, HTTPStatus.TOO_MANY_REQUESTS}:
+        return _Verdict.REPEAT
+    if status < 300:
+        return _Verdict.DONE
+    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        return _Verdict.REFUSED
+    detail = _explanation(response)
+    if status in {HTTPStatus.CONFLICT, HTTPStatus.GONE}:
+        raise StopRunning(detail)
+    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        raise TooLarge(detail)
+    raise Rejected(f"{status}: {detail}")
+
+
+def _explanation(response: httpx2.Response) -> str:
+    try:
+        problem = Problem.model_validate_json(response.content)
+    except ValidationError:
+        return f"HTTP status {response.status_code}"
+    return ": ".join(filter(None, [problem.reason or problem.title, problem.detail]))
+
+
+def _retry_after(response: httpx2.Response) -> float:
+    value = response.headers.get("Retry-After", "")
+    return min(float(value), LONGEST_RETRY_AFTER_SECONDS) if value.isdecimal() else 0.0
+
+
+class GatewayClient:
+    """Calls as one holder: the pod's token and this process's nonce.
+
+    Args:
+        settings: where the gateway is.
+        nonce: told to the gateway with every call; it tells this process from another in the same pod.
+        sleep: for tests.
+        clock: monotonic seconds, for tests.
+    """
+
+    def __init__(
+        self,
+        settings: RunnerSettings,
+        nonce: str,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._settings = settings
+        self._nonce = nonce
+        self._sleep = sleep
+        self._clock = clock
+        self._ahead = timedelta()
+        # The gateway is in the cluster: a proxy from the environment would be in the way.
+        self._http = httpx2.AsyncClient(
+            base_url=f"{settings.gateway_url}/runner/v1",
+            timeout=httpx2.Timeout(REQUEST_SECONDS, connect=5.0),
+            trust_env=False,
+        )
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+    def now(self) -> datetime:
+        """The gateway's time, as its answers' Date tells it: deadlines are not on this node's clock."""
+        return datetime.now(UTC) + self._ahead
+
+    async def take(self) -> TakeAnswer:
+        """Get the attempt that this pod's Job was made for."""
+        return await self._call("POST", "/take", None, TakeAnswer)
+
+    async def input(self, attempt: int, body: InputBody) -> InputAnswer:
+        """Store the turn's messages, or get those that an earlier attempt stored."""
+        return await self._call("POST", f"/attempts/{attempt}/input", body, InputAnswer)
+
+    async def journal_response(self, attempt: int, round_number: int, body: ResponseBody) -> StoredAnswer:
+        """Journal a response that contains calls."""
+        return await self._call("PUT", f"/attempts/{attempt}/journal/{round_number}", body, StoredAnswer)
+
+    async def journal_call(self, attempt: int, round_number: int, call: int, body: CallBody) -> StoredAnswer:
+        """Journal that a call begins, or its result."""
+        path = f"/attempts/{attempt}/journal/{round_number}/calls/{call}"
+        return await self._call("PUT", path, body, StoredAnswer)
+
+    async def finish(self, attempt: int, body: FinishBody) -> FinishAnswer:
+        """Commit the outcome."""
+        return await self._call("POST", f"/attempts/{attempt}/finish", body, FinishAnswer)
+
+    async def _call(self, method: str, path: str, body: BaseModel | None, answer: type[Answer]) -> Answer:
+        """Make one call of the protocol, repeating it as long as it makes sense.
+
+        Raises:
+            StopRunning, NotAdmitted, TooLarge, Rejected: see there.
+        """
+        content = None if body is None else body.model_dump_json(by_alias=True).encode()
+        refused_since: float | None = None
+        wait = FIRST_WAIT_SECONDS
+        while True:
+            asked_to_wait = 0.0
+            verdict = _Verdict.REPEAT
+            try:
+                response = await self._send(method, path, content)
+            except (httpx2.HTTPError, TimeoutError) as error:
+                why = f"{type(error).__name__}: {error}"
+            except OSError as error:
+                verdict, why = _Verdict.REFUSED, f"the pod's token cannot be read: {error}"
+            else:
+                verdict = _judge(response)
+                if verdict is _Verdict.DONE:
+                    return answer.model_validate_json(response.content)
+                why = _explanation(response)
+                asked_to_wait = _retry_after(response)
+            if verdict is not _Verdict.REFUSED:
+                refused_since = None
+            elif refused_since is None:
+                refused_since = self._clock()
+            elif self._clock() - refused_since >= NOT_ADMITTED_SECONDS:
+                raise NotAdmitted(why)
+            pause = max(asked_to_wait, wait * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            log.warning("the gateway is asked again", extra={"path": path, "why": why})
+            await self._sleep(pause)
+            wait = min(wait * 2, LONGEST_WAIT_SECONDS)
+
+    async def _send(self, method: str, path: str, content: bytes | None) -> httpx2.Response:
+        # Read each time: the kubelet renews the token in place.
+        token = self._settings.token_file.read_text(encoding="ascii").strip()
+        headers = {
+            "Authorization": f"Bearer {token}",
+            STORE_HEADER: self._settings.store_id,
+            NONCE_HEADER: self._nonce,
+            "Content-Type": "application/json",
+        }
+        async with asyncio.timeout(REQUEST_SECONDS):
+            response = await self._http.request(method, path, content=content, headers=headers)
+        self._note_time(response)
+        return response
+
+    def _note_time(self, response: httpx2.Response) -> None:
+        try:
+            told = parsedate_to_datetime(response.headers.get("Date", ""))
+        except ValueError:
+            return
+        ahead = told - datetime.now(UTC)
+        # Date has whole seconds: a smaller difference is none.
+        self._ahead = ahead if abs(ahead) > timedelta(seconds=2) else timedelta()

@@ -1,0 +1,77 @@
+"""The runner's process: from its environment to its exit code.
+
+Exit codes: 0 when the store holds an outcome for the attempt or the runner was told to stop, 1 when it could
+not commit one, 143 when a SIGTERM came first, which the operator takes for a disruption. Never 64.
+"""
+
+import asyncio
+import contextlib
+import logging
+import os
+import secrets
+import signal
+from pathlib import Path
+
+from parley.runner.gateway_client import GatewayClient, NotAdmitted, Rejected, StopRunning, TooLarge
+from parley.runner.log import start_log
+from parley.runner.settings import RunnerSettings, SettingsError
+from parley.runner.step import StepRun
+
+EXIT_DONE = 0
+EXIT_UNCOMMITTED = 1
+EXIT_TERMINATED = 128 + signal.SIGTERM
+COMMIT_GRACE_SECONDS = 15.0
+"""How long a commit under way may still take after SIGTERM; the pod's grace period is 30 s."""
+TERMINATION_LOG = Path("/dev/termination-log")
+
+log = logging.getLogger(__name__)
+
+
+def run_process() -> int:
+    """Run one attempt as the environment says; returns the exit code."""
+    start_log()
+    try:
+        settings = RunnerSettings.from_environment(os.environ)
+    except SettingsError as error:
+        return _uncommitted(str(error))
+    return asyncio.run(run_attempt(settings))
+
+
+async def run_attempt(settings: RunnerSettings) -> int:
+    """Run until the outcome is committed, the gateway says stop, or SIGTERM; returns the exit code."""
+    gateway = GatewayClient(settings, secrets.token_hex(8))
+    step = StepRun(gateway, settings.model_api_key)
+    work = asyncio.create_task(step.run())
+    loop = asyncio.get_running_loop()
+
+    def terminate() -> None:
+        log.warning("asked to terminate", extra={"committing": step.committing})
+        # An outcome on its way is worth waiting for; a half-done attempt is not: another one repeats it.
+        loop.call_later(COMMIT_GRACE_SECONDS if step.committing else 0, work.cancel)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, terminate)
+    try:
+        await work
+    except StopRunning as stop:
+        log.info("told to stop", extra={"why": str(stop)})
+    except asyncio.CancelledError:
+        return EXIT_TERMINATED
+    except (NotAdmitted, Rejected, TooLarge) as error:
+        return _uncommitted(f"the gateway at {settings.gateway_url} refuses this pod: {error}")
+    except Exception as error:
+        log.exception("the runner failed")
+        return _uncommitted(f"the runner failed: {type(error).__name__}")
+    finally:
+        with contextlib.suppress(Exception):
+            await gateway.close()
+    return EXIT_DONE
+
+
+def _uncommitted(why: str) -> int:
+    log.error("no outcome was committed", extra={"why": why})
+    # The operator shows this file's text as the step's message; outside a pod there is none.
+    if TERMINATION_LOG.exists():
+        with contextlib.suppress(OSError):
+            TERMINATION_LOG.write_text(why, encoding="utf-8", errors="replace")
+    return EXIT_UNCOMMITTED

@@ -1,0 +1,48 @@
+"""What the pod's environment tells the runner."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+DEFAULT_TOKEN_FILE = "/var/run/secrets/parley.dev/token"  # noqa: S105 - a path, not a token
+
+
+class SettingsError(Exception):
+    """A variable is missing; the message names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunnerSettings:
+    """Where the gateway is, and how to prove which pod this is.
+
+    Attributes:
+        gateway_url: base URL, without a slash at the end.
+        store_id: id of the store that holds the attempt.
+        token_file: the pod's projected token; the kubelet renews it there.
+        model_api_key: the agent's key, None where the model needs none.
+    """
+
+    gateway_url: str
+    store_id: str
+    token_file: Path
+    model_api_key: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str]) -> "RunnerSettings":
+        """Read the settings.
+
+        Raises:
+            SettingsError: a variable is missing or empty.
+        """
+
+        def required(name: str) -> str:
+            if value := environment.get(name):
+                return value
+            raise SettingsError(f"{name} is not set: the operator sets it in every step pod")
+
+        return cls(
+            gateway_url=required("PARLEY_GATEWAY_URL").rstrip("/"),
+            store_id=required("PARLEY_STORE_ID"),
+            token_file=Path(environment.get("PARLEY_TOKEN_FILE") or DEFAULT_TOKEN_FILE),
+            model_api_key=environment.get("PARLEY_MODEL_API_KEY") or None,
+        )

@@ -1,0 +1,276 @@
+"""One attempt of a prompt step: take, render, input, ask the model, finish."""
+
+import asyncio
+import json
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+
+from pydantic import JsonValue
+
+from parley.protocol.messages import (
+    MAX_OUTPUT_BYTES,
+    EventDraft,
+    FinishBody,
+    InputBody,
+    InputMessage,
+    TakeAnswer,
+    Usage,
+)
+from parley.protocol.request import PromptRequest
+from parley.resources.agent import ModelSpec
+from parley.resources.reasons import Reason
+from parley.runner.chat import ChatMessage, ChatModel, ModelFailure, ModelReply, Said
+from parley.runner.conversation import conversation
+from parley.runner.daemon_thread import in_daemon_thread
+from parley.runner.failure import StepFailure, model_label
+from parley.runner.gateway_client import GatewayClient, NotAdmitted, Rejected, StopRunning, TooLarge
+from parley.runner.patience import ask_patiently
+from parley.runner.prompt import Prompt, render_prompt
+from parley.runner.rounds import Rounds
+from parley.runner.structured import MAX_CORRECTIONS, Mismatch, OutputSchema
+
+DEADLINE_GRACE = timedelta(seconds=5)
+"""The operator closes an attempt at its deadline; the runner gives up only if that has not happened."""
+LONGEST_REQUEST_SECONDS = 600.0
+RENDER_SECONDS = 10.0
+
+MakeModel = Callable[[ModelSpec, str | None], ChatModel]
+
+log = logging.getLogger(__name__)
+
+
+def load_model_seam() -> MakeModel:
+    """Import the agent library, which takes about a second."""
+    from parley.runner.model import OpenAIModel  # noqa: PLC0415 - see above
+
+    return OpenAIModel
+
+
+class StepRun:
+    """One attempt, from ``take`` to ``finish``.
+
+    Args:
+        gateway: where the attempt is taken from and committed to.
+        api_key: the model's.
+        load_model: gives the model's constructor; run in a thread, for it may import much.
+    """
+
+    def __init__(
+        self,
+        gateway: GatewayClient,
+        api_key: str | None,
+        load_model: Callable[[], MakeModel] = load_model_seam,
+    ) -> None:
+        self._gateway = gateway
+        self._api_key = api_key
+        self._load_model = load_model
+        self._rounds: Rounds | None = None
+        self.committing = False
+        """The outcome is known and on its way to the store: better not to interrupt it now."""
+
+    async def run(self) -> None:
+        """Run the attempt and commit its outcome, whatever it is.
+
+        Raises:
+            StopRunning: told to stop; the store holds what there is to hold.
+            NotAdmitted, Rejected: no outcome could be committed.
+        """
+        loading = asyncio.create_task(in_daemon_thread(self._load_model))
+        try:
+            taken = await self._gateway.take()
+            log.info("attempt taken", extra=_names(taken))
+            body = await self._outcome(taken, loading)
+            self.committing = True
+            await self._commit(taken.attempt, body)
+            log.info("outcome committed", extra={"outcome": body.outcome, "reason": body.reason})
+        finally:
+            loading.cancel()
+            await asyncio.gather(loading, return_exceptions=True)
+
+    async def _outcome(self, taken: TakeAnswer, loading: Awaitable[MakeModel]) -> FinishBody:
+        try:
+            return await self._within_deadline(taken, loading)
+        except StepFailure as failure:
+            return self._failed(failure)
+        except TooLarge as error:
+            message = f"{taken.request.path} is too large to be stored: {error}"
+            return self._failed(StepFailure(Reason.RESULT_TOO_LARGE, message, definite=True))
+        except Rejected as error:
+            message = f"the gateway does not understand this runner: {error}"
+            return self._failed(StepFailure(Reason.ERROR, message, definite=True))
+        except (StopRunning, NotAdmitted):
+            raise
+        except Exception as error:
+            log.exception("the runner failed")
+            message = f"the runner failed: {type(error).__name__}; its log has the details"
+            return self._failed(StepFailure(Reason.ERROR, message))
+
+    async def _within_deadline(self, taken: TakeAnswer, loading: Awaitable[MakeModel]) -> FinishBody:
+        deadline = asyncio.timeout(self._remaining(taken) + DEADLINE_GRACE.total_seconds())
+        try:
+            async with deadline:
+                return await self._success(taken, loading)
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+        raise StepFailure(Reason.STEP_TIMEOUT, "the step's timeout struck before the model had answered")
+
+    async def _success(self, taken: TakeAnswer, loading: Awaitable[MakeModel]) -> FinishBody:
+        request = taken.request
+        schema = None
+        if request.prompt.output_schema is not None:
+            schema = OutputSchema(request.prompt.output_schema, f"{request.path}.prompt.outputSchema")
+        prompt = await self._render(taken)
+        own = await self._input(taken, prompt)
+        window = request.session.context_window if request.session else None
+        messages = conversation(prompt.system, taken.history, own, window)
+        try:
+            model = (await loading)(request.agent.model, self._api_key)
+        except ModelFailure as failure:
+            raise StepFailure(Reason.MODEL_ERROR, failure.message, definite=True) from failure
+        try:
+            text, output = await self._answer(taken, model, messages, schema)
+        finally:
+            await model.close()
+        _check_size(output, request.path)
+        events: list[EventDraft] = []
+        if request.history == "Session":
+            events = [*self._spoken.events, EventDraft(type="message", role="assistant", content=text)]
+        return FinishBody(outcome="Succeeded", output=output, events=events, usage=self._spent)
+
+    async def _render(self, taken: TakeAnswer) -> Prompt:
+        """Render in a thread: a template may loop, and the runner must still hear a SIGTERM."""
+        work = in_daemon_thread(lambda: render_prompt(taken.request, taken.outputs, taken.input))
+        try:
+            return await asyncio.wait_for(work, RENDER_SECONDS)
+        except TimeoutError:
+            raise StepFailure(
+                Reason.TEMPLATE_ERROR,
+                f"{taken.request.path}: rendering the templates took longer than {RENDER_SECONDS:.0f} s",
+                definite=True,
+            ) from None
+
+    async def _input(self, taken: TakeAnswer, prompt: Prompt) -> Sequence[InputMessage]:
+        """Store this turn's messages before the model sees them; what an earlier attempt stored wins."""
+        if taken.input is not None:
+            return taken.input
+        if taken.request.history == "None":
+            return prompt.messages
+        body = InputBody(messages=list(prompt.messages))
+        return (await self._gateway.input(taken.attempt, body)).messages
+
+    async def _answer(
+        self,
+        taken: TakeAnswer,
+        model: ChatModel,
+        messages: list[ChatMessage],
+        schema: OutputSchema | None,
+    ) -> tuple[str, JsonValue]:
+        """Get the answer's text and the step's output; with a schema, let the model mend an answer."""
+        spec = taken.request.agent.model
+        name = model_label(spec)
+
+        async def ask(said: Sequence[ChatMessage]) -> ModelReply:
+            async def once() -> ModelReply:
+                limit = min(self._remaining(taken) + DEADLINE_GRACE.total_seconds(), LONGEST_REQUEST_SECONDS)
+                asked = schema.for_model() if schema else None
+                return await model.ask(said, schema=asked, timeout_seconds=limit)
+
+            return await ask_patiently(once, model=name, remaining=lambda: self._remaining(taken))
+
+        self._rounds = Rounds(self._gateway, taken.attempt, taken.journal, ask)
+        for correction in range(MAX_CORRECTIONS + 1):
+            reply = await self._rounds.answer(messages)
+            _check_ending(reply, taken.request, name)
+            if schema is None:
+                return reply.text, reply.text
+            try:
+                output = schema.read(reply.text)
+            except Mismatch as mismatch:
+                if correction == MAX_CORRECTIONS:
+                    raise schema.failure(mismatch, name) from mismatch
+                messages += [Said("assistant", reply.text), Said("user", schema.correction(mismatch))]
+            else:
+                return json.dumps(output, ensure_ascii=False, separators=(",", ":")), output
+        raise AssertionError("the last correction returns or raises")
+
+    async def _commit(self, attempt: int, body: FinishBody) -> None:
+        """Commit the outcome; if it is refused for its form, commit that as a failure."""
+        try:
+            await self._gateway.finish(attempt, body)
+        except TooLarge as error:
+            message = f"the step's result is too large to be stored: {error}"
+            failure = StepFailure(Reason.RESULT_TOO_LARGE, message, definite=True)
+        except Rejected as error:
+            if body.outcome == "Failed":
+                raise
+            message = f"the gateway does not take the step's outcome: {error}"
+            failure = StepFailure(Reason.ERROR, message, definite=True)
+        else:
+            return
+        await self._gateway.finish(attempt, self._failed(failure))
+
+    def _failed(self, failure: StepFailure) -> FinishBody:
+        log.warning("the attempt failed", extra={"reason": failure.reason, "why": failure.message})
+        return FinishBody(
+            outcome="Failed",
+            reason=failure.reason,
+            message=failure.message,
+            definite=failure.definite,
+            retry_after=failure.retry_after,
+            usage=self._spent,
+        )
+
+    @property
+    def _spent(self) -> Usage:
+        return self._rounds.spent if self._rounds else Usage()
+
+    @property
+    def _spoken(self) -> Rounds:
+        if self._rounds is None:
+            raise AssertionError("events are asked for after the answer")
+        return self._rounds
+
+    def _remaining(self, taken: TakeAnswer) -> float:
+        """Seconds until the attempt's deadline."""
+        return (taken.deadline - self._gateway.now()).total_seconds()
+
+
+def _names(taken: TakeAnswer) -> dict[str, object]:
+    return {
+        "task": taken.request.task.name,
+        "namespace": taken.request.task.namespace,
+        "step": taken.request.step,
+        "attempt": taken.attempt,
+        "number": taken.number,
+    }
+
+
+def _check_ending(reply: ModelReply, request: PromptRequest, model: str) -> None:
+    """Make sure that the model answered in full.
+
+    Raises:
+        StepFailure: ModelError: it refused (definite), was cut off, or said nothing.
+    """
+    if reply.ending == "refused":
+        why = f": {reply.text}" if reply.text else " without saying why"
+        raise StepFailure(Reason.MODEL_ERROR, f"model {model} refused to answer{why}", definite=True)
+    if reply.ending == "length":
+        limit = request.agent.model.max_output_tokens
+        advice = (
+            f"agent {request.agent.name} allows {limit}: raise spec.model.maxOutputTokens or ask for less"
+            if limit
+            else "ask for less"
+        )
+        message = f"the answer of model {model} was cut off at its token limit; {advice}"
+        raise StepFailure(Reason.MODEL_ERROR, message)
+    if not reply.text.strip():
+        raise StepFailure(Reason.MODEL_ERROR, f"model {model} gave an empty answer")
+
+
+def _check_size(output: JsonValue, path: str) -> None:
+    size = len(json.dumps(output, ensure_ascii=False, separators=(",", ":")).encode())
+    if size > MAX_OUTPUT_BYTES:
+        message = f"the output of {path} has {size} bytes as JSON, more than {MAX_OUTPUT_BYTES}"
+        raise StepFailure(Reason.RESULT_TOO_LARGE, message, definite=True)
