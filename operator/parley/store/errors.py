@@ -5,19 +5,19 @@ class StoreError(Exception):
     """Base of everything the store raises on purpose."""
 
 
-class StoreUnavailable(StoreError):  # noqa: N818 - named after the condition's reason
-    """The database cannot be used now: away, restarting, out of room or without its schema. Try again later."""
+class StoreUnavailable(StoreError):
+    """The database cannot be used now: away, restarting, full or without its schema. Try again later."""
 
 
-class Fenced(StoreError):  # noqa: N818
+class Fenced(StoreError):
     """Another leader has raised the epoch: nothing was written. Read the Lease again, raise again or exit."""
 
 
-class OtherHolder(StoreError):  # noqa: N818
+class OtherHolder(StoreError):
     """Another process holds the attempt (409): the caller must stop and write nothing more."""
 
 
-class Stopped(StoreError):  # noqa: N818
+class Stopped(StoreError):
     """The attempt is closed, or its task is gone or ended (410): the caller must stop and write nothing more.
 
     Attributes:
@@ -29,5 +29,5 @@ class Stopped(StoreError):  # noqa: N818
         self.reason = reason
 
 
-class ResultTooLarge(StoreError):  # noqa: N818 - named after the step's reason
+class ResultTooLarge(StoreError):
     """A value is larger than the store takes (413). The message names the value, its size and the limit."""

@@ -1,17 +1,62 @@
 """The leader's fence and its tick."""
 
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 
 from parley.store.errors import Fenced
 from parley.store.pool import Connection
+from parley.store.rows import execute, fetch_value
 
-__all__ = ["Fence", "Fenced", "lock_leader", "raise_epoch", "tick"]
+__all__ = ["Fence", "Fenced", "leading", "lock_leader", "raise_epoch", "tick"]
+
+GAP = timedelta(seconds=30)
+"""A longer time between two ticks means that the store or the operator was away."""
+GRACE = timedelta(seconds=30)
+"""What open deadlines get on top of the gap, so that what finished meanwhile can be told first."""
+
+RAISE_EPOCH = """
+INSERT INTO leader (cluster, install, epoch, holder) VALUES (%(cluster)s, %(install)s, 1, %(holder)s)
+ON CONFLICT (cluster, install) DO UPDATE SET epoch = leader.epoch + 1, holder = excluded.holder
+RETURNING epoch
+"""
+LOCK_LEADER = """
+SELECT now() - tick AS since_tick FROM leader
+WHERE cluster = %(cluster)s AND install = %(install)s AND epoch = %(epoch)s FOR SHARE
+"""
+LOCK_TICK = """
+SELECT now() - tick AS since_tick FROM leader
+WHERE cluster = %(cluster)s AND install = %(install)s AND epoch = %(epoch)s FOR NO KEY UPDATE
+"""
+WRITE_TICK = """
+UPDATE leader SET tick = greatest(tick, now()) WHERE cluster = %(cluster)s AND install = %(install)s
+"""
+MOVE_TASKS = """
+UPDATE tasks SET deadline = deadline + %(by)s
+WHERE cluster = %(cluster)s AND install = %(install)s AND deadline IS NOT NULL
+  AND ended_at IS NULL AND gone_since IS NULL AND suspended_since IS NULL
+"""
+MOVE_ATTEMPTS = """
+UPDATE attempts a SET deadline = a.deadline + %(by)s, lease_until = a.lease_until + %(by)s
+FROM tasks t
+WHERE a.state IN ('Open', 'Running') AND t.uid = a.task_uid
+  AND t.cluster = %(cluster)s AND t.install = %(install)s
+"""
+MOVE_WAITS = """
+UPDATE waits w SET deadline = w.deadline + %(by)s
+FROM tasks t
+WHERE w.state = 'Open' AND w.deadline IS NOT NULL AND t.uid = w.task_uid AND t.suspended_since IS NULL
+  AND t.cluster = %(cluster)s AND t.install = %(install)s
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Fence:
-    """A leader's claim. ``cluster`` is the uid of the namespace kube-system, ``install`` the release's name."""
+    """A leader's claim.
+
+    ``cluster`` is the uid of the namespace kube-system, ``install`` the release's name.
+    """
 
     cluster: str
     install: str
@@ -23,24 +68,51 @@ async def raise_epoch(conn: Connection, cluster: str, install: str, holder: str)
 
     Writes of older leaders that are under way are waited for. Applies the gap rule of ``tick`` at once.
     """
-    raise NotImplementedError
+    async with conn.transaction():
+        parameters = {"cluster": cluster, "install": install, "holder": holder}
+        epoch = await fetch_value(conn, int, RAISE_EPOCH, parameters)
+        if epoch is None:
+            raise AssertionError("an upsert returns its row")
+        fence = Fence(cluster, install, epoch)
+        await tick(conn, fence)
+    return fence
 
 
-async def lock_leader(conn: Connection, fence: Fence) -> None:
-    """Hold the epoch until the transaction ends. The first statement of every operator write.
+async def lock_leader(conn: Connection, fence: Fence) -> timedelta:
+    """Hold the epoch until the transaction ends; return the time since the last tick.
 
     Raises:
         Fenced: another leader has raised the epoch.
     """
-    raise NotImplementedError
+    since_tick = await fetch_value(conn, timedelta, LOCK_LEADER, asdict(fence))
+    if since_tick is None:
+        raise Fenced(f"Epoch {fence.epoch} of {fence.install} is not the newest any more.")
+    return since_tick
+
+
+@asynccontextmanager
+async def leading(conn: Connection, fence: Fence) -> AsyncGenerator[None, None]:
+    """Run the block in a transaction that holds the leader's epoch: the frame of every operator write.
+
+    The first write after a gap is preceded by a tick: no deadline strikes for the time when nobody was there.
+
+    Raises:
+        Fenced: another leader has raised the epoch.
+    """
+    while True:
+        async with conn.transaction():
+            if await lock_leader(conn, fence) <= GAP:
+                yield
+                return
+        await tick(conn, fence)
 
 
 async def tick(conn: Connection, fence: Fence) -> timedelta:
     """Say that leader and store are there; call it every 5 s.
 
-    After a gap of more than 30 s every open deadline of this install (attempts, tasks, waits) moves by the gap plus
-    30 s; a suspended task's own deadlines stand still and move when it resumes. Any other operator write does this
-    too when it is the first after the gap.
+    After a gap of more than 30 s every open deadline of this install (attempts and their leases, tasks,
+    waits) moves by the gap plus 30 s; a suspended task's own deadlines stand still and move when it resumes.
+    Any other operator write does this too when it is the first after the gap.
 
     Returns:
         How far the deadlines moved; zero mostly.
@@ -48,4 +120,14 @@ async def tick(conn: Connection, fence: Fence) -> timedelta:
     Raises:
         Fenced: another leader has raised the epoch.
     """
-    raise NotImplementedError
+    async with conn.transaction():
+        since_tick = await fetch_value(conn, timedelta, LOCK_TICK, asdict(fence))
+        if since_tick is None:
+            raise Fenced(f"Epoch {fence.epoch} of {fence.install} is not the newest any more.")
+        await execute(conn, WRITE_TICK, asdict(fence))
+        if since_tick <= GAP:
+            return timedelta(0)
+        by = since_tick + GRACE
+        for move in (MOVE_TASKS, MOVE_ATTEMPTS, MOVE_WAITS):
+            await execute(conn, move, asdict(fence) | {"by": by})
+        return by

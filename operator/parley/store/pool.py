@@ -1,31 +1,87 @@
 """Connections to the database: the pool, and what its failures are called."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from psycopg import AsyncConnection
+from psycopg import AsyncConnection, InterfaceError, OperationalError, errors
+from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
-from psycopg_pool import AsyncConnectionPool
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from parley.store.errors import StoreUnavailable
+
+__all__ = ["Connection", "Pool", "StoreUnavailable", "connect", "conninfo", "open_pool"]
 
 Connection = AsyncConnection[TupleRow]
 Pool = AsyncConnectionPool[Connection]
 
+BOUNDED = "-c statement_timeout=10s -c idle_in_transaction_session_timeout=15s"
+CHECKOUT_TIMEOUT = 5.0
+"""Seconds a caller waits for a connection before it hears StoreUnavailable."""
+RECONNECT_TIMEOUT = 5.0
+"""Seconds the pool tries to replace a lost connection by itself; later callers make it try again. The pause
+between tries doubles, so with a longer time everybody would wait for minutes after a long outage."""
+
+
+def conninfo(dsn: str, application: str, settings: str = BOUNDED) -> str:
+    """Add to a database's URL what every connection of Parley has: a name, UTC and an end to every wait."""
+    return make_conninfo(
+        dsn,
+        connect_timeout=5,
+        keepalives_idle=5,
+        keepalives_interval=5,
+        keepalives_count=3,
+        tcp_user_timeout=20_000,
+        options=f"-c application_name={application} -c timezone=UTC {settings}",
+    )
+
 
 def open_pool(dsn: str, *, size: int) -> Pool:
-    """Make a pool that never blocks a start: ``async with open_pool(dsn, size=8) as pool`` opens it at once, also
-    while the database is away; connections come as they are asked for.
+    """Make a pool of at most ``size`` connections; ``async with`` it, or ``await pool.open()``.
+
+    Opening never waits for the database: connections come as they are asked for.
     """
-    raise NotImplementedError
+    return AsyncConnectionPool(
+        conninfo(dsn, "parley"),
+        connection_class=AsyncConnection[TupleRow],
+        kwargs={"autocommit": True},
+        min_size=1,
+        max_size=size,
+        open=False,
+        check=AsyncConnectionPool.check_connection,
+        timeout=CHECKOUT_TIMEOUT,
+        reconnect_timeout=RECONNECT_TIMEOUT,
+        name="parley",
+    )
 
 
 @asynccontextmanager
-async def connect(pool: Pool) -> AsyncIterator[Connection]:
+async def connect(pool: Pool) -> AsyncGenerator[Connection, None]:
     """Lend a checked connection in autocommit mode.
 
     Raises:
-        StoreUnavailable: the database is away, went away in the block, or lacks its schema. What the block had not
-            committed is undone; whether a commit that was under way took place is unknown: repeat it, all calls are
-            idempotent.
+        StoreUnavailable: the database is away, went away in the block, or lacks its schema. What the block
+            had not committed is undone. Whether a commit that was under way took place is unknown: repeat the
+            call, each one is idempotent.
     """
-    raise NotImplementedError
-    yield  # pragma: no cover
+    try:
+        async with pool.connection() as conn:
+            yield conn
+    except PoolTimeout as error:
+        message = f"The database gave no connection within {CHECKOUT_TIMEOUT:.0f} s."
+        raise StoreUnavailable(message) from error
+    except errors.UndefinedTable as error:
+        message = "The database has no schema of Parley yet: run parley-migrate (the chart's migration job)."
+        raise StoreUnavailable(message) from error
+    except (
+        OperationalError,
+        InterfaceError,
+        errors.ReadOnlySqlTransaction,  # a standby, or a primary that was demoted
+        errors.IdleInTransactionSessionTimeout,
+    ) as error:
+        raise StoreUnavailable(f"The database cannot be used: {first_line(error)}") from error
+
+
+def first_line(error: BaseException) -> str:
+    """Return what an error says, without details over several lines."""
+    return (str(error) or type(error).__name__).splitlines()[0]

@@ -1,0 +1,96 @@
+"""How queries run here: SQL as a literal, parameters by name, rows as dataclasses, JSON as cleaned text."""
+
+import json
+import math
+from collections.abc import Mapping
+from typing import LiteralString, TypeVar
+
+from psycopg.rows import class_row, scalar_row
+from pydantic import JsonValue
+
+from parley.protocol.messages import MAX_OUTPUT_BYTES
+from parley.store.errors import ResultTooLarge
+from parley.store.pool import Connection
+
+Row = TypeVar("Row")
+Parameters = Mapping[str, object]
+NUL = "\x00"
+REPLACEMENT = "\ufffd"
+
+
+async def execute(conn: Connection, query: LiteralString, parameters: Parameters) -> int:
+    """Run a statement and return how many rows it touched."""
+    async with await conn.execute(query, parameters) as cursor:
+        return cursor.rowcount
+
+
+async def fetch_one(
+    conn: Connection, row: type[Row], query: LiteralString, parameters: Parameters
+) -> Row | None:
+    """Return the first row, its columns passed to ``row`` by name, or None."""
+    async with conn.cursor(row_factory=class_row(row)) as cursor:
+        await cursor.execute(query, parameters)
+        return await cursor.fetchone()
+
+
+async def fetch_all(
+    conn: Connection, row: type[Row], query: LiteralString, parameters: Parameters
+) -> list[Row]:
+    """Return all rows, their columns passed to ``row`` by name."""
+    async with conn.cursor(row_factory=class_row(row)) as cursor:
+        await cursor.execute(query, parameters)
+        return await cursor.fetchall()
+
+
+async def fetch_value(
+    conn: Connection, kind: type[Row], query: LiteralString, parameters: Parameters
+) -> Row | None:
+    """Return the only column of the first row, or None for no row or NULL."""
+    async with conn.cursor(row_factory=scalar_row) as cursor:
+        await cursor.execute(query, parameters)
+        value = await cursor.fetchone()
+    if value is not None and not isinstance(value, kind):
+        raise TypeError(f"expected {kind.__name__}, got {type(value).__name__}")
+    return value
+
+
+def encode(value: JsonValue) -> str:
+    """Return compact JSON that Postgres can store and read again.
+
+    Its text holds neither NUL nor lone surrogates: both become U+FFFD. NaN and infinities become null.
+    """
+    return json.dumps(_storable(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def encode_limited(value: JsonValue, what: str) -> str:
+    """Like ``encode``, for a value that a user or a model made; ``what`` names it in the refusal.
+
+    Raises:
+        ResultTooLarge: it is over MAX_OUTPUT_BYTES as JSON.
+    """
+    text = encode(value)
+    size = len(text.encode())
+    if size > MAX_OUTPUT_BYTES:
+        raise ResultTooLarge(f"{what} is {size:,} bytes as JSON; at most {MAX_OUTPUT_BYTES:,} are stored.")
+    return text
+
+
+def _storable(value: JsonValue) -> JsonValue:
+    if isinstance(value, str):
+        return storable_text(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {storable_text(key): _storable(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_storable(item) for item in value]
+    return value
+
+
+def storable_text(text: str) -> str:
+    """Return the text without NUL and lone surrogates, which no Postgres text can hold."""
+    if NUL in text:
+        text = text.replace(NUL, REPLACEMENT)
+    if text.isascii():
+        return text
+    return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
