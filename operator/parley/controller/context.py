@@ -1,0 +1,55 @@
+"""What all reconcilers of one leadership share."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from parley.controller.echoes import Echoes
+from parley.controller.projection import Projection
+from parley.controller.queue import Key, KeyedQueue
+from parley.controller.settings import Settings
+from parley.controller.turns import ReadySteps
+from parley.kube.client import KubeApi
+from parley.kube.events import Transition
+from parley.store.leader import Fence
+from parley.store.pool import Connection, Pool, connect
+from parley.templates.evaluator import Evaluator
+
+TASK_KEY = "Task"
+SESSION_KEY = "Session"
+AGENT_KEY = "Agent"
+TURNS_KEY = "Turns"
+GONE_TASK_KEY = "GoneTask"
+GONE_SESSION_KEY = "GoneSession"
+
+
+@dataclass(slots=True)
+class Context:
+    """One leadership: made when it begins, dropped when it ends."""
+
+    settings: Settings
+    kube: KubeApi
+    pool: Pool
+    evaluator: Evaluator
+    queue: KeyedQueue
+    cluster: str
+    store_id: str
+    fence: Fence
+    tell: Callable[[Transition], None]
+    """Posts a Kubernetes Event, later and at most once."""
+    projection: Projection = field(default_factory=Projection)
+    ready_steps: ReadySteps = field(default_factory=ReadySteps)
+    known_sessions: set[str] = field(default_factory=set[str])
+    """uids of sessions that have a row in this store."""
+
+    echoes: Echoes = field(default_factory=Echoes)
+
+    @asynccontextmanager
+    async def store(self) -> AsyncIterator[Connection]:
+        """Lend a connection to the store; raises StoreUnavailable."""
+        async with connect(self.pool) as connection:
+            yield connection
+
+    def wake(self, kind: str, namespace: str, name: str) -> None:
+        """Queue a key."""
+        self.queue.add(Key(kind, namespace, name))

@@ -1,0 +1,91 @@
+"""Read Kubernetes' JSON of a Job or pod into the engine's views."""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import cast
+
+from pydantic import JsonValue
+
+from parley.engine.pods import JobView, PodView
+from parley.kube.client import JsonObject
+
+STEP_CONTAINER = "step"
+
+
+def _mapping(value: JsonValue) -> Mapping[str, JsonValue]:
+    return value if isinstance(value, dict) else {}
+
+
+def _objects(value: JsonValue) -> Sequence[Mapping[str, JsonValue]]:
+    return [v for v in value if isinstance(v, dict)] if isinstance(value, list) else []
+
+
+def _time(value: JsonValue) -> datetime | None:
+    return datetime.fromisoformat(value) if isinstance(value, str) else None
+
+
+def _condition(status: Mapping[str, JsonValue], kind: str) -> Mapping[str, JsonValue] | None:
+    return next((c for c in _objects(status.get("conditions")) if c.get("type") == kind), None)
+
+
+def controlling_job(body: JsonObject) -> str | None:
+    """Return the name of the Job that controls a pod."""
+    for owner in _objects(_mapping(body.get("metadata")).get("ownerReferences")):
+        if owner.get("controller") and owner.get("kind") == "Job":
+            return str(owner["name"])
+    return None
+
+
+def read_job(body: JsonObject) -> JobView:
+    """Read a Job."""
+    metadata, spec, status = (_mapping(body.get(k)) for k in ("metadata", "spec", "status"))
+    failed = _condition(status, "Failed") or _condition(status, "FailureTarget")
+    failed = failed if failed and failed.get("status") == "True" else None
+    complete = _condition(status, "Complete")
+    return JobView(
+        name=str(metadata["name"]),
+        uid=str(metadata["uid"]),
+        failed_reason=str(failed.get("reason") or "Failed") if failed else None,
+        failed_message=str(failed.get("message") or "") if failed else "",
+        completed=complete is not None and complete.get("status") == "True",
+        suspended=bool(spec.get("suspend")),
+    )
+
+
+def read_pod(body: JsonObject) -> PodView:
+    """Read a step's pod: its conditions, and the state of the container that runs the step."""
+    metadata, status = _mapping(body.get("metadata")), _mapping(body.get("status"))
+    scheduled = _condition(status, "PodScheduled")
+    disruption = _condition(status, "DisruptionTarget")
+    states = {str(c.get("name")): _mapping(c.get("state")) for c in _objects(status.get("containerStatuses"))}
+    state = states.get(STEP_CONTAINER, {})
+    waiting, terminated = _mapping(state.get("waiting")), _mapping(state.get("terminated"))
+    code = terminated.get("exitCode")
+    unschedulable = (
+        str(scheduled.get("message") or "no node fits")
+        if scheduled and scheduled.get("status") == "False" and scheduled.get("reason") == "Unschedulable"
+        else None
+    )
+    return PodView(
+        name=str(metadata["name"]),
+        uid=str(metadata["uid"]),
+        phase=str(status.get("phase") or "Pending"),
+        deleting="deletionTimestamp" in metadata,
+        disruption=(
+            str(disruption.get("message") or disruption.get("reason") or "the pod was disrupted")
+            if disruption and disruption.get("status") == "True"
+            else None
+        ),
+        unschedulable=unschedulable,
+        waiting_reason=cast("str | None", waiting.get("reason")),
+        waiting_message=str(waiting.get("message") or ""),
+        running="running" in state,
+        exit_code=code if isinstance(code, int) else None,
+        terminated_reason=str(terminated.get("reason") or ""),
+        termination_message=str(terminated.get("message") or ""),
+        started_at=_time(terminated.get("startedAt"))
+        or _time(_mapping(state.get("running")).get("startedAt")),
+        finished_at=_time(terminated.get("finishedAt")),
+        status_reason=str(status.get("reason") or ""),
+        status_message=str(status.get("message") or ""),
+    )

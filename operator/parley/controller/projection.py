@@ -1,0 +1,203 @@
+"""What the operator last saw of the cluster: small copies of the objects it watches, by name and by owner.
+
+Filled by watch events and complete lists in any order: of two sights of one object the higher resourceVersion wins,
+and an object that was seen deleted never comes back (its uid is remembered).
+"""
+
+from collections import OrderedDict, defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple, cast
+
+from pydantic import JsonValue
+
+from parley.engine.pods import JobView, PodView
+from parley.kube.client import JsonObject
+
+TASK_LABEL = "parley.dev/task"
+TASK_UID_LABEL = "parley.dev/task-uid"
+_REMEMBERED_DELETIONS = 20_000
+
+
+class ObjectName(NamedTuple):
+    """Where an object lives."""
+
+    namespace: str
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Resource:
+    """One of Parley's own objects, without what no reconciler reads."""
+
+    uid: str
+    namespace: str
+    name: str
+    generation: int
+    resource_version: str
+    created: datetime
+    deleting: bool
+    spec: Mapping[str, JsonValue]
+    status: Mapping[str, JsonValue]
+
+    @property
+    def key(self) -> ObjectName:
+        """Its namespace and name."""
+        return ObjectName(self.namespace, self.name)
+
+    @classmethod
+    def from_object(cls, body: JsonObject) -> "Resource":
+        """Read a custom resource as the API server sends it."""
+        metadata = cast("Mapping[str, JsonValue]", body["metadata"])
+        return cls(
+            uid=str(metadata["uid"]),
+            namespace=str(metadata["namespace"]),
+            name=str(metadata["name"]),
+            generation=int(cast("int", metadata.get("generation", 0))),
+            resource_version=str(metadata["resourceVersion"]),
+            created=datetime.fromisoformat(str(metadata["creationTimestamp"])),
+            deleting="deletionTimestamp" in metadata,
+            spec=cast("Mapping[str, JsonValue]", body.get("spec") or {}),
+            status=cast("Mapping[str, JsonValue]", body.get("status") or {}),
+        )
+
+
+def referred(resource: Resource, field_name: str) -> str | None:
+    """Return the name in a reference field of the spec, such as ``sessionRef``."""
+    reference = resource.spec.get(field_name)
+    return str(reference.get("name")) if isinstance(reference, dict) else None
+
+
+class ResourceCache:
+    """All objects of one of Parley's kinds, also by the object that one of their references names.
+
+    Args:
+        reference: the field to group by; it must be immutable.
+    """
+
+    def __init__(self, reference: str | None = None) -> None:
+        self._reference = reference
+        self._objects: dict[ObjectName, Resource] = {}
+        self._names: dict[str, ObjectName] = {}
+        self._groups: defaultdict[ObjectName, set[str]] = defaultdict(set)
+        self._deleted: OrderedDict[str, None] = OrderedDict()
+
+    def __len__(self) -> int:
+        return len(self._objects)
+
+    def __iter__(self) -> Iterator[Resource]:
+        return iter(tuple(self._objects.values()))
+
+    def get(self, namespace: str, name: str) -> Resource | None:
+        """The object of that name, if there is one."""
+        return self._objects.get(ObjectName(namespace, name))
+
+    def by_uid(self, uid: str) -> Resource | None:
+        """The object of that uid, if there is one."""
+        key = self._names.get(uid)
+        return self._objects.get(key) if key else None
+
+    def see(self, seen: Resource) -> bool:
+        """Take in a sight of an object; tells whether it is news."""
+        known = self._objects.get(seen.key)
+        if seen.uid in self._deleted or (known and int(seen.resource_version) <= int(known.resource_version)):
+            return False
+        if known is not None:
+            self._ungroup(known)
+            self._names.pop(known.uid, None)
+        self._objects[seen.key] = seen
+        self._names[seen.uid] = seen.key
+        if self._reference and (name := referred(seen, self._reference)):
+            self._groups[ObjectName(seen.namespace, name)].add(seen.name)
+        return True
+
+    def referring_to(self, namespace: str, name: str) -> list[Resource]:
+        """Return the objects whose reference names this one."""
+        names = self._groups.get(ObjectName(namespace, name), set())
+        return [self._objects[ObjectName(namespace, each)] for each in names]
+
+    def drop(self, gone: Resource) -> None:
+        """Forget an object that was seen deleted."""
+        self._deleted[gone.uid] = None
+        if len(self._deleted) > _REMEMBERED_DELETIONS:
+            self._deleted.popitem(last=False)
+        known = self._objects.get(gone.key)
+        if known and known.uid == gone.uid:
+            self._ungroup(known)
+            self._names.pop(known.uid, None)
+            del self._objects[gone.key]
+
+    def _ungroup(self, resource: Resource) -> None:
+        if not self._reference or not (name := referred(resource, self._reference)):
+            return
+        group = ObjectName(resource.namespace, name)
+        self._groups[group].discard(resource.name)
+        if not self._groups[group]:
+            del self._groups[group]
+
+
+@dataclass(slots=True)
+class TaskWorkload:
+    """The Jobs and pods of one task, by Job name."""
+
+    jobs: dict[str, JobView] = field(default_factory=dict[str, JobView])
+    pods: dict[str, PodView] = field(default_factory=dict[str, PodView])
+    vanished: set[str] = field(default_factory=set[str])
+
+
+class Workloads:
+    """Jobs and pods of all tasks, by task uid."""
+
+    def __init__(self) -> None:
+        self._by_task: defaultdict[str, TaskWorkload] = defaultdict(TaskWorkload)
+
+    def of_task(self, uid: str) -> TaskWorkload:
+        """A copy of what is known now; later sights do not change it."""
+        known = self._by_task.get(uid)
+        if known is None:
+            return TaskWorkload()
+        return TaskWorkload(dict(known.jobs), dict(known.pods), set(known.vanished))
+
+    def see_job(self, task_uid: str, job: JobView) -> bool:
+        """Take in a Job; tells whether it changed anything."""
+        jobs = self._by_task[task_uid].jobs
+        changed = jobs.get(job.name) != job
+        jobs[job.name] = job
+        return changed
+
+    def drop_job(self, task_uid: str, name: str) -> None:
+        """A Job was deleted: it must not be made again for the same attempt."""
+        workload = self._by_task[task_uid]
+        workload.jobs.pop(name, None)
+        workload.vanished.add(name)
+
+    def see_pod(self, task_uid: str, job: str, pod: PodView) -> bool:
+        """Take in a pod of a Job; tells whether it changed anything. Parley's Jobs make one pod each."""
+        pods = self._by_task[task_uid].pods
+        changed = pods.get(job) != pod
+        pods[job] = pod
+        return changed
+
+    def drop_pod(self, task_uid: str, job: str, uid: str) -> bool:
+        """A pod was deleted. One that was seen ended stays known, so that its outcome can still be committed."""
+        pods = self._by_task[task_uid].pods
+        known = pods.get(job)
+        if known is None or known.uid != uid or known.exit_code is not None:
+            return False
+        del pods[job]
+        return True
+
+    def forget_task(self, uid: str) -> None:
+        """Drop all that is known of a task that is gone or ended."""
+        self._by_task.pop(uid, None)
+
+
+@dataclass(slots=True)
+class Projection:
+    """Everything the operator watches."""
+
+    agents: ResourceCache = field(default_factory=ResourceCache)
+    sessions: ResourceCache = field(default_factory=lambda: ResourceCache("agentRef"))
+    tasks: ResourceCache = field(default_factory=lambda: ResourceCache("sessionRef"))
+    workloads: Workloads = field(default_factory=Workloads)

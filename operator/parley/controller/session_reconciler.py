@@ -1,0 +1,85 @@
+"""Sessions: their row, the order of their turns, and what their status shows."""
+
+from datetime import UTC, datetime
+from typing import cast
+
+from parley.controller.context import TASK_KEY, Context
+from parley.controller.finality import is_final
+from parley.controller.projection import Resource
+from parley.controller.session_status import build_session_status
+from parley.kube.client import JsonObject
+from parley.kube.kinds import SESSION
+from parley.resources.session import SessionSpec, SessionStatus
+from parley.store.pool import Connection
+from parley.store.sessions import register_session, session_summary
+from parley.store.turns import queue_turns
+
+
+class SessionReconciler:
+    """Reconciles Sessions by name."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def register(self, connection: Connection, session: Resource) -> None:
+        """Make sure that the session has its row."""
+        if session.uid in self._context.known_sessions:
+            return
+        await register_session(
+            connection,
+            self._context.fence,
+            uid=session.uid,
+            cluster=self._context.cluster,
+            namespace=session.namespace,
+            name=session.name,
+        )
+        self._context.known_sessions.add(session.uid)
+
+    async def show(self, namespace: str, name: str) -> None:
+        """Write the session's status if it is not what it should be."""
+        context = self._context
+        session = context.projection.sessions.get(namespace, name)
+        if session is None or session.deleting:
+            return
+        spec = SessionSpec.model_validate(session.spec)
+        async with context.store() as connection:
+            await self.register(connection, session)
+            summary = await session_summary(connection, session.uid)
+        status = build_session_status(
+            spec,
+            summary,
+            agent_found=context.projection.agents.get(namespace, spec.agent_ref.name) is not None,
+            generation=session.generation,
+            now=datetime.now(UTC),
+            previous=SessionStatus.model_validate(session.status),
+        ).to_json()
+        if status == session.status:
+            return
+        written = await context.kube.apply_status(
+            SESSION, namespace, name, cast("JsonObject", status), resource_version=session.resource_version
+        )
+        context.echoes.wrote(SESSION, written)
+        context.projection.sessions.see(Resource.from_object(written))
+
+    async def queue(self, namespace: str, name: str) -> None:
+        """Give tickets to the session's ready steps, and wake the task whose turn it is."""
+        context = self._context
+        session = context.projection.sessions.get(namespace, name)
+        if session is None:
+            return
+        tasks = [
+            task
+            for task in context.projection.tasks.referring_to(namespace, name)
+            if not task.deleting and not is_final(task)
+        ]
+        ready = context.ready_steps.in_order(tasks)
+        if ready is None:
+            return
+        async with context.store() as connection:
+            await self.register(connection, session)
+            turns = await queue_turns(connection, context.fence, session.uid, ready)
+        if not turns or any(turn.state == "Held" for turn in turns):
+            return
+        for task in tasks:
+            if task.uid == turns[0].task_uid:
+                context.wake(TASK_KEY, namespace, task.name)

@@ -1,0 +1,73 @@
+"""What users see of a Session: pure, from its spec and the store's summary."""
+
+from datetime import datetime
+
+from parley.resources.common import Usage, shorten
+from parley.resources.conditions import is_ready, merge_conditions, not_ready
+from parley.resources.reasons import Reason
+from parley.resources.session import (
+    MAX_EVENT_TEXT,
+    EventCounts,
+    RecentEvent,
+    SessionPhase,
+    SessionSpec,
+    SessionStatus,
+    StatusText,
+    TaskCounts,
+)
+from parley.store.records import EventRecord, SessionSummary
+
+
+def build_session_status(
+    spec: SessionSpec,
+    summary: SessionSummary | None,
+    *,
+    agent_found: bool,
+    generation: int,
+    now: datetime,
+    previous: SessionStatus,
+) -> SessionStatus:
+    """Build the whole status; ``summary`` is None while the session has no row."""
+    name = spec.agent_ref.name
+    verdicts = (
+        is_ready("the session takes messages")
+        if agent_found
+        else not_ready(Reason.AGENT_NOT_FOUND, f"Agent {name} does not exist in this namespace")
+    )
+    shown = spec.status_text is StatusText.SHOW
+    return SessionStatus(
+        observed_generation=generation,
+        phase=SessionPhase.ACTIVE if agent_found else SessionPhase.PENDING,
+        conditions=merge_conditions(previous.conditions, verdicts, generation=generation, now=now),
+        events=_counts(summary) if summary else None,
+        recent_events=[_recent(event, shown=shown) for event in summary.recent] if summary else [],
+        tasks=TaskCounts(
+            active=summary.tasks_active, succeeded=summary.tasks_succeeded, failed=summary.tasks_failed
+        )
+        if summary
+        else None,
+        usage=Usage(input_tokens=summary.input_tokens, output_tokens=summary.output_tokens)
+        if summary
+        else None,
+    )
+
+
+def _counts(summary: SessionSummary) -> EventCounts:
+    return EventCounts(
+        count=summary.last_sequence,
+        messages=summary.messages,
+        last_sequence=summary.last_sequence,
+        last_time=summary.last_time,
+    )
+
+
+def _recent(event: EventRecord, *, shown: bool) -> RecentEvent:
+    return RecentEvent(
+        sequence=event.sequence,
+        time=event.time,
+        type=event.type,
+        role=event.role,
+        task=event.task,
+        step=event.step,
+        text=shorten(event.text, MAX_EVENT_TEXT) if shown else None,
+    )

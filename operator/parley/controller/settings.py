@@ -1,0 +1,47 @@
+"""The operator's settings, from its environment."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Where the operator runs and what it gives to step pods."""
+
+    database_url: str
+    namespace: str
+    identity: str
+    install: str
+    runner_image: str
+    gateway_url: str
+    watch_namespaces: tuple[str, ...]
+    http_port: int
+    workers: int
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """Read ``PARLEY_*``.
+
+        Raises:
+            SystemExit: a needed variable is missing; the message names it.
+        """
+
+        def need(name: str) -> str:
+            value = environment.get(name, "")
+            if not value:
+                raise SystemExit(f"{name} is not set: the chart sets it; see docs/architecture.md")
+            return value
+
+        return cls(
+            database_url=need("PARLEY_DATABASE_URL"),
+            namespace=need("PARLEY_NAMESPACE"),
+            identity=need("PARLEY_POD_NAME"),
+            install=environment.get("PARLEY_INSTALL", "parley"),
+            runner_image=need("PARLEY_RUNNER_IMAGE"),
+            gateway_url=need("PARLEY_GATEWAY_URL"),
+            watch_namespaces=tuple(n for n in environment.get("PARLEY_WATCH_NAMESPACES", "").split(",") if n),
+            http_port=int(environment.get("PARLEY_HTTP_PORT", "8081")),
+            workers=int(environment.get("PARLEY_WORKERS", "16")),
+        )

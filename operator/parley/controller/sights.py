@@ -1,0 +1,128 @@
+"""From a sight of an object to the keys it concerns. Runs in the operator's loop, for every watch event and list."""
+
+import logging
+
+from parley.controller.context import (
+    AGENT_KEY,
+    GONE_SESSION_KEY,
+    GONE_TASK_KEY,
+    SESSION_KEY,
+    TASK_KEY,
+    TURNS_KEY,
+    Context,
+)
+from parley.controller.finality import is_final
+from parley.controller.pod_view import controlling_job, read_job, read_pod
+from parley.controller.projection import TASK_LABEL, TASK_UID_LABEL, Resource, ResourceCache, referred
+from parley.kube.client import JsonObject
+from parley.kube.kinds import AGENT, JOB, POD, SESSION, TASK, Kind
+
+log = logging.getLogger(__name__)
+
+
+class Sights:
+    """Keeps the projection and queues keys; never waits, never raises."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    def see(self, kind: Kind, body: JsonObject, deleted: bool) -> None:
+        """Take in an object as the watch delivered it."""
+        self._context.echoes.heard(kind, body)
+        try:
+            self._take_in(kind, body, deleted)
+        except Exception:
+            log.exception("cannot read a %s: %s", kind.kind, body.get("metadata"))
+
+    def _take_in(self, kind: Kind, body: JsonObject, deleted: bool) -> None:
+        if kind in {JOB, POD}:
+            self._see_workload(kind, body, deleted)
+            return
+        resource = Resource.from_object(body)
+        if deleted:
+            self.drop(kind, resource)
+        else:
+            self.see_resource(kind, resource)
+
+    def see_resource(self, kind: Kind, resource: Resource) -> None:
+        """Take in one of Parley's own objects."""
+        cache = self.cache(kind)
+        known = cache.get(resource.namespace, resource.name)
+        if not cache.see(resource):
+            return
+        if known is not None and known.uid != resource.uid:
+            self._gone(kind, known)
+        self._wake(kind, resource)
+
+    def drop(self, kind: Kind, resource: Resource) -> None:
+        """Take in that one of Parley's own objects is gone."""
+        self.cache(kind).drop(resource)
+        self._gone(kind, resource)
+        self._wake_dependents(kind, resource)
+
+    def cache(self, kind: Kind) -> ResourceCache:
+        """Return the cache of a kind."""
+        projection = self._context.projection
+        return {AGENT: projection.agents, SESSION: projection.sessions, TASK: projection.tasks}[kind]
+
+    def _see_workload(self, kind: Kind, body: JsonObject, deleted: bool) -> None:
+        metadata = body["metadata"]
+        labels = metadata.get("labels") if isinstance(metadata, dict) else None
+        if not isinstance(metadata, dict) or not isinstance(labels, dict) or TASK_UID_LABEL not in labels:
+            return
+        uid, workloads = str(labels[TASK_UID_LABEL]), self._context.projection.workloads
+        if kind is JOB:
+            job = read_job(body)
+            if deleted:
+                workloads.drop_job(uid, job.name)
+                changed = True
+            else:
+                changed = workloads.see_job(uid, job)
+        else:
+            owner = controlling_job(body)
+            if owner is None:
+                return
+            pod = read_pod(body)
+            changed = workloads.see_pod(uid, owner, pod)
+            if deleted:
+                changed = workloads.drop_pod(uid, owner, pod.uid) or changed
+        if changed:
+            self._context.wake(TASK_KEY, str(metadata["namespace"]), str(labels[TASK_LABEL]))
+
+    def _wake(self, kind: Kind, resource: Resource) -> None:
+        if kind is TASK:
+            if not is_final(resource):
+                self._context.wake(TASK_KEY, resource.namespace, resource.name)
+            return
+        self._context.wake(SESSION_KEY if kind is SESSION else AGENT_KEY, resource.namespace, resource.name)
+        self._wake_dependents(kind, resource)
+
+    def _wake_dependents(self, kind: Kind, resource: Resource) -> None:
+        """Queue what waits for this object, or did until it went."""
+        projection, namespace, name = self._context.projection, resource.namespace, resource.name
+        if kind is SESSION:
+            self._context.wake(TURNS_KEY, namespace, name)
+            tasks = projection.tasks.referring_to(namespace, name)
+        elif kind is AGENT:
+            sessions = projection.sessions.referring_to(namespace, name)
+            for session in sessions:
+                self._context.wake(SESSION_KEY, namespace, session.name)
+            tasks = [t for s in sessions for t in projection.tasks.referring_to(namespace, s.name)]
+            tasks += [
+                t for t in projection.tasks if t.namespace == namespace and referred(t, "agentRef") == name
+            ]
+        else:
+            return
+        for task in tasks:
+            if not is_final(task):
+                self._context.wake(TASK_KEY, namespace, task.name)
+
+    def _gone(self, kind: Kind, resource: Resource) -> None:
+        if kind is TASK:
+            self._context.projection.workloads.forget_task(resource.uid)
+            if self._context.ready_steps.forget(resource.uid) and (name := referred(resource, "sessionRef")):
+                self._context.wake(TURNS_KEY, resource.namespace, name)
+            self._context.wake(GONE_TASK_KEY, resource.namespace, resource.uid)
+        elif kind is SESSION:
+            self._context.known_sessions.discard(resource.uid)
+            self._context.wake(GONE_SESSION_KEY, resource.namespace, resource.uid)

@@ -1,0 +1,241 @@
+"""Tasks: read what is known, plan, carry the plan out, until nothing is left to do; then show it."""
+
+from dataclasses import dataclass
+from typing import cast
+
+from pydantic import ValidationError
+
+from parley.controller.context import TASK_KEY, TURNS_KEY, Context
+from parley.controller.finality import FINAL_PHASES, is_final
+from parley.controller.projection import Resource
+from parley.controller.queue import Key
+from parley.controller.rows import task_state, turns_of
+from parley.controller.session_reconciler import SessionReconciler
+from parley.controller.task_actions import TaskActions, TaskUnderWork
+from parley.engine.plan import Plan, make_plan, takes_turn
+from parley.engine.state import Hold, Surroundings, TaskState
+from parley.engine.status import build_status
+from parley.kube.client import JsonObject
+from parley.kube.events import Transition
+from parley.kube.kinds import TASK
+from parley.resources.reasons import Reason
+from parley.resources.session import SessionSpec
+from parley.resources.task import StepPhase, TaskPhase, TaskSpec, TaskStatus
+from parley.resources.validation import spec_problems
+from parley.store.records import TaskRecord
+from parley.store.tasks import load_task, register_task
+from parley.templates.check import template_problems
+
+_MOST_ROUNDS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Observation:
+    state: TaskState
+    around: Surroundings
+
+
+class TaskReconciler:
+    """Reconciles one Task at a time by name; different tasks at the same time."""
+
+    def __init__(self, context: Context, sessions: SessionReconciler) -> None:
+        self._context = context
+        self._sessions = sessions
+        self._actions = TaskActions(context)
+        self._problems: dict[str, tuple[str, ...]] = {}
+
+    async def reconcile(self, namespace: str, name: str) -> None:
+        """Bring a Task as far as it goes now. Raises what the store and the API server raise."""
+        resource = self._context.projection.tasks.get(namespace, name)
+        if resource is None or resource.deleting or is_final(resource):
+            return
+        task = self._read(resource)
+        for _ in range(_MOST_ROUNDS):
+            seen = await self._observe(task)
+            plan = make_plan(task.spec, task.steps, seen.state, seen.around)
+            self._note_turn(task, plan)
+            if not plan.actions:
+                await self._show(task, plan, seen)
+                return
+            for action in plan.actions:
+                await self._actions.carry_out(action, task, seen.state)
+        raise RuntimeError(
+            f"Task {namespace}/{name} was not settled after {_MOST_ROUNDS} rounds: {plan.actions}"
+        )
+
+    def forget(self, uid: str) -> None:
+        """Drop what is remembered of a task that has ended or is gone."""
+        self._problems.pop(uid, None)
+        self._context.projection.workloads.forget_task(uid)
+
+    def _read(self, resource: Resource) -> TaskUnderWork:
+        problems = self._problems.get(resource.uid)
+        try:
+            spec = TaskSpec.model_validate(resource.spec)
+        except ValidationError as error:
+            # Only a CRD that is older or newer than this operator lets such an object in.
+            problems = tuple(f"spec.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            spec = TaskSpec.model_construct(
+                message="", desired_state=resource.spec.get("desiredState", "Running")
+            )
+        if problems is None:
+            found = [*spec_problems(spec), *template_problems(spec)]
+            problems = tuple(f"{problem.path}: {problem.message}" for problem in found)
+        self._problems[resource.uid] = problems
+        return TaskUnderWork(resource, spec, spec.effective_steps(), problems)
+
+    async def _observe(self, task: TaskUnderWork) -> _Observation:
+        context, resource = self._context, task.resource
+        # Pods before rows: a runner commits before its pod ends, so a pod seen ended here has its outcome in the
+        # rows read after it. The other way round an outcome between the two would look like a lost pod.
+        workload = context.projection.workloads.of_task(resource.uid)
+        self._resolve(task)
+        record = await self._load(task)
+        bound = record.session_uid if record.attempts else None
+        gone = bound is not None and (task.session is None or task.session.uid != bound)
+        around = Surroundings(
+            pods=workload.pods,
+            jobs=workload.jobs,
+            vanished=frozenset(workload.vanished),
+            refusals=task.refusals,
+            hold=None if gone else self._hold(task),
+            session_gone=gone,
+            problems=task.problems,
+            turns=turns_of(record, task.session.uid if task.session else None),
+            denied=task.denied,
+        )
+        return _Observation(task_state(record), around)
+
+    def _resolve(self, task: TaskUnderWork) -> None:
+        """Look up the session and the agent; both may be made, or made again, at any time."""
+        projection, namespace = self._context.projection, task.resource.namespace
+        task.session, task.agent, task.agent_name = None, None, None
+        if task.spec.session_ref is not None:
+            task.session = projection.sessions.get(namespace, task.spec.session_ref.name)
+            if task.session is not None:
+                task.agent_name = SessionSpec.model_validate(task.session.spec).agent_ref.name
+        elif task.spec.agent_ref is not None:
+            task.agent_name = task.spec.agent_ref.name
+        if task.agent_name is not None:
+            task.agent = projection.agents.get(namespace, task.agent_name)
+
+    def _hold(self, task: TaskUnderWork) -> Hold | None:
+        session_ref = task.spec.session_ref
+        if session_ref is not None and task.session is None:
+            return Hold(
+                Reason.SESSION_NOT_FOUND, f"Session {session_ref.name} does not exist in this namespace"
+            )
+        if task.agent_name is not None and task.agent is None:
+            return Hold(Reason.AGENT_NOT_FOUND, f"Agent {task.agent_name} does not exist in this namespace")
+        return None
+
+    async def _load(self, task: TaskUnderWork) -> TaskRecord:
+        context, resource = self._context, task.resource
+        async with context.store() as connection:
+            record = await load_task(connection, resource.uid)
+            session_uid = task.session.uid if task.session else None
+            unbound = record is not None and not record.attempts and record.session_uid != session_uid
+            if record is None or unbound:
+                if task.session is not None:
+                    await self._sessions.register(connection, task.session)
+                await register_task(
+                    connection,
+                    context.fence,
+                    uid=resource.uid,
+                    cluster=context.cluster,
+                    namespace=resource.namespace,
+                    name=resource.name,
+                    session_uid=session_uid,
+                    spec=resource.spec,
+                    timeout=task.spec.timeout_or_none(),
+                    created_at=resource.created,
+                )
+                record = await load_task(connection, resource.uid)
+        if record is None:
+            raise RuntimeError(f"the row of Task {resource.namespace}/{resource.name} vanished")
+        return record
+
+    def _note_turn(self, task: TaskUnderWork, plan: Plan) -> None:
+        resource = task.resource
+        if task.spec.session_ref is None or not any(takes_turn(task.spec, step) for step in task.steps):
+            return
+        if self._context.ready_steps.note(resource.uid, plan.ready_turn):
+            self._context.wake(TURNS_KEY, resource.namespace, task.spec.session_ref.name)
+
+    async def _show(self, task: TaskUnderWork, plan: Plan, seen: _Observation) -> None:
+        resource = task.resource
+        previous = TaskStatus.model_validate(resource.status)
+        status = build_status(
+            plan.steps,
+            seen.state,
+            hold=seen.around.hold,
+            agent=task.agent_name or previous.agent,
+            generation=resource.generation,
+            previous=previous,
+        )
+        ended = status.phase in FINAL_PHASES
+        if task.session is not None and (ended or _turn_ended(task, status, previous)):
+            # Whoever sees Succeeded sees its events: the session's status goes first (design 4).
+            await self._sessions.show(task.session.namespace, task.session.name)
+        body = status.to_json()
+        if body != resource.status:
+            written = await self._context.kube.apply_status(
+                TASK,
+                resource.namespace,
+                resource.name,
+                cast("JsonObject", body),
+                resource_version=resource.resource_version,
+            )
+            self._context.echoes.wrote(TASK, written)
+            self._context.projection.tasks.see(Resource.from_object(written))
+            self._tell(resource, status, previous)
+        if ended:
+            self.forget(resource.uid)
+        elif plan.wake_at is not None:
+            seconds = (plan.wake_at - seen.state.now).total_seconds()
+            # The store's clock is read in milliseconds: a little late beats a round too early.
+            self._context.queue.add_after(Key(TASK_KEY, resource.namespace, resource.name), seconds + 0.05)
+
+    def _tell(self, resource: Resource, status: TaskStatus, previous: TaskStatus) -> None:
+        """Tell users of a transition: another phase, or another reason for the same one."""
+        ready = next(c for c in status.conditions if c.type == "Ready")
+        before = next((c for c in previous.conditions if c.type == "Ready"), None)
+        if before is not None and (before.reason, previous.phase) == (ready.reason, status.phase):
+            return
+        self._context.tell(
+            Transition(
+                kind=TASK,
+                namespace=resource.namespace,
+                name=resource.name,
+                uid=resource.uid,
+                type="Warning" if status.phase is TaskPhase.FAILED or ready.reason in _WARNINGS else "Normal",
+                reason=ready.reason,
+                note=ready.message or f"the task is {status.phase}",
+                key=f"{status.phase}/{sum(step.attempt for step in status.steps)}/{resource.generation}",
+            )
+        )
+
+
+_WARNINGS = frozenset(
+    {
+        Reason.AGENT_NOT_FOUND,
+        Reason.SESSION_NOT_FOUND,
+        Reason.IMAGE_PULL_FAILED,
+        Reason.SECRET_NOT_FOUND,
+        Reason.CONTAINER_CONFIG_ERROR,
+        Reason.UNSCHEDULABLE,
+        Reason.QUOTA_EXCEEDED,
+        Reason.POD_REFUSED,
+        Reason.POD_LOST,
+        Reason.EVICTED,
+    }
+)
+
+
+def _turn_ended(task: TaskUnderWork, status: TaskStatus, previous: TaskStatus) -> bool:
+    before = {step.name: step.phase for step in previous.steps}
+    turns = {step.name for step in task.steps if takes_turn(task.spec, step)}
+    return any(
+        step.name in turns and step.phase is StepPhase.SUCCEEDED and before.get(step.name) != step.phase
+        for step in status.steps
+    )

@@ -1,0 +1,35 @@
+"""Which steps are ready for their session's turn: kept by the task reconciler, read when tickets are given.
+
+Tickets are given over all ready steps of a session at once, in order of creation, so that the order does not depend
+on which task was reconciled first; and never before each open task of the session has been planned once.
+"""
+
+from collections.abc import Iterable
+
+from parley.controller.projection import Resource
+from parley.store.records import ReadyTurn
+
+
+class ReadySteps:
+    """For each planned task: the step that is ready for its turn or has it, or None."""
+
+    def __init__(self) -> None:
+        self._steps: dict[str, str | None] = {}
+
+    def note(self, task_uid: str, step: str | None) -> bool:
+        """Remember a plan's answer; tells whether it is another than before."""
+        changed = task_uid not in self._steps or self._steps[task_uid] != step
+        self._steps[task_uid] = step
+        return changed
+
+    def forget(self, task_uid: str) -> bool:
+        """Drop a task that ended or is gone; tells whether it was ready."""
+        return self._steps.pop(task_uid, None) is not None
+
+    def in_order(self, tasks: Iterable[Resource]) -> list[ReadyTurn] | None:
+        """Return the ready steps of a session's open tasks, oldest first; None while one has not been planned."""
+        ordered = sorted(tasks, key=lambda task: (task.created, task.name))
+        if any(task.uid not in self._steps for task in ordered):
+            return None
+        ready = ((task, self._steps[task.uid]) for task in ordered)
+        return [ReadyTurn(task.uid, task.name, step) for task, step in ready if step is not None]

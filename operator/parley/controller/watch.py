@@ -1,0 +1,118 @@
+"""Kopf's part: watch Parley's kinds and its own Jobs and pods, and hand every sight to the operator's event loop.
+
+Kopf runs in a thread with an event loop of its own, for it takes every task in its loop for its own and installs
+signal handlers where it can. Handlers do no more than pass the object on: they are not retried, so they must not
+fail, and they keep a queue waiting, so they must not wait (Kopf's docs on low-level handlers).
+"""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from typing import Any, cast
+
+import kopf
+
+from parley.controller.job_builder import MANAGED_BY_LABEL
+from parley.kube.client import FIELD_MANAGER, JsonObject
+from parley.kube.kinds import AGENT, JOB, POD, SESSION, TASK, Kind
+
+WATCHED = (AGENT, SESSION, TASK, JOB, POD)
+_STOP_SECONDS = 10.0
+
+Sight = Callable[[Kind, JsonObject, bool], None]
+"""Called in the operator's loop with the kind, the object, and whether it was deleted."""
+
+
+class Watch:
+    """The watches, as long as the ``async with`` lasts."""
+
+    def __init__(self, on_sight: Sight, namespaces: tuple[str, ...]) -> None:
+        self._on_sight = on_sight
+        self._namespaces = namespaces
+        self._loop = asyncio.get_running_loop()
+        self._stop = threading.Event()
+        self._ready = threading.Event()
+        self._ended = asyncio.Event()
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, name="kopf", daemon=True)
+
+    async def __aenter__(self) -> "Watch":
+        self._thread.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._stop.set()
+        await asyncio.to_thread(self._thread.join, _STOP_SECONDS)
+
+    async def ended(self) -> None:
+        """Wait for the end of the watches.
+
+        Raises:
+            RuntimeError: they ended although nobody stopped them.
+        """
+        await self._ended.wait()
+        if not self._stop.is_set():
+            raise RuntimeError("the watches ended by themselves") from self._error
+
+    def _run(self) -> None:
+        try:
+            asyncio.run(self._operate())
+        except BaseException as error:  # noqa: BLE001 - whatever ended Kopf is told to the operator's loop
+            self._error = error
+        finally:
+            self._loop.call_soon_threadsafe(self._ended.set)
+
+    async def _operate(self) -> None:
+        await kopf.operator(
+            registry=self._registry(),
+            settings=_settings(),
+            standalone=True,
+            clusterwide=not self._namespaces,
+            namespaces=list(self._namespaces),
+            stop_flag=self._stop,
+            ready_flag=self._ready,
+        )
+
+    def _registry(self) -> kopf.OperatorRegistry:
+        registry = kopf.OperatorRegistry()
+
+        async def login(**kwargs: Any) -> kopf.ConnectionInfo | None:  # noqa: ANN401 - Kopf's handler protocol
+            return kopf.login_with_service_account(**kwargs) or kopf.login_with_kubeconfig(**kwargs)
+
+        kopf.on.login(registry=registry)(cast("Any", login))
+        for kind in WATCHED:
+            kopf.on.event(kind.group, kind.version, kind.plural, registry=registry, id=f"see-{kind.plural}")(
+                cast("Any", self._handler(kind))
+            )
+        return registry
+
+    def _handler(self, kind: Kind) -> Callable[..., object]:
+        async def see(event: Any, **_: Any) -> None:  # noqa: ANN401 - Kopf's handler protocol
+            deleted = event["type"] == "DELETED"
+            body = cast("JsonObject", dict(event["object"]))
+            self._loop.call_soon_threadsafe(self._on_sight, kind, body, deleted)
+
+        return see
+
+
+def _settings() -> kopf.OperatorSettings:
+    settings = kopf.OperatorSettings()
+    settings.posting.enabled = False
+    settings.scanning.disabled = True
+    settings.peering.standalone = True
+    # A watch that goes silent behind a load balancer is asked again (Kopf issues 585, 955).
+    settings.watching.server_timeout = 300
+    settings.watching.client_timeout = 330
+    settings.watching.connect_timeout = 30
+    settings.watching.chunk_size = 500
+    settings.watching.reconnect_backoff = 0.1
+    settings.networking.request_timeout = 30
+    settings.networking.connect_timeout = 10
+    settings.networking.enforce_retry_after = True
+    settings.networking.error_backoffs = (0.2, 0.5, 1, 2, 4, 4, 4, 4)
+    own = f"{MANAGED_BY_LABEL}={FIELD_MANAGER}"
+    settings.watching.label_selectors = settings.watching.label_selectors | {
+        (JOB.group, JOB.version, JOB.plural): own,
+        (POD.version, POD.plural): own,
+    }
+    return settings
