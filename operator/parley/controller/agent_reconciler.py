@@ -1,11 +1,9 @@
 """Agents: Ready as soon as their spec is sound. Secrets are not read: a pod that lacks one says so."""
 
 from datetime import UTC, datetime
-from typing import cast
 
 from parley.controller.context import Context
 from parley.controller.projection import Resource
-from parley.kube.client import JsonObject
 from parley.kube.kinds import AGENT
 from parley.resources.agent import AgentSpec, AgentStatus
 from parley.resources.conditions import invalid, is_ready, merge_conditions
@@ -42,7 +40,7 @@ class AgentReconciler:
         if status == agent.status:
             return
         written = await self._context.kube.apply_status(
-            AGENT, namespace, name, cast("JsonObject", status), resource_version=agent.resource_version
+            AGENT, namespace, name, status, resource_version=agent.resource_version
         )
         self._context.echoes.wrote(AGENT, written)
         self._context.projection.agents.see(Resource.from_object(written))

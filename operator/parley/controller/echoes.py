@@ -1,4 +1,7 @@
-"""Do our own writes come back through the watches? A watch that is stuck looks healthy from outside (Kopf issue 614)."""
+"""Do our own writes come back through the watches?
+
+A watch that is stuck looks healthy from outside (Kopf issue 614).
+"""
 
 import time
 from collections import defaultdict

@@ -8,7 +8,8 @@ process ends afterwards and starts anew as a candidate.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from functools import partial
+from typing import TypeVar, cast
 
 from parley.controller.announcer import Announcer
 from parley.controller.context import AGENT_KEY, SESSION_KEY, TASK_KEY, Context
@@ -22,7 +23,7 @@ from parley.controller.sights import Sights
 from parley.controller.store_identity import CONFIG_MAP_NAME, StoreMismatch, check_store
 from parley.controller.watch import Watch
 from parley.controller.workers import Workers
-from parley.kube.client import KubeApi
+from parley.kube.client import JsonObject, KubeApi
 from parley.kube.errors import KubeError
 from parley.kube.events import Transition
 from parley.kube.kinds import CONFIG_MAP, NAMESPACE
@@ -70,7 +71,7 @@ class Leadership:
         while True:
             cluster = await self._until_done("reading the cluster's id", self._cluster_id)
             found = await self._until_done("checking the store", self._checked_store)
-            fence = await self._until_done("raising the epoch", lambda: self._raise_epoch(cluster))
+            fence = await self._until_done("raising the epoch", partial(self._raise_epoch, cluster))
             try:
                 await self._work(cluster, found, fence)
             except* Fenced as group:
@@ -79,7 +80,7 @@ class Leadership:
                     raise group from None
                 log.warning("the store refused the epoch, but the Lease is ours: raising it again")
             except* StoreMismatch as group:
-                log.error("%s", group.exceptions[0])
+                log.warning("planning stops: %s", group.exceptions[0])
 
     async def _work(self, cluster: str, found: str, fence: Fence) -> None:
         queue = KeyedQueue()
@@ -154,10 +155,9 @@ class Leadership:
 
     async def _cluster_id(self) -> str:
         body = await self._kube.get(NAMESPACE, None, "kube-system")
-        metadata = body.get("metadata") if body else None
-        if not isinstance(metadata, dict):
+        if body is None:
             raise RuntimeError("there is no namespace kube-system: its uid is the cluster's id")
-        return str(metadata["uid"])
+        return str(cast("JsonObject", body["metadata"])["uid"])
 
     async def _checked_store(self) -> str:
         async with connect(self._pool) as connection:

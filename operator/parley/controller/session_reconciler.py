@@ -1,13 +1,11 @@
 """Sessions: their row, the order of their turns, and what their status shows."""
 
 from datetime import UTC, datetime
-from typing import cast
 
 from parley.controller.context import TASK_KEY, Context
 from parley.controller.finality import is_final
 from parley.controller.projection import Resource
 from parley.controller.session_status import build_session_status
-from parley.kube.client import JsonObject
 from parley.kube.kinds import SESSION
 from parley.resources.session import SessionSpec, SessionStatus
 from parley.store.pool import Connection
@@ -56,7 +54,7 @@ class SessionReconciler:
         if status == session.status:
             return
         written = await context.kube.apply_status(
-            SESSION, namespace, name, cast("JsonObject", status), resource_version=session.resource_version
+            SESSION, namespace, name, status, resource_version=session.resource_version
         )
         context.echoes.wrote(SESSION, written)
         context.projection.sessions.see(Resource.from_object(written))

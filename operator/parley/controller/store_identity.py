@@ -1,4 +1,4 @@
-"""Is Postgres the store this cluster was used with? (design 5.6)
+"""Is Postgres the store this cluster was used with?
 
 The store's random id is kept in the ConfigMap ``parley-store`` on first use. While the two differ nothing is planned
 or written; a person confirms the change by setting ``data.accept`` to the new id.

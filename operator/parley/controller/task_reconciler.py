@@ -1,7 +1,6 @@
 """Tasks: read what is known, plan, carry the plan out, until nothing is left to do; then show it."""
 
 from dataclasses import dataclass
-from typing import cast
 
 from pydantic import ValidationError
 
@@ -15,7 +14,6 @@ from parley.controller.task_actions import TaskActions, TaskUnderWork
 from parley.engine.plan import Plan, make_plan, takes_turn
 from parley.engine.state import Hold, Surroundings, TaskState
 from parley.engine.status import build_status
-from parley.kube.client import JsonObject
 from parley.kube.events import Transition
 from parley.kube.kinds import TASK
 from parley.resources.reasons import Reason
@@ -183,7 +181,7 @@ class TaskReconciler:
                 TASK,
                 resource.namespace,
                 resource.name,
-                cast("JsonObject", body),
+                body,
                 resource_version=resource.resource_version,
             )
             self._context.echoes.wrote(TASK, written)

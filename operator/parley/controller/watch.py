@@ -111,8 +111,6 @@ def _settings() -> kopf.OperatorSettings:
     settings.networking.enforce_retry_after = True
     settings.networking.error_backoffs = (0.2, 0.5, 1, 2, 4, 4, 4, 4)
     own = f"{MANAGED_BY_LABEL}={FIELD_MANAGER}"
-    settings.watching.label_selectors = settings.watching.label_selectors | {
-        (JOB.group, JOB.version, JOB.plural): own,
-        (POD.version, POD.plural): own,
-    }
+    settings.watching.label_selectors[JOB.group, JOB.version, JOB.plural] = own
+    settings.watching.label_selectors[POD.version, POD.plural] = own
     return settings

@@ -4,23 +4,17 @@ import json
 
 from pydantic import JsonValue
 
+from parley.resources.common import shorten
+
 STEP_OUTPUT_BYTES = 1024
 STEP_OUTPUTS_BYTES = 24 * 1024
 TASK_OUTPUT_BYTES = 8 * 1024
-_MARK = "…"
+_SMALLEST = 16
 
 
 def json_size(value: JsonValue) -> int:
     """Bytes of a value as compact JSON."""
     return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
-
-
-def cut_text(text: str, limit: int) -> tuple[str, bool]:
-    """Cut a text to ``limit`` bytes of UTF-8, never within a character; tells whether it was cut."""
-    encoded = text.encode()
-    if len(encoded) <= limit:
-        return text, False
-    return encoded[: limit - len(_MARK.encode())].decode(errors="ignore") + _MARK, True
 
 
 def fit_output(value: JsonValue, limit: int) -> tuple[JsonValue, bool]:
@@ -31,10 +25,10 @@ def fit_output(value: JsonValue, limit: int) -> tuple[JsonValue, bool]:
         return None, True
     # Escapes make JSON longer than the text; halving until it fits is quick, for the excess is bounded.
     room = limit - 2
-    text, _ = cut_text(value, room)
+    text = shorten(value, room)
     while json_size(text) > limit:
         room = room * 3 // 4
-        text, _ = cut_text(value, room)
+        text = shorten(value, room)
     return text, True
 
 
@@ -47,7 +41,7 @@ class OutputBudget:
     def fit(self, value: JsonValue) -> tuple[JsonValue, bool]:
         """Fit the next step's output."""
         limit = min(STEP_OUTPUT_BYTES, self._left)
-        if limit < len(_MARK) + 8:
+        if limit < _SMALLEST:
             return None, True
         fitted, truncated = fit_output(value, limit)
         self._left -= json_size(fitted)

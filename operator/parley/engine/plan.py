@@ -206,7 +206,7 @@ def _start(
     if hold is not None:
         pending = hold is around.hold or state.suspended
         view = StepView(
-            step.name, StepPhase.PENDING if pending else "Queued", attempts, hold.reason, hold.message
+            step.name, StepPhase.PENDING if pending else StepPhase.QUEUED, attempts, hold.reason, hold.message
         )
         return _StepOutcome(view, actions=(close,) if close else (), ready_turn=turn and not pending)
     number = attempts[-1].number + 1 if attempts else 1
@@ -260,7 +260,7 @@ def _judge_attempt(step: Step, attempt: Attempt, around: Surroundings) -> Verdic
 def _time_out(step: Step, attempt: Attempt, verdict: Verdict) -> CloseAttempt:
     """Close at the deadline; a step that never ran keeps the cause that held it (design 4)."""
     limit = f"the step's timeout ({format_duration(step.timeout_or_default())})"
-    if verdict.state is PodState.WAITING and verdict.reason not in {None, Reason.SCHEDULING}:
+    if verdict.state is PodState.WAITING and verdict.reason and verdict.reason is not Reason.SCHEDULING:
         return CloseAttempt(
             attempt.id, "TimedOut", verdict.reason, f"{verdict.message} (until {limit} passed)"
         )
@@ -316,7 +316,7 @@ def _ended_views(steps: Sequence[Step], state: TaskState) -> tuple[StepView, ...
         attempts = state.of_step(step.name)
         if not attempts:
             cancelled = state.end is not None and state.end.phase == "Cancelled"
-            views.append(StepView(step.name, StepPhase.CANCELLED if cancelled else "Pending"))
+            views.append(StepView(step.name, StepPhase.CANCELLED if cancelled else StepPhase.PENDING))
             continue
         last = attempts[-1]
         phase = _ENDED_PHASES.get(last.phase, StepPhase.FAILED)

@@ -5,16 +5,14 @@ from datetime import datetime
 
 from pydantic import JsonValue
 
-from parley.engine.budget import TASK_OUTPUT_BYTES, OutputBudget, cut_text, fit_output
+from parley.engine.budget import TASK_OUTPUT_BYTES, OutputBudget, fit_output
 from parley.engine.plan import StepView
 from parley.engine.state import Hold, TaskState
 from parley.resources import conditions
-from parley.resources.common import Usage
+from parley.resources.common import Usage, shorten
 from parley.resources.conditions import merge_conditions
 from parley.resources.reasons import Reason
 from parley.resources.task import MAX_STEP_MESSAGE, StepPhase, StepStatus, TaskPhase, TaskStatus
-
-_CONDITION_MESSAGE_BYTES = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +67,7 @@ def build_status(
 
 def _summarise(steps: tuple[StepView, ...], state: TaskState, hold: Hold | None) -> _Summary:
     if state.end is not None:
-        message, _ = cut_text(state.end.message, _CONDITION_MESSAGE_BYTES)
-        return _Summary(TaskPhase(state.end.phase), state.end.reason, message)
+        return _Summary(TaskPhase(state.end.phase), state.end.reason, state.end.message)
     current = next((view for view in steps if view.phase is not StepPhase.SUCCEEDED), None)
     if current is None:
         return _Summary(TaskPhase.RUNNING, Reason.RUNNING, "all steps are done")
@@ -79,7 +76,7 @@ def _summarise(steps: tuple[StepView, ...], state: TaskState, hold: Hold | None)
         return _Summary(
             TaskPhase.RUNNING,
             current.reason or Reason.RUNNING,
-            cut_text(message, _CONDITION_MESSAGE_BYTES)[0],
+            message,
         )
     if state.suspended:
         return _Summary(
@@ -119,7 +116,7 @@ def _step_statuses(steps: tuple[StepView, ...], state: TaskState) -> list[StepSt
 
 def _step_status(view: StepView, value: JsonValue, budget: OutputBudget, has_output: bool) -> StepStatus:
     output, output_cut = budget.fit(value) if has_output else (None, False)
-    message, message_cut = cut_text(view.message, MAX_STEP_MESSAGE)
+    message = shorten(view.message, MAX_STEP_MESSAGE)
     last = view.attempts[-1] if view.attempts else None
     ended: datetime | None = None
     if last is not None and view.phase in {StepPhase.SUCCEEDED, StepPhase.FAILED, StepPhase.CANCELLED}:
@@ -134,5 +131,5 @@ def _step_status(view: StepView, value: JsonValue, budget: OutputBudget, has_out
         reason=view.reason,
         message=message or None,
         output=output,
-        truncated=True if output_cut or message_cut else None,
+        truncated=True if output_cut or message != view.message else None,
     )

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, JsonValue
 
-from parley.protocol.request import ProtocolModel, PromptRequest
+from parley.protocol.request import PromptRequest, ProtocolModel
 
 STORE_HEADER = "Parley-Store"
 NONCE_HEADER = "Parley-Nonce"
@@ -53,7 +53,7 @@ class InputMessage(ProtocolModel):
 
 
 class JournalEntry(ProtocolModel):
-    """A stored model response (``call`` −1) or a call of it."""
+    """A stored model response (``call`` is -1) or a call of it."""
 
     round: int
     call: int = -1
@@ -82,7 +82,9 @@ class TakeAnswer(ProtocolModel):
     next_position: int = Field(description="position of the next event this step would append")
     request: PromptRequest
     outputs: dict[str, JsonValue] = Field(default_factory=dict, description="by step name, for needs_outputs")
-    history: list[StoredEvent] = Field(default_factory=list, description="of ended turns, in the order granted")
+    history: list[StoredEvent] = Field(
+        default_factory=list[StoredEvent], description="of ended turns, in the order granted"
+    )
     input: list[InputMessage] | None = Field(default=None, description="as stored by an earlier attempt")
     journal: list[JournalEntry] = Field(default_factory=list[JournalEntry])
     replies: list[ReplyEntry] = Field(default_factory=list[ReplyEntry])

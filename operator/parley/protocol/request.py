@@ -43,7 +43,9 @@ class SessionSnapshot(ProtocolModel):
     system_template: str = ""
     context: dict[str, JsonValue] = Field(default_factory=dict)
     metadata: dict[str, str] = Field(default_factory=dict)
-    context_window: int | None = Field(default=None, description="newest messages the model is shown; None: all")
+    context_window: int | None = Field(
+        default=None, description="newest messages the model is shown; None: all"
+    )
 
 
 class TaskSnapshot(ProtocolModel):
@@ -59,14 +61,18 @@ class PromptRequest(ProtocolModel):
     kind: Literal["Prompt"] = "Prompt"
     task: TaskSnapshot
     step: str
-    path: str = Field(description="the step's path in the Task, such as spec.steps[1], for messages to the user")
+    path: str = Field(
+        description="the step's path in the Task, such as spec.steps[1], for messages to the user"
+    )
     prompt: PromptStep
     literal: bool = Field(description="the text is a person's message: never a template")
     history: Literal["Session", "None"]
     agent: AgentSnapshot
     session: SessionSnapshot | None = None
     inputs: dict[str, JsonValue] = Field(default_factory=dict)
-    needs_outputs: list[str] = Field(default_factory=list, description="steps whose outputs templates may read")
+    needs_outputs: list[str] = Field(
+        default_factory=list, description="steps whose outputs templates may read"
+    )
 
 
 class ContainerRequest(ProtocolModel):
