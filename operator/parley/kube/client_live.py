@@ -208,6 +208,9 @@ class LiveKube:
 
     async def review_token(self, token: str, audiences: Sequence[str]) -> TokenIdentity:
         """See ``KubeApi.review_token``."""
+        if not token:
+            # The API server calls an empty token a bad request.
+            return TokenIdentity(authenticated=False, error="no token")
         body: JsonObject = {
             "apiVersion": TOKEN_REVIEW.api_version,
             "kind": TOKEN_REVIEW.kind,

@@ -52,8 +52,14 @@ class KubeUnavailable(KubeError):
         self.retry_after = retry_after
 
 
+# Server-side apply answers 500 without a reason to a body that does not fit the schema; it never will by waiting.
+_NOT_TYPED = "failed to create typed patch object"
+
+
 def error_for(status: int, reason: str, message: str, *, retry_after: float | None = None) -> KubeError:
     """The error for an answer, by HTTP status and, where that is ambiguous, by the Status object's reason."""
+    if status == 500 and message.startswith(_NOT_TYPED):
+        return Invalid(status, reason, message)
     if status == 429 or status >= 500 or status == 0:
         return KubeUnavailable(status, reason, message, retry_after=retry_after)
     if status == 409:
