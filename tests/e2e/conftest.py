@@ -1,0 +1,78 @@
+"""Fixtures for tests on the real cluster, brought up by ``make up``."""
+
+import subprocess
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.cluster import ROOT, SYSTEM_NAMESPACE, Cluster
+
+MODEL_URL = f"http://model.{SYSTEM_NAMESPACE}.svc/v1"
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """The cluster; it must be up."""
+    done = subprocess.run(["make", "-s", "kubeconfig"], cwd=ROOT, capture_output=True, text=True, check=True)
+    kubeconfig = Path(done.stdout.strip())
+    assert kubeconfig.is_file(), "no cluster: run `make up`"
+    cluster = Cluster(kubeconfig)
+    cluster.kubectl("apply", "-n", SYSTEM_NAMESPACE, "-k", str(ROOT / "examples" / "model"))
+    cluster.kubectl("rollout", "status", "-n", SYSTEM_NAMESPACE, "deployment/scripted-model", "--timeout=120s")
+    yield cluster
+    cluster.close()
+
+
+@pytest.fixture
+def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A namespace of the test's own, with Pod Security restricted, holding the agent ``support``."""
+    name = f"t-{uuid.uuid4().hex[:8]}"
+    labels = {"pod-security.kubernetes.io/enforce": "restricted", "parley-test": request.node.name[:60].strip("-_[].")}
+    cluster.apply(name, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+    cluster.apply(name, agent())
+    yield name
+    cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture(scope="session")
+def store(cluster: Cluster) -> Iterator[psycopg.Connection]:
+    """A connection to the cluster's Postgres, to see what is stored."""
+    done = subprocess.run(
+        [ROOT / "cluster" / "cluster", "database-url"], capture_output=True, text=True, check=True
+    )
+    with psycopg.connect(done.stdout.strip(), autocommit=True) as connection:
+        yield connection
+
+
+def agent(name: str = "support", **spec: object) -> dict[str, object]:
+    """An Agent that answers through the scripted model."""
+    model = {"provider": "OpenAI", "name": "scripted", "baseURL": MODEL_URL}
+    return {
+        "apiVersion": "parley.dev/v1alpha1",
+        "kind": "Agent",
+        "metadata": {"name": name},
+        "spec": {"instructions": "Be brief.", "model": model, **spec},
+    }
+
+
+def session(name: str, **spec: object) -> dict[str, object]:
+    """A Session with the agent ``support``."""
+    return {
+        "apiVersion": "parley.dev/v1alpha1",
+        "kind": "Session",
+        "metadata": {"name": name},
+        "spec": {"agentRef": {"name": "support"}, **spec},
+    }
+
+
+def task(name: str, **spec: object) -> dict[str, object]:
+    """A Task."""
+    return {"apiVersion": "parley.dev/v1alpha1", "kind": "Task", "metadata": {"name": name}, "spec": spec}
+
+
+def container(script: str, **fields: object) -> dict[str, object]:
+    """A container step's body that runs a shell script on the image every node of the cluster has."""
+    return {"image": "parley:dev", "command": ["sh", "-c", script], **fields}
