@@ -25,11 +25,23 @@ def ensure_certificates(layout: Layout) -> None:
     directory = layout.certificates
     directory.mkdir(parents=True, exist_ok=True)
     directory.chmod(0o700)
-    if not (directory / "ca.crt").exists():
-        _issue(directory, "ca", "/CN=parley-cluster", [], authority=None)
+    for authority in ("ca", "front-proxy-ca"):
+        _issue(directory, authority, f"/CN=parley-cluster-{authority}", [], authority=None)
+    _issue(
+        directory,
+        "front-proxy-client",
+        "/CN=front-proxy-client",
+        ["extendedKeyUsage=clientAuth"],
+        "front-proxy-ca",
+    )
     for name, subject in _CLIENTS.items():
         _issue(directory, name, subject, ["extendedKeyUsage=clientAuth"])
-    in_cluster = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", f"kubernetes.default.svc.{DOMAIN}"]
+    in_cluster = [
+        "kubernetes",
+        "kubernetes.default",
+        "kubernetes.default.svc",
+        f"kubernetes.default.svc.{DOMAIN}",
+    ]
     names = ",".join(
         [f"DNS:{name}" for name in [*in_cluster, "localhost", NODE_NAME]]
         + [f"IP:{address}" for address in (layout.address, layout.first_service_address, "127.0.0.1")]
@@ -40,7 +52,18 @@ def ensure_certificates(layout: Layout) -> None:
     key = directory / "service-account.key"
     if not key.exists():
         staged = key.with_suffix(".new")
-        run(["openssl", "genpkey", "-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-out", staged])
+        run(
+            [
+                "openssl",
+                "genpkey",
+                "-algorithm",
+                "EC",
+                "-pkeyopt",
+                "ec_paramgen_curve:prime256v1",
+                "-out",
+                staged,
+            ]
+        )
         staged.replace(key)
     public = directory / "service-account.pub"
     if not public.exists():
@@ -50,7 +73,9 @@ def ensure_certificates(layout: Layout) -> None:
         password.write_text(secrets.token_urlsafe(24))
 
 
-def _issue(directory: Path, name: str, subject: str, extensions: list[str], authority: str | None = "ca") -> None:
+def _issue(
+    directory: Path, name: str, subject: str, extensions: list[str], authority: str | None = "ca"
+) -> None:
     certificate, key = directory / f"{name}.crt", directory / f"{name}.key"
     if certificate.exists():
         return
@@ -79,7 +104,10 @@ def write_kubeconfigs(layout: Layout) -> None:
             "apiVersion": "v1",
             "kind": "Config",
             "clusters": [
-                {"name": "parley", "cluster": {"server": layout.api_url, "certificate-authority-data": embedded("ca.crt")}}
+                {
+                    "name": "parley",
+                    "cluster": {"server": layout.api_url, "certificate-authority-data": embedded("ca.crt")},
+                }
             ],
             "users": [
                 {

@@ -7,7 +7,13 @@ from pathlib import Path
 from cluster.driver.console import ClusterError
 
 
-def run(argv: Sequence[str | Path], *, text: str | None = None, timeout: float = 600, env: dict[str, str] | None = None) -> str:
+def run(
+    argv: Sequence[str | Path],
+    *,
+    text: str | None = None,
+    timeout: float = 600,
+    env: dict[str, str] | None = None,
+) -> str:
     """Run a program to its end and return its stdout.
 
     Raises:
@@ -15,7 +21,9 @@ def run(argv: Sequence[str | Path], *, text: str | None = None, timeout: float =
     """
     words = [str(word) for word in argv]
     try:
-        done = subprocess.run(words, input=text, capture_output=True, text=True, timeout=timeout, check=False, env=env)
+        done = subprocess.run(
+            words, input=text, capture_output=True, text=True, timeout=timeout, check=False, env=env
+        )
     except FileNotFoundError as error:
         raise ClusterError(f"{words[0]} is not installed") from error
     except subprocess.TimeoutExpired as error:

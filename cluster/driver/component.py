@@ -29,7 +29,8 @@ class Component:
     def fingerprint(self) -> str:
         """Hash what the process was started with, contents of `needs` included."""
         content = json.dumps(
-            [self.argv, {str(path): text for path, text in self.files.items()}, dict(self.environment)], sort_keys=True
+            [self.argv, {str(path): text for path, text in self.files.items()}, dict(self.environment)],
+            sort_keys=True,
         )
         digest = hashlib.sha256(content.encode())
         for path in self.needs:

@@ -2,7 +2,7 @@
 
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 
@@ -22,7 +22,7 @@ def clock(seconds: float) -> str:
 
 
 @contextmanager
-def step(title: str) -> Iterator[None]:
+def step(title: str) -> Generator[None]:
     """Say what begins, and how long it took once it ended."""
     say(f"* {title} …")
     begun = time.monotonic()
@@ -53,7 +53,12 @@ class Progress:
             left = spent * (self._total - done) / done
         rest = f", about {clock(left)} left" if left is not None else ""
         text = f"  {self._title}: {done}/{self._total} {self._unit}, {clock(spent)}{rest}"
-        print(f"\r{text}\033[K" if self._tty else text, end="" if self._tty else "\n", file=sys.stderr, flush=True)
+        print(
+            f"\r{text}\033[K" if self._tty else text,
+            end="" if self._tty else "\n",
+            file=sys.stderr,
+            flush=True,
+        )
 
     def end(self) -> None:
         """Leave the line, so that what follows starts on a new one."""

@@ -3,11 +3,15 @@
 import hashlib
 import io
 import json
+import subprocess
 import tarfile
+from collections.abc import Collection
 from pathlib import Path
 
 from cluster.driver.commands import run
+from cluster.driver.console import ClusterError
 from cluster.driver.layout import PAUSE_IMAGE, Layout
+from cluster.driver.oci import Exported, write_archive
 
 _NAMESPACE = "k8s.io"
 
@@ -36,6 +40,44 @@ def import_archive(layout: Layout, archive: Path) -> None:
     ctr(layout, "images", "import", archive)
 
 
+def blobs(layout: Layout) -> set[str]:
+    """Return the digests of all content that the node has."""
+    return set(ctr(layout, "content", "list", "--quiet").split())
+
+
+def import_exported(layout: Layout, image: Exported, names: Collection[str]) -> None:
+    """Give the node an image under all `names`, sending only what it lacks."""
+    argv = [
+        "ctr",
+        "--address",
+        str(layout.containerd_socket),
+        "--namespace",
+        _NAMESPACE,
+        "images",
+        "import",
+        "-",
+    ]
+    with subprocess.Popen(
+        argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    ) as ctr_import:
+        assert ctr_import.stdin is not None
+        assert ctr_import.stdout is not None
+        try:
+            write_archive(image, [full_name(name) for name in names], blobs(layout), ctr_import.stdin)
+            ctr_import.stdin.close()
+        except BrokenPipeError:
+            pass
+        said = ctr_import.stdout.read().decode(errors="replace")
+    if ctr_import.returncode != 0:
+        raise ClusterError(f"importing the image failed: {said[-2000:]}")
+
+
+def remove_images(layout: Layout, names: Collection[str]) -> None:
+    """Forget image names; what running containers use stays until they end."""
+    if names:
+        ctr(layout, "images", "remove", *names)
+
+
 def ensure_pause_image(layout: Layout, program: Path) -> None:
     """Import the sandbox image, packed from the static program here and now."""
     if PAUSE_IMAGE in images(layout):
@@ -57,7 +99,9 @@ def pause_archive(program: bytes) -> bytes:
             "rootfs": {"type": "layers", "diff_ids": [f"sha256:{hashlib.sha256(layer).hexdigest()}"]},
         }
     ).encode()
-    manifest = json.dumps([{"Config": "config.json", "RepoTags": [PAUSE_IMAGE], "Layers": ["layer.tar"]}]).encode()
+    manifest = json.dumps(
+        [{"Config": "config.json", "RepoTags": [PAUSE_IMAGE], "Layers": ["layer.tar"]}]
+    ).encode()
     return _tar({"config.json": config, "layer.tar": layer, "manifest.json": manifest})
 
 

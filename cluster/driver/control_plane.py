@@ -55,6 +55,12 @@ def api_server(layout: Layout) -> Component:
             f"--kubelet-client-certificate={certificates}/kube-apiserver-kubelet-client.crt",
             f"--kubelet-client-key={certificates}/kube-apiserver-kubelet-client.key",
             "--kubelet-preferred-address-types=InternalIP",
+            f"--requestheader-client-ca-file={certificates}/front-proxy-ca.crt",
+            "--requestheader-username-headers=X-Remote-User",
+            "--requestheader-group-headers=X-Remote-Group",
+            "--requestheader-extra-headers-prefix=X-Remote-Extra-",
+            f"--proxy-client-cert-file={certificates}/front-proxy-client.crt",
+            f"--proxy-client-key-file={certificates}/front-proxy-client.key",
             "--authorization-mode=Node,RBAC",
             "--enable-admission-plugins=NodeRestriction",
             f"--service-cluster-ip-range={layout.service_network}",
@@ -106,4 +112,3 @@ def scheduler(layout: Layout) -> Component:
         needs=(layout.bin / "kube-scheduler", kubeconfig),
         ready=lambda at: tcp_open(at.address, 10259),
     )
-

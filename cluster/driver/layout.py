@@ -10,6 +10,7 @@ NODE_NAME = "parley-node"
 DOMAIN = "cluster.local"
 SYSTEM_NAMESPACE = "parley-system"
 POSTGRES_USER = "parley-postgres"
+DATABASE = "parley"
 PAUSE_IMAGE = "parley.dev/pause:1"
 
 

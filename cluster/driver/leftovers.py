@@ -4,6 +4,7 @@ Afterwards the node is as after a reboot: no container runs, nothing is
 mounted, no network namespace or cgroup is left; images and data stay.
 """
 
+import contextlib
 import os
 import shutil
 import signal
@@ -14,10 +15,22 @@ from pathlib import Path
 from cluster.driver.commands import run
 from cluster.driver.console import ClusterError
 from cluster.driver.layout import Layout
+from cluster.driver.network import links_on_bridge
 from cluster.driver.process import start_time
 
 _CGROUPS = Path("/sys/fs/cgroup")
-_V1_CONTROLLERS = ("cpu", "cpuacct", "cpuset", "memory", "pids", "blkio", "devices", "freezer", "hugetlb", "systemd")
+_V1_CONTROLLERS = (
+    "cpu",
+    "cpuacct",
+    "cpuset",
+    "memory",
+    "pids",
+    "blkio",
+    "devices",
+    "freezer",
+    "hugetlb",
+    "systemd",
+)
 
 
 def kill_strays(layout: Layout, known: Iterable[int]) -> None:
@@ -38,7 +51,7 @@ def clear_node(layout: Layout) -> None:
         run(["umount", "--lazy", mount])
     for directory in ("containerd", "addresses"):
         shutil.rmtree(layout.run / directory, ignore_errors=True)
-    for link in _unused_links(layout):
+    for link in links_on_bridge(layout):
         run(["ip", "link", "delete", link])
     remove_cgroups(layout)
 
@@ -68,10 +81,8 @@ def remove_cgroups(layout: Layout) -> None:
     for top in _cgroup_tops(layout):
         while top.exists():
             for directory, _, _ in os.walk(top, topdown=False):
-                try:
+                with contextlib.suppress(OSError):
                     Path(directory).rmdir()
-                except OSError:
-                    pass
             if time.monotonic() > deadline:
                 raise ClusterError(f"{top} cannot be removed: a process in it does not end")
             if top.exists():
@@ -84,14 +95,8 @@ def mounts_below(mountinfo: str, root: Path) -> list[str]:
     return [point for point in reversed(points) if point == str(root) or point.startswith(f"{root}/")]
 
 
-def _unused_links(layout: Layout) -> list[str]:
-    """Return links still on the bridge whose other end's namespace is gone or unreachable by now."""
-    members = Path("/sys/class/net") / layout.bridge / "brif"
-    return [entry.name for entry in members.iterdir()] if members.exists() else []
-
-
 def _processes() -> list[int]:
-    return [int(entry) for entry in os.listdir("/proc") if entry.isdigit()]
+    return [int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit()]
 
 
 def _arguments(pid: int) -> list[str]:
@@ -103,7 +108,11 @@ def _arguments(pid: int) -> list[str]:
 
 def _is_shim(layout: Layout, pid: int) -> bool:
     arguments = _arguments(pid)
-    return Path(arguments[0]).name.startswith("containerd-shim") and str(layout.containerd_socket) in arguments if arguments else False
+    return (
+        Path(arguments[0]).name.startswith("containerd-shim") and str(layout.containerd_socket) in arguments
+        if arguments
+        else False
+    )
 
 
 def _is_component(layout: Layout, pid: int) -> bool:

@@ -7,22 +7,21 @@ import os
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster.driver import control_plane, leftovers, node
+from cluster.driver import containers, control_plane, leftovers, node
 from cluster.driver.certificates import ensure_certificates, write_kubeconfigs
 from cluster.driver.commands import run
 from cluster.driver.component import Component
 from cluster.driver.console import ClusterError, say, step
-from cluster.driver.containers import ensure_pause_image
 from cluster.driver.layout import NODE_NAME, Layout
 from cluster.driver.manifests import base_objects
 from cluster.driver.network import ensure_network, remove_network
 from cluster.driver.node_binary import ensure_node_binary, link_programs
 from cluster.driver.packages import NODE, ensure_packages
-from cluster.driver.postgres import ensure_postgres, postgres
+from cluster.driver.postgres import clear_stale_lock, ensure_postgres, postgres
 from cluster.driver.process import ProcessTable
 
 # In the order of starting; each wave waits until the one before it is ready.
@@ -57,7 +56,9 @@ class LocalCluster:
     def up(self) -> None:
         """Make the cluster run with the present sources' programs and settings; quick when it does."""
         if os.geteuid() != 0:
-            raise ClusterError("the local cluster needs root: it makes cgroups, mounts and a bridge (or use CLUSTER=kind)")
+            raise ClusterError(
+                "the local cluster needs root: it makes cgroups, mounts and a bridge (or use CLUSTER=kind)"
+            )
         ensure_packages(NODE)
         with self.locked():
             self._prepare_state()
@@ -65,14 +66,14 @@ class LocalCluster:
             link_programs(self.layout, binary)
             ensure_certificates(self.layout)
             write_kubeconfigs(self.layout)
+            self._clear_leftovers()
             ensure_postgres(self.layout)
-            self._clear_if_node_is_down()
             leftovers.ensure_cgroups(self.layout)
             ensure_network(self.layout)
             for wave in self.components():
                 self._start_wave(wave)
                 if any(component.name == "containerd" for component in wave):
-                    ensure_pause_image(self.layout, binary / "pause")
+                    containers.ensure_pause_image(self.layout, binary / "pause")
             self._apply_base_objects()
             self._await_node()
 
@@ -84,7 +85,9 @@ class LocalCluster:
             # The kubelet first: it would start again what is stopped below.
             names = [component for wave in reversed(_names()) for component in wave]
             for name in sorted(names, key=lambda name: name != "kubelet"):
-                self.processes.stop(name, sign=signal.SIGINT if name == "postgres" else signal.SIGTERM, patience=5)
+                self.processes.stop(
+                    name, sign=signal.SIGINT if name == "postgres" else signal.SIGTERM, patience=5
+                )
             leftovers.kill_strays(self.layout, known=())
             leftovers.clear_node(self.layout)
             remove_network(self.layout)
@@ -92,7 +95,13 @@ class LocalCluster:
 
     def start(self, name: str) -> None:
         """Start one component that was stopped or killed, and wait until it is ready."""
-        self._start_wave([self.component(name)])
+        with self.locked():
+            if name == "postgres" and self.processes.find(name) is None:
+                leftovers.kill_strays(self.layout, known=self._live_pids().values())
+                clear_stale_lock(self.layout)
+                # Its data directory may have been put aside to get an empty one.
+                ensure_postgres(self.layout)
+            self._start_wave([self.component(name)])
 
     def stop(self, name: str) -> None:
         component = self.component(name)
@@ -115,7 +124,7 @@ class LocalCluster:
         return well
 
     @contextlib.contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> Generator[None]:
         """Let one command at a time change the cluster; the lock ends with its process."""
         lock_file = self.layout.root.with_name(self.layout.root.name + ".lock")
         lock_file.parent.mkdir(parents=True, exist_ok=True)
@@ -133,7 +142,9 @@ class LocalCluster:
         wanted = f"{_STATE_VERSION} {self.layout.address}"
         if self.layout.root.exists() and (not mark.exists() or mark.read_text() != wanted):
             if any(self.layout.root.iterdir()) and not mark.exists():
-                raise ClusterError(f"{self.layout.root} exists and is no cluster's; move it or set PARLEY_CLUSTER_DIR")
+                raise ClusterError(
+                    f"{self.layout.root} exists and is no cluster's; move it or set PARLEY_CLUSTER_DIR"
+                )
             say("The state of an older cluster cannot be used; starting afresh")
             leftovers.kill_strays(self.layout, known=())
             leftovers.clear_node(self.layout)
@@ -152,10 +163,16 @@ class LocalCluster:
             shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
         root.rmdir()
 
-    def _clear_if_node_is_down(self) -> None:
-        records = {name: self.processes.find(name) for wave in _names() for name in wave}
-        leftovers.kill_strays(self.layout, known=[record.pid for record in records.values() if record])
-        if records["containerd"] is None and records["kubelet"] is None:
+    def _live_pids(self) -> dict[str, int]:
+        found = {name: self.processes.find(name) for wave in _names() for name in wave}
+        return {name: record.pid for name, record in found.items() if record is not None}
+
+    def _clear_leftovers(self) -> None:
+        live = self._live_pids()
+        leftovers.kill_strays(self.layout, known=live.values())
+        if "postgres" not in live:
+            clear_stale_lock(self.layout)
+        if "containerd" not in live and "kubelet" not in live:
             leftovers.clear_node(self.layout)
 
     def _start_wave(self, wave: list[Component]) -> None:
@@ -219,7 +236,9 @@ class LocalCluster:
             deadline = time.monotonic() + _START_PATIENCE
             while not self._node_is_ready():
                 if time.monotonic() > deadline:
-                    raise ClusterError(f"the node is not Ready; kubelet says:\n{self.processes.log_tail('kubelet')}")
+                    raise ClusterError(
+                        f"the node is not Ready; kubelet says:\n{self.processes.log_tail('kubelet')}"
+                    )
                 time.sleep(0.2)
 
     def _node_is_ready(self) -> bool:
@@ -233,7 +252,9 @@ class LocalCluster:
         return answer == "True" and bool(account)
 
     def kubectl(self, *arguments: str, text: str | None = None) -> str:
-        return run([self.layout.bin / "kubectl", "--kubeconfig", self.layout.kubeconfig, *arguments], text=text)
+        return run(
+            [self.layout.bin / "kubectl", "--kubeconfig", self.layout.kubeconfig, *arguments], text=text
+        )
 
 
 def _names() -> list[list[str]]:

@@ -33,7 +33,11 @@ def base_objects(layout: Layout) -> str:
             "metadata": {"name": "parley:coredns"},
             "rules": [
                 {"apiGroups": [""], "resources": ["services", "namespaces"], "verbs": ["list", "watch"]},
-                {"apiGroups": ["discovery.k8s.io"], "resources": ["endpointslices"], "verbs": ["list", "watch"]},
+                {
+                    "apiGroups": ["discovery.k8s.io"],
+                    "resources": ["endpointslices"],
+                    "verbs": ["list", "watch"],
+                },
             ],
         },
         _binding("parley:coredns", "parley:coredns", "parley:coredns"),

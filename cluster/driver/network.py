@@ -1,5 +1,6 @@
 """The pod bridge, its address translation and the kernel switches it needs."""
 
+import json
 from pathlib import Path
 
 from cluster.driver.commands import run, succeeds
@@ -8,8 +9,7 @@ from cluster.driver.layout import Layout
 
 def ensure_network(layout: Layout) -> None:
     """Make the bridge with the node's address; what exists already is left as it is."""
-    link = Path("/sys/class/net") / layout.bridge
-    if not link.exists():
+    if not has_link(layout.bridge):
         run(["ip", "link", "add", layout.bridge, "type", "bridge"])
     if f"inet {layout.address}/16" not in run(["ip", "-4", "address", "show", "dev", layout.bridge]):
         run(["ip", "address", "replace", f"{layout.address}/16", "dev", layout.bridge])
@@ -26,10 +26,24 @@ def ensure_network(layout: Layout) -> None:
 
 def remove_network(layout: Layout) -> None:
     """Take away the bridge and the tables, kube-proxy's too."""
-    if (Path("/sys/class/net") / layout.bridge).exists():
+    if has_link(layout.bridge):
         run(["ip", "link", "delete", layout.bridge])
     for family, table in (("ip", layout.bridge), ("ip", "kube-proxy"), ("ip6", "kube-proxy")):
         succeeds(["nft", "delete", "table", family, table])
+
+
+def has_link(name: str) -> bool:
+    return succeeds(["ip", "link", "show", "dev", name])
+
+
+def links_on_bridge(layout: Layout) -> list[str]:
+    """Return the names of the pods' links that are plugged into the bridge."""
+    if not has_link(layout.bridge):
+        return []
+    found: list[dict[str, str]] = json.loads(
+        run(["ip", "-json", "link", "show", "master", layout.bridge]) or "[]"
+    )
+    return [link["ifname"] for link in found]
 
 
 def _masquerade(layout: Layout) -> str:

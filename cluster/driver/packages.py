@@ -32,7 +32,9 @@ def ensure_packages(wanted: dict[str, str]) -> None:
     if not missing:
         return
     if shutil.which("apt-get") is None:
-        raise ClusterError(f"the local cluster needs {', '.join(missing)}; install them (there is no apt-get here)")
+        raise ClusterError(
+            f"the local cluster needs {', '.join(missing)}; install them (there is no apt-get here)"
+        )
     with step(f"Installing {', '.join(missing)} with apt"):
         environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
         # A package's own services would fight the cluster's over sockets and the network.

