@@ -62,7 +62,7 @@ class PromptRequest(ProtocolModel):
     task: TaskSnapshot
     step: str
     path: str = Field(
-        description="the step's path in the Task, such as spec.steps[1], for messages to the user"
+        description="the prompt's path in the Task, such as spec.steps[1].prompt, for messages to the user"
     )
     prompt: PromptStep
     literal: bool = Field(description="the text is a person's message: never a template")

@@ -10,7 +10,8 @@ from parley.protocol.request import PromptRequest
 from parley.resources.reasons import Reason
 from parley.runner.failure import StepFailure
 from parley.runner.text import storable_text
-from parley.templates.render import TemplateError, render_text
+from parley.templates.errors import TemplateError
+from parley.templates.render import render_text
 from parley.templates.scope import task_scope
 
 DEFAULT_SYSTEM_TEMPLATE = """\
@@ -20,15 +21,15 @@ You are {{ agent.displayName or agent.name }}.
 
 {{ instructions }}
 {%- endif %}
-{%- if session %}
-{%- set user = session.user or {} %}
-{%- if user.name or user.id %}
+{%- if session is defined %}
+{%- set id, name = session.user.id | default(""), session.user.name | default("") %}
+{%- if name or id %}
 
-You talk with {{ user.name or user.id }}{% if user.name and user.id %} ({{ user.id }}){% endif %}.
+You talk with {{ name or id }}{% if name and id %} ({{ id }}){% endif %}.
 {%- endif %}
-{%- if user.about %}
+{%- if session.user.about is defined %}
 
-About the person you talk with: {{ user.about }}
+About the person you talk with: {{ session.user.about }}
 {%- endif %}
 {%- if session.situation %}
 
@@ -79,7 +80,7 @@ def render_prompt(
 
 
 def _messages(request: PromptRequest, scope: Mapping[str, JsonValue]) -> list[InputMessage]:
-    prompt, path = request.prompt, f"{request.path}.prompt"
+    prompt, path = request.prompt, request.path
     if prompt.messages:
         return [
             _message(message.role, render_text(message.content, scope, f"{path}.messages[{index}].content"))

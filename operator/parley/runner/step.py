@@ -120,7 +120,7 @@ class StepRun:
         request = taken.request
         schema = None
         if request.prompt.output_schema is not None:
-            schema = OutputSchema(request.prompt.output_schema, f"{request.path}.prompt.outputSchema")
+            schema = OutputSchema(request.prompt.output_schema, f"{request.path}.outputSchema")
         prompt = await self._render(taken)
         own = await self._input(taken, prompt)
         window = request.session.context_window if request.session else None

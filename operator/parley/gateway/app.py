@@ -1,0 +1,30 @@
+"""The gateway's app, put together."""
+
+from importlib.metadata import version
+
+from fastapi import FastAPI
+
+from parley.gateway import health, runner_routes
+from parley.gateway.identity import StepIdentities
+from parley.gateway.limits import BodyLimit
+from parley.gateway.metrics import Metrics, RequestMetrics
+from parley.gateway.problems import add_problem_handlers
+from parley.gateway.runner_routes import Backend
+from parley.gateway.settings import GatewaySettings
+from parley.kube.client import KubeApi
+from parley.store.pool import Pool
+
+
+def create_app(settings: GatewaySettings, pool: Pool, kube: KubeApi) -> FastAPI:
+    """Make the app; the caller opens and closes ``pool`` and ``kube``."""
+    app = FastAPI(title="Parley", version=version("parley"), docs_url=None, redoc_url=None)
+    app.state.pool = pool
+    app.state.metrics = Metrics()
+    app.state.backend = Backend(StepIdentities(kube), pool, settings.call_seconds)
+    add_problem_handlers(app)
+    app.include_router(runner_routes.router)
+    app.include_router(health.router)
+    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    # The last one added is the outermost: refused bodies are counted too.
+    app.add_middleware(RequestMetrics, metrics=app.state.metrics)
+    return app

@@ -1,0 +1,171 @@
+"""Who calls: from a bearer token to the step pod it is bound to, that pod's Job and the Task that owns the Job.
+
+A runner names no attempt: what it may touch follows from this chain alone. The API server answers each link; what it
+said is kept for a short time, for a step makes its few calls within seconds.
+"""
+
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Generic, TypeVar, cast
+
+from parley.gateway.problems import NotAStep, NotAuthenticated
+from parley.kube.client import JsonObject, KubeApi, TokenIdentity
+from parley.kube.kinds import JOB, PARLEY_GROUP, POD, TASK
+from parley.protocol.messages import TOKEN_AUDIENCE
+
+TOKEN_SECONDS = 60.0
+POD_SECONDS = 5.0
+"""How long a pod that has ended or gone may still be taken for running."""
+OWNER_SECONDS = 60.0
+"""A Job's owner never changes; a Job that is deleted takes its pods with it."""
+MAX_TOKEN_LENGTH = 16 * 1024
+_REMEMBERED = 10_000
+_COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
+
+Key = TypeVar("Key", bound=Hashable)
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class StepPod:
+    """A running pod of a step.
+
+    Attributes:
+        uid: the pod's; with the process's nonce it is the holder of the attempt.
+        job: name of the Job that controls the pod.
+        index: the pod's completion index, 0 in a Job that has none.
+        task_uid: uid of the Task that controls the Job.
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    job: str
+    index: int
+    task_uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Owned:
+    """A pod's place in its Job."""
+
+    job: str
+    job_uid: str
+    index: int
+
+
+class Remembered(Generic[Key, Value]):
+    """Answers that are good for some seconds, the newest ten thousand of them."""
+
+    def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
+        self._seconds = seconds
+        self._clock = clock
+        self._entries: OrderedDict[Key, tuple[float, Value]] = OrderedDict()
+
+    def get(self, key: Key) -> Value | None:
+        """The answer, if it is still good."""
+        entry = self._entries.get(key)
+        if entry is None or self._clock() >= entry[0]:
+            return None
+        return entry[1]
+
+    def put(self, key: Key, value: Value) -> Value:
+        """Keep an answer from now on; returns it."""
+        self._entries[key] = (self._clock() + self._seconds, value)
+        self._entries.move_to_end(key)
+        if len(self._entries) > _REMEMBERED:
+            self._entries.popitem(last=False)
+        return value
+
+
+class StepIdentities:
+    """Tells which step pod a request comes from.
+
+    Args:
+        kube: the API server.
+        clock: monotonic seconds, for tests.
+    """
+
+    def __init__(self, kube: KubeApi, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._kube = kube
+        self._tokens: Remembered[bytes, TokenIdentity] = Remembered(TOKEN_SECONDS, clock)
+        self._pods: Remembered[str, _Owned] = Remembered(POD_SECONDS, clock)
+        self._owners: Remembered[str, str] = Remembered(OWNER_SECONDS, clock)
+
+    async def identify(self, authorization: str | None) -> StepPod:
+        """Follow the chain from an ``Authorization`` header.
+
+        Raises:
+            NotAuthenticated: no bearer token, or not one for Parley.
+            NotAStep: the token's pod is not, or no longer, a running pod of a Task's Job.
+            KubeError: the API server does not answer.
+        """
+        identity = await self._review(_bearer(authorization))
+        namespace, name, uid = identity.namespace, identity.pod_name, identity.pod_uid
+        if not namespace or not name or not uid:
+            raise NotAStep("the token is not bound to a pod")
+        owned = await self._pod(namespace, name, uid)
+        task_uid = await self._task_of(namespace, owned)
+        return StepPod(namespace, name, uid, owned.job, owned.index, task_uid)
+
+    async def _review(self, token: str) -> TokenIdentity:
+        key = hashlib.sha256(token.encode()).digest()
+        if known := self._tokens.get(key):
+            return known
+        identity = await self._kube.review_token(token, [TOKEN_AUDIENCE])
+        if not identity.authenticated:
+            raise NotAuthenticated("the API server does not know this token")
+        if TOKEN_AUDIENCE not in identity.audiences:
+            raise NotAuthenticated(f"the token is not for the audience {TOKEN_AUDIENCE}")
+        return self._tokens.put(key, identity)
+
+    async def _pod(self, namespace: str, name: str, uid: str) -> _Owned:
+        if known := self._pods.get(uid):
+            return known
+        pod = await self._kube.get(POD, namespace, name)
+        if pod is None or _metadata(pod).get("uid") != uid:
+            raise NotAStep(f"pod {name} is gone")
+        phase = cast("JsonObject", pod.get("status") or {}).get("phase")
+        if phase in {"Succeeded", "Failed"}:
+            raise NotAStep(f"pod {name} has ended")
+        owner = _controller(pod)
+        if owner is None or owner.get("apiVersion") != JOB.api_version or owner.get("kind") != JOB.kind:
+            raise NotAStep(f"pod {name} belongs to no Job")
+        annotations = cast("JsonObject", _metadata(pod).get("annotations") or {})
+        index = str(annotations.get(_COMPLETION_INDEX, "0"))
+        owned = _Owned(str(owner["name"]), str(owner["uid"]), int(index) if index.isdecimal() else 0)
+        return self._pods.put(uid, owned)
+
+    async def _task_of(self, namespace: str, owned: _Owned) -> str:
+        if known := self._owners.get(owned.job_uid):
+            return known
+        job = await self._kube.get(JOB, namespace, owned.job)
+        if job is None or _metadata(job).get("uid") != owned.job_uid:
+            raise NotAStep(f"Job {owned.job} is gone")
+        owner = _controller(job)
+        group = str(owner.get("apiVersion", "")).partition("/")[0] if owner else ""
+        if owner is None or group != PARLEY_GROUP or owner.get("kind") != TASK.kind:
+            raise NotAStep(f"Job {owned.job} belongs to no Task")
+        return self._owners.put(owned.job_uid, str(owner["uid"]))
+
+
+def _bearer(authorization: str | None) -> str:
+    scheme, _, token = (authorization or "").partition(" ")
+    token = token.strip()
+    if scheme.lower() != "bearer" or not token:
+        raise NotAuthenticated("send the pod's token as a bearer token")
+    if len(token) > MAX_TOKEN_LENGTH or not token.isascii():
+        raise NotAuthenticated("this is no token")
+    return token
+
+
+def _metadata(body: JsonObject) -> JsonObject:
+    return cast("JsonObject", body.get("metadata") or {})
+
+
+def _controller(body: JsonObject) -> JsonObject | None:
+    owners = cast("list[JsonObject]", _metadata(body).get("ownerReferences") or [])
+    return next((owner for owner in owners if owner.get("controller")), None)

@@ -1,0 +1,56 @@
+"""Entry point ``parley-gateway``: serve until SIGTERM, then answer what is under way and leave."""
+
+import asyncio
+import logging
+import signal
+import sys
+
+import uvicorn
+
+from parley.gateway.app import create_app
+from parley.gateway.settings import GatewaySettings
+from parley.kube.client_live import KubeConfigError, LiveKube
+from parley.store.pool import open_pool
+
+DRAIN_SECONDS = 15
+"""How long requests under way may take after SIGTERM."""
+KEEP_ALIVE_SECONDS = 75
+
+log = logging.getLogger("parley.gateway")
+
+
+async def serve(settings: GatewaySettings) -> None:
+    """Serve until a signal says stop."""
+    # uvicorn raises the signal again once it has drained; the default would then end the process at once, with
+    # the connections still open.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: None)
+    signal.signal(signal.SIGINT, lambda _number, _frame: None)
+    async with (
+        await LiveKube.open() as kube,
+        open_pool(settings.database_url, size=settings.pool_size) as pool,
+    ):
+        config = uvicorn.Config(
+            create_app(settings, pool, kube),
+            host="0.0.0.0",  # noqa: S104 - a pod's port
+            port=settings.http_port,
+            log_config=None,
+            access_log=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=DRAIN_SECONDS,
+            server_header=False,
+        )
+        log.info("serving on port %d", settings.http_port)
+        await uvicorn.Server(config).serve()
+    log.info("stopped")
+
+
+def main() -> None:
+    """Run the gateway."""
+    logging.basicConfig(
+        level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
+    )
+    logging.getLogger("uvicorn").setLevel(logging.WARNING)
+    try:
+        asyncio.run(serve(GatewaySettings.from_environment()))
+    except KubeConfigError as error:
+        sys.exit(str(error))

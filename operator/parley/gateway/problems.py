@@ -1,0 +1,135 @@
+"""Errors as the runner reads them: problem+json, one status for each thing a runner must do about it."""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from parley.kube.errors import KubeError, KubeUnavailable
+from parley.protocol.messages import Problem
+from parley.store.errors import OtherHolder, ResultTooLarge, Stopped, StoreUnavailable
+
+RETRY_AFTER_SECONDS = 2
+
+log = logging.getLogger("parley.gateway")
+
+
+class NotAuthenticated(Exception):
+    """There is no token, or the API server does not know it as one for Parley (401)."""
+
+
+class NotAStep(Exception):
+    """The token is good, but its pod is not a running step of a Task (403)."""
+
+
+class BadCall(Exception):
+    """A header or a body is not what the protocol says (400)."""
+
+
+class OtherStore(Exception):
+    """The caller's attempt is in another store than this gateway's (503: never 404 or stop)."""
+
+
+def problem_response(problem: Problem, headers: dict[str, str] | None = None) -> JSONResponse:
+    """Answer with a problem."""
+    return JSONResponse(
+        problem.model_dump(by_alias=True, exclude_none=True),
+        status_code=problem.status,
+        headers=headers,
+        media_type="application/problem+json",
+    )
+
+
+def unavailable(title: str, detail: str) -> JSONResponse:
+    """Tell the caller to repeat the same request soon."""
+    problem = Problem(title=title, status=503, detail=detail)
+    return problem_response(problem, {"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+
+async def _not_authenticated(_: Request, error: NotAuthenticated) -> JSONResponse:
+    problem = Problem(title="Not authenticated", status=401, detail=str(error))
+    return problem_response(problem, {"WWW-Authenticate": "Bearer"})
+
+
+async def _not_a_step(_: Request, error: NotAStep) -> JSONResponse:
+    return problem_response(Problem(title="Not a step's pod", status=403, detail=str(error)))
+
+
+async def _bad_call(_: Request, error: BadCall) -> JSONResponse:
+    return problem_response(Problem(title="Bad request", status=400, detail=str(error)))
+
+
+async def _malformed(_: Request, error: RequestValidationError) -> JSONResponse:
+    # Where and what, never the value: it may be part of a conversation.
+    wrong = [f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()]
+    return problem_response(Problem(title="Malformed request", status=422, detail="; ".join(wrong)[:2000]))
+
+
+async def _other_store(_: Request, error: OtherStore) -> JSONResponse:
+    return unavailable("Another store", str(error))
+
+
+async def _no_store(_: Request, error: StoreUnavailable) -> JSONResponse:
+    log.warning("the store is unavailable: %s", error)
+    return unavailable("The store is unavailable", "the database cannot be used now")
+
+
+async def _other_holder(_: Request, error: OtherHolder) -> JSONResponse:
+    detail = str(error) or "another process holds the attempt"
+    return problem_response(
+        Problem(title="Another holder", status=409, detail=detail, stop=True, reason="OtherHolder")
+    )
+
+
+async def _stopped(_: Request, error: Stopped) -> JSONResponse:
+    return problem_response(
+        Problem(title="Stopped", status=410, detail=str(error), stop=True, reason=error.reason)
+    )
+
+
+async def _too_large(_: Request, error: ResultTooLarge) -> JSONResponse:
+    problem = Problem(title="Too large", status=413, detail=str(error), reason="ResultTooLarge")
+    return problem_response(problem)
+
+
+async def _no_kubernetes(_: Request, error: KubeError) -> JSONResponse:
+    # Anything but an outage is a right the gateway lacks: the caller can only wait until somebody mends it.
+    level = logging.WARNING if isinstance(error, KubeUnavailable) else logging.ERROR
+    log.log(level, "the API server did not answer: %s", error)
+    return unavailable("The API server did not answer", "it cannot be asked whose the token is")
+
+
+async def _http_error(_: Request, error: HTTPException) -> JSONResponse:
+    problem = Problem(title=str(error.detail), status=error.status_code)
+    return problem_response(problem, dict(error.headers) if error.headers else None)
+
+
+async def _fault(request: Request, error: Exception) -> JSONResponse:
+    log.error("a fault in %s %s", request.method, request.url.path, exc_info=error)
+    return problem_response(Problem(title="Fault in the gateway", status=500, detail=type(error).__name__))
+
+
+_HANDLERS: list[tuple[type[Exception], Callable[[Request, Any], Awaitable[JSONResponse]]]] = [
+    (NotAuthenticated, _not_authenticated),
+    (NotAStep, _not_a_step),
+    (BadCall, _bad_call),
+    (RequestValidationError, _malformed),
+    (OtherStore, _other_store),
+    (StoreUnavailable, _no_store),
+    (OtherHolder, _other_holder),
+    (Stopped, _stopped),
+    (ResultTooLarge, _too_large),
+    (KubeError, _no_kubernetes),
+    (HTTPException, _http_error),
+    (Exception, _fault),
+]
+
+
+def add_problem_handlers(app: FastAPI) -> None:
+    """Make every error of the app a problem."""
+    for kind, handler in _HANDLERS:
+        app.add_exception_handler(kind, handler)

@@ -1,0 +1,54 @@
+"""The gateway's settings, from its environment."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewaySettings:
+    """Where the gateway finds its store, and how much it takes.
+
+    Attributes:
+        database_url: of Postgres; holds a password, so it is never shown.
+        http_port: of all endpoints.
+        pool_size: database connections, and so calls served at a time.
+        max_body_bytes: largest request body; a larger one is refused with 413.
+        call_seconds: longest time a runner's call may take; then it is told to repeat it.
+    """
+
+    database_url: str
+    http_port: int = 8080
+    pool_size: int = 10
+    max_body_bytes: int = 16 * 1024 * 1024
+    call_seconds: float = 25.0
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
+        """Read ``PARLEY_*``.
+
+        Raises:
+            SystemExit: the database's URL is missing or a number is none; the message names the variable.
+        """
+        database_url = environment.get("PARLEY_DATABASE_URL", "")
+        if not database_url:
+            raise SystemExit(
+                "PARLEY_DATABASE_URL is not set: the URL of the Postgres database, from a Secret"
+            )
+
+        def number(name: str, default: int) -> int:
+            value = environment.get(name) or str(default)
+            if not value.isdecimal():
+                raise SystemExit(f"{name} must be a whole number, not {value!r}")
+            return int(value)
+
+        return cls(
+            database_url=database_url,
+            http_port=number("PARLEY_HTTP_PORT", 8080),
+            pool_size=number("PARLEY_POOL_SIZE", 10),
+        )
+
+    def __repr__(self) -> str:
+        """Everything but the database's URL."""
+        return f"GatewaySettings(http_port={self.http_port}, pool_size={self.pool_size})"
