@@ -1,0 +1,175 @@
+"""Render templates in this process.
+
+Nothing here limits time or memory: the operator renders in its evaluator's child, a runner in its own pod.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import TracebackType
+from typing import TYPE_CHECKING, cast
+
+from jinja2 import Template, TemplateSyntaxError, nodes
+from jinja2.exceptions import SecurityError, UndefinedError
+from jinja2.runtime import Undefined
+from jinja2.utils import missing
+
+from parley.templates.compile import (
+    ENVIRONMENT,
+    MissingNameError,
+    in_line,
+    parse,
+    scope_path,
+    single_expression,
+    with_text_concat,
+)
+from parley.templates.errors import NotJsonError, TemplateError
+from parley.templates.values import MAX_RESULT_BYTES, TOO_LARGE, as_json, compact_json
+
+if TYPE_CHECKING:
+    from pydantic import JsonValue
+
+_RESULT = "result"
+_MAX_NAMES = 12
+_MAX_MESSAGE = 300
+
+
+def render_value(value: JsonValue, scope: Mapping[str, JsonValue], path: str) -> JsonValue:
+    """Render every string in a value; keys stay as they are.
+
+    A string that is exactly one ``{{ expression }}`` becomes that value, never parsed again. Any other becomes
+    a text.
+
+    Raises:
+        TemplateError: with the path of the string.
+    """
+    if isinstance(value, str):
+        return _render(value, scope, path, as_value=True)
+    if isinstance(value, dict):
+        return {key: render_value(child, scope, f"{path}.{key}") for key, child in value.items()}
+    if isinstance(value, list):
+        return [render_value(child, scope, f"{path}[{index}]") for index, child in enumerate(value)]
+    return value
+
+
+def render_text(template: str, scope: Mapping[str, JsonValue], path: str) -> str:
+    """Render a template to a text: strings go as they are, all else as compact JSON.
+
+    Raises:
+        TemplateError: with the path given.
+    """
+    return cast("str", _render(template, scope, path, as_value=False))
+
+
+def _render(source: str, scope: Mapping[str, JsonValue], path: str, *, as_value: bool) -> JsonValue:
+    if "{" not in source:
+        return source
+    tree = parse(source, path)
+    expression = single_expression(tree) if as_value else None
+    try:
+        if expression is not None:
+            return _evaluate(expression, scope)
+        return _write(tree, scope)
+    except MemoryError:
+        raise
+    except Exception as error:  # noqa: BLE001 - a template can raise whatever Python can
+        message = _explain(error, scope)
+        line = _line_of(error)
+        raise TemplateError(path, in_line(source, line, message)) from None
+
+
+def _evaluate(expression: nodes.Expr, scope: Mapping[str, JsonValue]) -> JsonValue:
+    assignment = nodes.Assign(nodes.Name(_RESULT, "store"), expression, lineno=expression.lineno)
+    template = _compile(nodes.Template([assignment], lineno=1))
+    context = template.new_context(dict(scope))
+    for _ in template.root_render_func(context):
+        pass
+    result = context.vars[_RESULT]
+    if isinstance(result, Undefined):
+        str(result)  # raises, and says what is undefined
+    value = as_json(result)
+    if len((value if isinstance(value, str) else compact_json(value)).encode()) > MAX_RESULT_BYTES:
+        raise NotJsonError(TOO_LARGE)
+    return value
+
+
+def _write(tree: nodes.Template, scope: Mapping[str, JsonValue]) -> str:
+    template = _compile(tree)
+    pieces: list[str] = []
+    size = 0
+    for piece in template.root_render_func(template.new_context(dict(scope))):
+        size += len(piece.encode())
+        if size > MAX_RESULT_BYTES:
+            raise NotJsonError(TOO_LARGE)
+        pieces.append(piece)
+    return "".join(pieces)
+
+
+def _compile(tree: nodes.Template) -> Template:
+    tree = with_text_concat(tree)
+    tree.set_environment(ENVIRONMENT)
+    return ENVIRONMENT.from_string(tree)
+
+
+def _explain(error: Exception, scope: Mapping[str, JsonValue]) -> str:
+    match error:
+        case MissingNameError():
+            return _explain_missing(error, scope)
+        case NotJsonError() | UndefinedError() | SecurityError() | TemplateSyntaxError():
+            message = f"{error}"
+        case RecursionError():
+            message = "the template calls itself too often, or is nested too deeply"
+        case OverflowError() | ZeroDivisionError() | TypeError() | ValueError() | SyntaxError():
+            message = f"{error}"
+        case _:
+            message = f"{type(error).__name__}: {error}"
+    return message if len(message) <= _MAX_MESSAGE else message[:_MAX_MESSAGE] + "…"
+
+
+def _explain_missing(error: MissingNameError, scope: Mapping[str, JsonValue]) -> str:
+    holder, name = error.holder, error.name
+    if holder is missing:
+        return f"{name!r} is not defined; a template here knows {_list_names(scope)}"
+    where = scope_path(scope, holder) or "the value"
+    if isinstance(holder, Mapping):
+        known = cast("Mapping[object, object]", holder)
+        full = f"{where}.{name}" if isinstance(name, str) else f"{where}[{name!r}]"
+        if name in {"items", "keys", "values", "get"}:
+            return f"{full} is not defined: on a mapping .{name} means the key; use the filter {where}|items"
+        return f"{full} is not defined; {where} has {_list_names(known)}"
+    if isinstance(holder, list) and isinstance(name, int):
+        return f"{where}[{name}] is not defined; {where} has {len(cast('list[object]', holder))} items"
+    return f"{_kind(cast('object', holder))} has no {name!r}"
+
+
+def _list_names(names: Mapping[object, object] | Mapping[str, object]) -> str:
+    words = [str(name)[:64] for name in list(names)[:_MAX_NAMES]]
+    if not words:
+        return "nothing"
+    return ", ".join(words) + (", …" if len(names) > _MAX_NAMES else "")
+
+
+def _kind(value: object) -> str:
+    kinds: dict[type, str] = {
+        str: "a string",
+        bool: "a boolean",
+        int: "a number",
+        float: "a number",
+        list: "a list",
+        type(None): "null",
+    }
+    return kinds.get(type(value), f"a {type(value).__name__}")
+
+
+def _line_of(error: Exception) -> int | None:
+    """The innermost line of the template that was at work."""
+    if isinstance(error, TemplateSyntaxError):
+        return error.lineno
+    line: int | None = None
+    traceback: TracebackType | None = error.__traceback__
+    while traceback is not None:
+        template = traceback.tb_frame.f_globals.get("__jinja_template__")
+        if isinstance(template, Template):
+            line = template.get_corresponding_lineno(traceback.tb_lineno)
+        traceback = traceback.tb_next
+    return line

@@ -1,0 +1,58 @@
+"""The names a template can use."""
+
+from collections.abc import Mapping
+
+from pydantic import JsonValue
+
+from parley.protocol.request import AgentSnapshot, SessionSnapshot, TaskSnapshot
+
+TASK_NAMES = ("inputs", "steps", "session", "agent", "task")
+"""All names a task's templates can use; ``session`` and ``agent`` only where the task has them."""
+
+
+def step_variable(name: str) -> str:
+    """How a step is called in templates: hyphens, which would be minus signs, become underscores.
+
+    Step names are DNS labels, without underscores, so no two of them meet.
+    """
+    return name.replace("-", "_")
+
+
+def task_scope(
+    inputs: Mapping[str, JsonValue],
+    outputs: Mapping[str, JsonValue],
+    *,
+    task: TaskSnapshot,
+    session: SessionSnapshot | None = None,
+    agent: AgentSnapshot | None = None,
+) -> dict[str, JsonValue]:
+    """The scope of a task's templates.
+
+    Args:
+        inputs: ``spec.inputs``.
+        outputs: by step name, of the steps that are done; a skipped step's output is null.
+        task: the task itself.
+        session: the conversation the task belongs to, if any; ``session`` is undefined without one.
+        agent: who answers, if anybody; ``agent`` is undefined without one.
+    """
+    scope: dict[str, JsonValue] = {
+        "inputs": dict(inputs),
+        "steps": {step_variable(name): {"output": output} for name, output in outputs.items()},
+        "task": {"name": task.name, "namespace": task.namespace},
+    }
+    if session is not None:
+        user = session.user.to_json() if session.user is not None else {}
+        scope["session"] = {
+            "name": session.name,
+            "user": user,
+            "situation": session.situation,
+            "context": session.context,
+            "metadata": dict(session.metadata),
+        }
+    if agent is not None:
+        scope["agent"] = {
+            "name": agent.name,
+            "displayName": agent.display_name,
+            "description": agent.description,
+        }
+    return scope
