@@ -1,6 +1,6 @@
 """What all reconcilers of one leadership share."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -45,7 +45,7 @@ class Context:
     echoes: Echoes = field(default_factory=Echoes)
 
     @asynccontextmanager
-    async def store(self) -> AsyncIterator[Connection]:
+    async def store(self) -> AsyncGenerator[Connection]:
         """Lend a connection to the store; raises StoreUnavailable."""
         async with connect(self.pool) as connection:
             yield connection

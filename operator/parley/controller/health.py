@@ -5,7 +5,7 @@ answer at all) or when the leader's own writes do not come back through its watc
 a leader is ready while it can work.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
 from aiohttp import web
@@ -50,7 +50,7 @@ class Health:
         return web.Response(body=generate_latest(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     @asynccontextmanager
-    async def serve(self, port: int) -> AsyncIterator[None]:
+    async def serve(self, port: int) -> AsyncGenerator[None]:
         """Serve the probes while the block runs."""
         app = web.Application()
         app.router.add_get("/healthz", self._healthz)

@@ -130,7 +130,7 @@ def _pod_spec(workload: RunnerWorkload | ContainerWorkload) -> dict[str, JsonVal
     if isinstance(workload, RunnerWorkload):
         container = _runner_container(workload)
         mounts.append({"name": "token", "mountPath": _TOKEN_DIRECTORY, "readOnly": True})
-        token = {"path": "token", "audience": TOKEN_AUDIENCE, "expirationSeconds": _TOKEN_SECONDS}
+        token: JsonValue = {"path": "token", "audience": TOKEN_AUDIENCE, "expirationSeconds": _TOKEN_SECONDS}
         volumes.append({"name": "token", "projected": {"sources": [{"serviceAccountToken": token}]}})
     else:
         container = _user_container(workload)

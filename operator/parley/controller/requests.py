@@ -5,7 +5,7 @@ are rendered here, in the guarded evaluator, and its request is what the Job get
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
@@ -20,8 +20,9 @@ from parley.protocol.request import (
 )
 from parley.resources.agent import AgentSpec
 from parley.resources.session import SessionSpec
-from parley.resources.steps import ContainerStep, Step
-from parley.templates.evaluator import Evaluator, Field
+from parley.resources.task import ContainerStep, Step
+from parley.templates.evaluator import Evaluator
+from parley.templates.fields import container_fields, output_fields, rendered_container
 from parley.templates.scope import task_scope
 
 if TYPE_CHECKING:
@@ -39,8 +40,10 @@ async def build_request(
     path = f"spec.steps[{index}]"
     snapshot = TaskSnapshot(name=task.resource.name, namespace=task.resource.namespace)
     if step.container is not None:
-        rendered = await _render_container(evaluator, task, f"{path}.container", step.container, outputs)
-        return _dump(ContainerRequest(task=snapshot, step=step.name, container=rendered))
+        fields = container_fields(step.container, path)
+        values = await evaluator.render(fields, _scope(task, outputs)) if fields else {}
+        rendered = rendered_container(step.container, path, values)
+        return _dump(ContainerRequest(task=snapshot, step=step.name, container=rendered.to_json()))
     if step.prompt is None or task.agent is None:
         raise RuntimeError(f"step {step.name} has no agent to answer it")
     uses_history = task.session is not None and step.prompt.history != "None"
@@ -70,7 +73,7 @@ async def render_output(
     """
     if task.spec.output is None:
         return outputs.get(task.steps[-1].name)
-    fields = {"spec.output": Field.value(cast("JsonValue", task.spec.output))}
+    fields = output_fields(task.spec.output)
     return (await evaluator.render(fields, _scope(task, outputs)))["spec.output"]
 
 
@@ -97,38 +100,13 @@ def workload_of(
     )
 
 
-async def _render_container(
-    evaluator: Evaluator,
-    task: "TaskUnderWork",
-    path: str,
-    step: ContainerStep,
-    outputs: Mapping[str, JsonValue],
-) -> dict[str, JsonValue]:
-    fields = {f"{path}.command[{i}]": Field.text(part) for i, part in enumerate(step.command)}
-    fields |= {f"{path}.args[{i}]": Field.text(part) for i, part in enumerate(step.args)}
-    fields |= {
-        f"{path}.env[{i}].value": Field.text(e.value) for i, e in enumerate(step.env) if e.value is not None
-    }
-    rendered = await evaluator.render(fields, _scope(task, outputs)) if fields else {}
-    container = step.to_json()
-    for name in ("command", "args"):
-        parts = cast("list[JsonValue]", container.get(name) or [])
-        container[name] = [rendered[f"{path}.{name}[{i}]"] for i in range(len(parts))]
-    variables = cast("list[dict[str, JsonValue]]", container.get("env") or [])
-    for i, variable in enumerate(variables):
-        if "value" in variable:
-            variable["value"] = rendered[f"{path}.env[{i}].value"]
-    return container
-
-
 def _scope(task: "TaskUnderWork", outputs: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    session, agent = _session_snapshot(task), _agent_snapshot(task) if task.agent else None
     return task_scope(
         inputs=task.spec.inputs,
         outputs=outputs,
-        session=_dump(session) if session else None,
-        agent=_dump(agent) if agent else None,
-        task={"name": task.resource.name, "namespace": task.resource.namespace},
+        session=_session_snapshot(task),
+        agent=_agent_snapshot(task) if task.agent else None,
+        task=TaskSnapshot(name=task.resource.name, namespace=task.resource.namespace),
     )
 
 
@@ -161,5 +139,5 @@ def _session_snapshot(task: "TaskUnderWork") -> SessionSnapshot | None:
     )
 
 
-def _dump(model: AgentSnapshot | SessionSnapshot | PromptRequest | ContainerRequest) -> dict[str, JsonValue]:
+def _dump(model: PromptRequest | ContainerRequest) -> dict[str, JsonValue]:
     return model.model_dump(mode="json", by_alias=True)

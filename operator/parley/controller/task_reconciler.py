@@ -57,9 +57,7 @@ class TaskReconciler:
                 return
             for action in plan.actions:
                 await self._actions.carry_out(action, task, seen.state)
-        raise RuntimeError(
-            f"Task {namespace}/{name} was not settled after {_MOST_ROUNDS} rounds: {plan.actions}"
-        )
+        raise RuntimeError(f"the task was not settled after {_MOST_ROUNDS} rounds")
 
     def forget(self, uid: str) -> None:
         """Drop what is remembered of a task that has ended or is gone."""
