@@ -7,11 +7,9 @@ not handled, its whole address space, and no file or socket it could open.
 from __future__ import annotations
 
 import os
-import pprint  # noqa: F401 - see _WARM_UP
 import resource
 import signal
 import sys
-import textwrap  # noqa: F401 - see _WARM_UP
 from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
@@ -24,7 +22,7 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
 # Rendered once before files are out of reach: Jinja2 imports some of its parts when they are first used.
-_WARM_UP = "{% for a in b %}{{ loop.index }}{{ a|upper ~ 1 }}{{ '{}'.format(a) }}{{ a|tojson }}{% endfor %}"
+_WARM_UP = "{% for a in b %}{{ loop.index }}{{ a|pprint|wordwrap(9) ~ 1 }}{{ '{}'.format(a) }}{% endfor %}"
 
 
 def main(arguments: list[str]) -> None:
