@@ -1,12 +1,108 @@
 """Attempts as the leader writes them: insert, close, and the result of a container."""
 
-from typing import Literal
+from collections.abc import Mapping
+from typing import Literal, cast
 
 from pydantic import JsonValue
 
-from parley.store.leader import Fence
+from parley.store.ending import end_turns, wake
+from parley.store.errors import ResultTooLarge
+from parley.store.leader import Fence, leading
+from parley.store.locks import lock_session, lock_session_of_task, lock_task
 from parley.store.pool import Connection
 from parley.store.records import ClosedState, Inserted, NewAttempt, NotGranted
+from parley.store.rows import (
+    Parameters,
+    encode,
+    encode_limited,
+    execute,
+    fetch_one,
+    fetch_value,
+    storable_text,
+)
+
+__all__ = [
+    "ResultTooLarge",
+    "close_attempt",
+    "finish_container",
+    "insert_attempt",
+    "insert_failed_attempt",
+    "load_request",
+]
+
+LOCK_LIVE_TASK = """
+SELECT uid FROM tasks
+WHERE uid = %(task_uid)s AND gone_since IS NULL AND ended_at IS NULL AND suspended_since IS NULL
+  AND session_uid IS NOT DISTINCT FROM coalesce(%(session_uid)s, session_uid)
+FOR NO KEY UPDATE
+"""
+TASK_OF_ATTEMPT = "SELECT task_uid FROM attempts WHERE id = %(attempt_id)s"
+CLOSE = """
+UPDATE attempts SET state = %(state)s, reason = %(reason)s, message = %(message)s, ended_at = now()
+WHERE id = %(attempt_id)s AND task_uid = %(task_uid)s AND state IN ('Open', 'Running')
+  AND (%(state)s <> 'TimedOut' OR deadline <= now())
+RETURNING step
+"""
+TAKE_TURN = """
+UPDATE turns u SET state = 'Held', granted_at = coalesce(granted_at, now())
+WHERE u.session_uid = %(session_uid)s AND u.task_uid = %(task_uid)s AND u.step = %(step)s
+  AND (u.state = 'Held'
+       OR (u.state = 'Waiting'
+           AND NOT EXISTS (SELECT FROM turns h WHERE h.session_uid = u.session_uid AND h.state = 'Held')
+           AND u.ticket = (SELECT min(w.ticket) FROM turns w
+                           WHERE w.session_uid = u.session_uid AND w.state = 'Waiting')))
+RETURNING u.ticket
+"""
+INSERT = """
+INSERT INTO attempts (task_uid, step, item, number, cause, job, index, session_uid, ticket, request, deadline,
+                      state, reason, message, ended_at)
+SELECT %(task_uid)s, %(step)s, %(item)s, %(number)s, %(cause)s, %(job)s, %(index)s, %(turn_session)s, %(ticket)s,
+       %(request)s::json, now() + %(timeout)s,
+       %(state)s, %(reason)s, %(message)s, CASE WHEN %(state)s = 'Open' THEN NULL ELSE now() END
+WHERE %(number)s = 1 + coalesce((SELECT max(number) FROM attempts
+                                 WHERE task_uid = %(task_uid)s AND step = %(step)s AND item = %(item)s), 0)
+  AND NOT EXISTS (SELECT FROM attempts WHERE task_uid = %(task_uid)s AND step = %(step)s AND item = %(item)s
+                  AND state IN ('Open', 'Running', 'Succeeded'))
+ON CONFLICT DO NOTHING
+RETURNING id, deadline, ticket
+"""
+LOCK_OPEN_TASK = """
+SELECT uid FROM tasks
+WHERE uid = (SELECT task_uid FROM attempts WHERE id = %(attempt_id)s) AND gone_since IS NULL AND ended_at IS NULL
+FOR NO KEY UPDATE
+"""
+FINISH_CONTAINER = """
+UPDATE attempts SET state = %(outcome)s, reason = %(reason)s, message = %(message)s, exit_code = %(exit_code)s,
+       pod_uid = %(pod_uid)s, ended_at = now()
+WHERE id = %(attempt_id)s AND state = 'Open'
+RETURNING id
+"""
+STORE_OUTPUT = """
+INSERT INTO outputs (task_uid, step, item, value)
+SELECT task_uid, step, item, %(output)s::json FROM attempts WHERE id = %(attempt_id)s
+"""
+
+
+REQUEST = "SELECT request FROM attempts WHERE id = %(attempt_id)s"
+
+
+async def load_request(conn: Connection, attempt_id: int) -> Mapping[str, JsonValue]:
+    """Return the request an attempt was inserted with.
+
+    Raises:
+        LookupError: there is no such attempt.
+    """
+    async with await conn.execute(REQUEST, {"attempt_id": attempt_id}) as cursor:
+        row = await cursor.fetchone()
+    if row is None:
+        raise LookupError(f"there is no attempt {attempt_id}")
+    return cast("Mapping[str, JsonValue]", row[0])
+
+
+class _Refused(Exception):
+    def __init__(self, why: Literal["turn", "task", "closed", "stale"]) -> None:
+        super().__init__(why)
+        self.answer = NotGranted(why)
 
 
 async def insert_attempt(conn: Connection, fence: Fence, new: NewAttempt) -> Inserted | NotGranted:
@@ -14,7 +110,13 @@ async def insert_attempt(conn: Connection, fence: Fence, new: NewAttempt) -> Ins
 
     Only after ``Inserted`` may the Job be created.
     """
-    raise NotImplementedError
+    try:
+        async with leading(conn, fence):
+            await _prepare(conn, new)
+            ticket = await _take_turn(conn, new)
+            return await _insert(conn, new, ticket, state="Open", reason=None, message=None)
+    except _Refused as refused:
+        return refused.answer
 
 
 async def insert_failed_attempt(
@@ -24,7 +126,74 @@ async def insert_failed_attempt(
 
     Takes no turn; the step's ticket, if any, is withdrawn and its held turn ended.
     """
-    raise NotImplementedError
+    try:
+        async with leading(conn, fence):
+            await lock_session_of_task(conn, new.task_uid)
+            await _prepare(conn, new)
+            inserted = await _insert(conn, new, None, state="Failed", reason=reason, message=message)
+            await end_turns(conn, new.task_uid, step=new.step, why=f"The step {new.step} failed: {reason}.")
+            return inserted
+    except _Refused as refused:
+        return refused.answer
+
+
+def _step(new: NewAttempt) -> dict[str, object]:
+    return {"task_uid": new.task_uid, "session_uid": new.session_uid, "step": new.step, "item": new.item}
+
+
+async def _prepare(conn: Connection, new: NewAttempt) -> None:
+    """Lock the session and the task, and close the attempt that the new one follows."""
+    if new.session_uid is not None and not await lock_session(conn, new.session_uid):
+        raise _Refused("task")
+    if await fetch_value(conn, str, LOCK_LIVE_TASK, _step(new)) is None:
+        raise _Refused("task")
+    if new.close is not None:
+        old = new.close
+        parameters = _closing(old.attempt_id, old.state, old.reason, old.message)
+        if await fetch_value(conn, str, CLOSE, parameters | {"task_uid": new.task_uid}) is None:
+            raise _Refused("closed")
+
+
+async def _take_turn(conn: Connection, new: NewAttempt) -> int | None:
+    """Hold the session's turn, if the step needs it; return its ticket."""
+    if new.session_uid is None:
+        return None
+    ticket = await fetch_value(conn, int, TAKE_TURN, _step(new))
+    if ticket is None:
+        raise _Refused("turn")
+    return ticket
+
+
+async def _insert(
+    conn: Connection,
+    new: NewAttempt,
+    ticket: int | None,
+    *,
+    state: Literal["Open", "Failed"],
+    reason: str | None,
+    message: str | None,
+) -> Inserted:
+    parameters = _step(new) | {
+        "number": new.number,
+        "cause": new.cause,
+        "job": new.job,
+        "index": new.index,
+        "turn_session": None if ticket is None else new.session_uid,
+        "ticket": ticket,
+        "request": encode(dict(new.request)),
+        "timeout": new.timeout,
+        "state": state,
+        "reason": reason,
+        "message": None if message is None else storable_text(message),
+    }
+    inserted = await fetch_one(conn, Inserted, INSERT, parameters)
+    if inserted is None:
+        raise _Refused("stale")
+    return inserted
+
+
+def _closing(attempt_id: int, state: ClosedState, reason: str, message: str) -> dict[str, object]:
+    return {"attempt_id": attempt_id, "state": state, "reason": reason, "message": storable_text(message)}
 
 
 async def close_attempt(
@@ -40,13 +209,24 @@ async def close_attempt(
     """Close an attempt that has no outcome; with ``end_turn`` its turn ends too.
 
     Returns:
-        Whether this call closed it. False: it had an outcome already, or ``state`` is TimedOut and its deadline has
-        moved. Plan again.
+        Whether this call closed it. False: it had an outcome already, or ``state`` is TimedOut and its deadline
+        has moved. Plan again.
     """
-    raise NotImplementedError
+    parameters = _closing(attempt_id, state, reason, message)
+    async with leading(conn, fence):
+        task_uid = await fetch_value(conn, str, TASK_OF_ATTEMPT, parameters)
+        if task_uid is None:
+            return False
+        if end_turn:
+            await lock_session_of_task(conn, task_uid)
+        await lock_task(conn, task_uid)
+        step = await fetch_value(conn, str, CLOSE, parameters | {"task_uid": task_uid})
+        if step is not None and end_turn:
+            await end_turns(conn, task_uid, step=step, why=f"The step {step} failed: {reason}.")
+        return step is not None
 
 
-async def finish_container(
+async def finish_container(  # noqa: PLR0913 - all that a pod's end tells
     conn: Connection,
     fence: Fence,
     attempt_id: int,
@@ -66,4 +246,20 @@ async def finish_container(
     Raises:
         ResultTooLarge: the output is over MAX_OUTPUT_BYTES as JSON; nothing was written.
     """
-    raise NotImplementedError
+    parameters: Parameters = {
+        "attempt_id": attempt_id,
+        "outcome": outcome,
+        "reason": reason,
+        "message": storable_text(message),
+        "exit_code": exit_code,
+        "pod_uid": pod_uid,
+        "output": encode_limited(output, "The output"),
+    }
+    async with leading(conn, fence):
+        task_uid = await fetch_value(conn, str, LOCK_OPEN_TASK, parameters)
+        if task_uid is None or await fetch_value(conn, int, FINISH_CONTAINER, parameters) is None:
+            return False
+        if outcome == "Succeeded":
+            await execute(conn, STORE_OUTPUT, parameters)
+        await wake(conn, task_uid)
+        return True

@@ -1,9 +1,20 @@
 """The listener: hears of committed results at once."""
 
 import asyncio
+import logging
+import random
 from collections.abc import Callable
 
+from psycopg import AsyncConnection, Error
+
+from parley.store.pool import Connection, conninfo, first_line
+
 CHANNEL = "parley"
+CHECK_EVERY = 10.0
+"""Seconds of silence after which the connection is tried, so that a dead one is noticed."""
+FIRST_PAUSE, LONGEST_PAUSE = 0.2, 5.0
+
+logger = logging.getLogger(__name__)
 
 
 async def listen(
@@ -11,8 +22,43 @@ async def listen(
 ) -> None:
     """Call ``on_notify(task uid)`` for each notification until ``stop`` is set, over a connection of its own.
 
-    A notification is a hint. After each (re)connect ``on_connect`` is called, when the listening has begun, so that
-    the caller reads what it may have missed. Never raises for a database that is away: it tries again, with a
-    growing pause of at most 5 s.
+    A notification is a hint. After each (re)connect ``on_connect`` is called, when the listening has begun, so
+    that the caller reads what it may have missed. Never raises for a database that is away: it tries again, with
+    a growing pause of at most 5 s.
     """
-    raise NotImplementedError
+    listening = asyncio.create_task(_listen_on(dsn, on_notify, on_connect))
+    stopping = asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({listening, stopping}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        stopping.cancel()
+        listening.cancel()
+        outcomes = await asyncio.gather(listening, stopping, return_exceptions=True)
+    for outcome in outcomes:
+        # Only a callback's own fault gets here.
+        if isinstance(outcome, Exception):
+            raise outcome
+
+
+async def _listen_on(dsn: str, on_notify: Callable[[str], None], on_connect: Callable[[], None]) -> None:
+    pause = FIRST_PAUSE
+    target = conninfo(dsn, "parley-listener")
+    while True:
+        try:
+            async with await AsyncConnection.connect(target, autocommit=True) as conn:
+                await conn.execute("LISTEN parley")
+                pause = FIRST_PAUSE
+                on_connect()
+                await _hear(conn, on_notify)
+        except (Error, OSError) as error:
+            logger.warning("The listener lost the database, trying again: %s", first_line(error))
+        await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads load, hides nothing
+        pause = min(pause * 2, LONGEST_PAUSE)
+
+
+async def _hear(conn: Connection, on_notify: Callable[[str], None]) -> None:
+    """Pass notifications on until the connection breaks."""
+    while True:
+        async for notification in conn.notifies(timeout=CHECK_EVERY):
+            on_notify(notification.payload)
+        await asyncio.wait_for(conn.execute("SELECT 1"), CHECK_EVERY)

@@ -42,6 +42,15 @@ async def fetch_all(
         return await cursor.fetchall()
 
 
+async def fetch_values(
+    conn: Connection, kind: type[Row], query: LiteralString, parameters: Parameters
+) -> list[Row]:
+    """Return the only column of all rows; NULLs are left out."""
+    async with conn.cursor(row_factory=scalar_row) as cursor:
+        await cursor.execute(query, parameters)
+        return [value for value in await cursor.fetchall() if isinstance(value, kind)]
+
+
 async def fetch_value(
     conn: Connection, kind: type[Row], query: LiteralString, parameters: Parameters
 ) -> Row | None:

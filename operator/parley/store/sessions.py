@@ -1,29 +1,97 @@
 """Sessions: their registration, their end and what their status shows."""
 
-from parley.store.leader import Fence
+from pydantic import TypeAdapter
+
+from parley.store.ending import cancel_attempts, end_turns, wake
+from parley.store.leader import Fence, leading
 from parley.store.pool import Connection
 from parley.store.records import SessionSummary
+from parley.store.rows import execute, fetch_value, fetch_values
+
+DELETED = "SessionDeleted"
+DELETED_MESSAGE = "The Session that the task belonged to was deleted."
+
+REGISTER = """
+INSERT INTO sessions AS s (uid, cluster, install, namespace, name)
+VALUES (%(uid)s, %(cluster)s, %(install)s, %(namespace)s, %(name)s)
+ON CONFLICT (uid) DO UPDATE SET install = excluded.install WHERE s.install <> excluded.install
+"""
+GONE = "UPDATE sessions SET gone_since = now() WHERE uid = %(uid)s AND gone_since IS NULL RETURNING uid"
+LOCK_TASKS = """
+SELECT uid FROM tasks
+WHERE session_uid = %(uid)s AND ended_at IS NULL AND gone_since IS NULL
+ORDER BY uid FOR NO KEY UPDATE
+"""
+END_IF_BOUND = """
+UPDATE tasks t SET ended_at = now(), end_phase = 'Failed', end_reason = %(reason)s, end_message = %(message)s
+WHERE t.uid = %(task_uid)s AND EXISTS (SELECT FROM attempts a WHERE a.task_uid = t.uid)
+RETURNING t.uid
+"""
+UNBIND = "UPDATE tasks SET session_uid = NULL WHERE uid = %(task_uid)s"
+SUMMARY = """
+SELECT json_build_object(
+  'last_sequence', s.last_sequence, 'messages', s.messages,
+  'input_tokens', s.input_tokens, 'output_tokens', s.output_tokens,
+  'last_time', (SELECT max(e.time) FROM events e WHERE e.session_uid = s.uid AND e.sequence = s.last_sequence),
+  'recent', (
+    SELECT coalesce(json_agg(r ORDER BY r.sequence), '[]')
+    FROM (SELECT sequence, id, time, type, role, task, step, item, attempt,
+                 left(CASE json_typeof(content) WHEN 'string' THEN content #>> '{}' ELSE content::text END, 1000)
+                   AS text
+          FROM events WHERE session_uid = s.uid ORDER BY sequence DESC LIMIT %(recent)s) r),
+  'tasks_active', (SELECT count(*) FROM tasks t
+                   WHERE t.session_uid = s.uid AND t.ended_at IS NULL AND t.gone_since IS NULL),
+  'tasks_succeeded', (SELECT count(*) FROM tasks t WHERE t.session_uid = s.uid AND t.end_phase = 'Succeeded'),
+  'tasks_failed', (SELECT count(*) FROM tasks t WHERE t.session_uid = s.uid AND t.end_phase = 'Failed')
+)::text
+FROM sessions s WHERE s.uid = %(uid)s
+"""
+
+_SUMMARY = TypeAdapter(SessionSummary)
 
 
 async def register_session(
     conn: Connection, fence: Fence, *, uid: str, cluster: str, namespace: str, name: str
 ) -> None:
     """Make the session's row, or find it made already."""
-    raise NotImplementedError
+    parameters = {
+        "uid": uid,
+        "cluster": cluster,
+        "install": fence.install,
+        "namespace": namespace,
+        "name": name,
+    }
+    async with leading(conn, fence):
+        await execute(conn, REGISTER, parameters)
 
 
 async def session_gone(conn: Connection, fence: Fence, uid: str) -> bool:
     """Close a session whose object is gone, and with it the tasks bound to it, in one transaction.
 
-    A task that has attempts is bound: it ends Failed, SessionDeleted, its open attempts are Cancelled, its turn ends.
-    A task without attempts loses its ticket only and may be registered with another Session of that name.
+    A task that has attempts is bound: it ends Failed, SessionDeleted, its open attempts are Cancelled and its turn
+    ends. A task without attempts loses its ticket only; it may be registered with another Session of that name.
 
     Returns:
         Whether this call did it; False when it was done before or the session is unknown.
     """
-    raise NotImplementedError
+    async with leading(conn, fence):
+        if await fetch_value(conn, str, GONE, {"uid": uid}) is None:
+            return False
+        for task_uid in await fetch_values(conn, str, LOCK_TASKS, {"uid": uid}):
+            await _release(conn, task_uid)
+        return True
+
+
+async def _release(conn: Connection, task_uid: str) -> None:
+    parameters = {"task_uid": task_uid, "reason": DELETED, "message": DELETED_MESSAGE}
+    await end_turns(conn, task_uid, step=None, why=DELETED_MESSAGE)
+    if await fetch_value(conn, str, END_IF_BOUND, parameters) is None:
+        await execute(conn, UNBIND, parameters)
+    await cancel_attempts(conn, task_uid, DELETED, DELETED_MESSAGE)
+    await wake(conn, task_uid)
 
 
 async def session_summary(conn: Connection, uid: str, recent: int = 10) -> SessionSummary | None:
     """Return what the session's status shows, None for an unknown session."""
-    raise NotImplementedError
+    found = await fetch_value(conn, str, SUMMARY, {"uid": uid, "recent": recent})
+    return None if found is None else _SUMMARY.validate_json(found)

@@ -3,14 +3,87 @@
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 
-from pydantic import JsonValue
+from pydantic import JsonValue, TypeAdapter
 
-from parley.store.leader import Fence
+from parley.store.ending import cancel_attempts, end_turns, wake, wake_next
+from parley.store.leader import Fence, leading
+from parley.store.locks import lock_session_of_task, lock_task
 from parley.store.pool import Connection
 from parley.store.records import EndPhase, OpenObject, TaskRecord
+from parley.store.rows import encode, execute, fetch_all, fetch_value, storable_text
+
+REGISTER = """
+INSERT INTO tasks AS t (uid, cluster, install, namespace, name, session_uid, spec, created_at, deadline)
+VALUES (%(uid)s, %(cluster)s, %(install)s, %(namespace)s, %(name)s, %(session_uid)s, %(spec)s::json,
+        %(created_at)s, now() + %(timeout)s::interval)
+ON CONFLICT (uid) DO UPDATE SET
+  install = excluded.install,
+  session_uid = CASE WHEN EXISTS (SELECT FROM attempts a WHERE a.task_uid = t.uid) THEN t.session_uid
+                     ELSE excluded.session_uid END
+WHERE t.ended_at IS NULL AND t.gone_since IS NULL
+  AND (t.install, t.session_uid) IS DISTINCT FROM (excluded.install, excluded.session_uid)
+"""
+# One value, so one round trip and one moment; the request of an attempt is left out, it may be large.
+LOAD = """
+SELECT json_build_object(
+  'uid', t.uid, 'cluster', t.cluster, 'namespace', t.namespace, 'name', t.name, 'session_uid', t.session_uid,
+  'created_at', t.created_at, 'registered_at', t.registered_at, 'deadline', t.deadline,
+  'suspended_since', t.suspended_since, 'gone_since', t.gone_since, 'now', now(),
+  'ended', CASE WHEN t.ended_at IS NOT NULL THEN json_build_object(
+    'phase', t.end_phase, 'reason', t.end_reason, 'message', t.end_message, 'output', t.output,
+    'at', t.ended_at) END,
+  'attempts', (
+    SELECT coalesce(json_agg(a ORDER BY a.id), '[]')
+    FROM (SELECT id, step, item, number, cause, job, index, state, holder, deadline, lease_until, reason, message,
+                 definite, retry_after, exit_code, pod_uid, input_tokens, output_tokens, created_at, taken_at, ended_at
+          FROM attempts WHERE task_uid = t.uid) a),
+  'outputs', (
+    SELECT coalesce(json_object_agg(o.step, o.value), '{}')
+    FROM outputs o WHERE o.task_uid = t.uid AND o.item = -1),
+  'turns', (
+    SELECT coalesce(json_agg(u ORDER BY u.ticket), '[]')
+    FROM (SELECT session_uid, ticket, task_uid, task_name, step, state, granted_at, ended_at
+          FROM turns WHERE task_uid = t.uid) u),
+  'input_tokens', (SELECT coalesce(sum(input_tokens), 0) FROM attempts WHERE task_uid = t.uid),
+  'output_tokens', (SELECT coalesce(sum(output_tokens), 0) FROM attempts WHERE task_uid = t.uid)
+)::text
+FROM tasks t WHERE t.uid = %(uid)s
+"""
+END = """
+UPDATE tasks SET ended_at = now(), end_phase = %(phase)s, end_reason = %(reason)s, end_message = %(message)s,
+                 output = %(output)s::json
+WHERE uid = %(uid)s AND ended_at IS NULL AND gone_since IS NULL
+  AND (%(reason)s <> 'TaskTimeout' OR deadline <= now())
+RETURNING uid
+"""
+GONE = "UPDATE tasks SET gone_since = now() WHERE uid = %(uid)s AND gone_since IS NULL RETURNING uid"
+SUSPEND = """
+UPDATE tasks SET suspended_since = now()
+WHERE uid = %(uid)s AND suspended_since IS NULL AND ended_at IS NULL AND gone_since IS NULL
+RETURNING uid
+"""
+WITHDRAW_TICKETS = """
+UPDATE turns SET state = 'Withdrawn', ended_at = now() WHERE task_uid = %(uid)s AND state = 'Waiting'
+"""
+RESUME_WAITS = """
+UPDATE waits w SET deadline = w.deadline + (now() - t.suspended_since)
+FROM tasks t WHERE t.uid = %(uid)s AND w.task_uid = t.uid AND w.state = 'Open' AND t.suspended_since IS NOT NULL
+"""
+RESUME = """
+UPDATE tasks SET deadline = deadline + (now() - suspended_since), suspended_since = NULL
+WHERE uid = %(uid)s AND suspended_since IS NOT NULL
+RETURNING uid
+"""
+LIST_OPEN = """
+SELECT 'Session' AS kind, uid, namespace, name FROM sessions WHERE cluster = %(cluster)s AND gone_since IS NULL
+UNION ALL
+SELECT 'Task', uid, namespace, name FROM tasks WHERE cluster = %(cluster)s AND gone_since IS NULL
+"""
+
+_TASK = TypeAdapter(TaskRecord)
 
 
-async def register_task(
+async def register_task(  # noqa: PLR0913 - a row's columns
     conn: Connection,
     fence: Fence,
     *,
@@ -20,20 +93,33 @@ async def register_task(
     name: str,
     session_uid: str | None,
     spec: Mapping[str, JsonValue],
-    timeout: timedelta | None,
+    timeout: timedelta | None,  # noqa: ASYNC109 - the task's, not this call's
     created_at: datetime,
 ) -> None:
     """Make the task's row, or find it made already.
 
-    The deadline (``timeout`` from now) is set by the first registration. ``session_uid`` may change until the task
-    has an attempt: by its first step a task is bound to its session's uid for good.
+    The deadline (``timeout`` from now) is set by the first registration. ``session_uid`` may change until the
+    task has an attempt: by its first step a task is bound to its session's uid for good.
     """
-    raise NotImplementedError
+    parameters = {
+        "uid": uid,
+        "cluster": cluster,
+        "install": fence.install,
+        "namespace": namespace,
+        "name": name,
+        "session_uid": session_uid,
+        "spec": encode(dict(spec)),
+        "created_at": created_at,
+        "timeout": timeout,
+    }
+    async with leading(conn, fence):
+        await execute(conn, REGISTER, parameters)
 
 
 async def load_task(conn: Connection, uid: str) -> TaskRecord | None:
     """Return all that planning needs, in one round trip; None for an unknown task."""
-    raise NotImplementedError
+    found = await fetch_value(conn, str, LOAD, {"uid": uid})
+    return None if found is None else _TASK.validate_json(found)
 
 
 async def end_task(
@@ -49,26 +135,49 @@ async def end_task(
 ) -> bool:
     """End a task; the first end stands. Ends its held turn, withdraws its tickets and waits.
 
-    Args:
-        close_attempts: reason with which attempts still open are closed as Cancelled; None leaves them as they are,
-            and what they write is refused from now on.
+    ``close_attempts`` is the reason with which attempts still open are closed as Cancelled; None leaves them as
+    they are, and what they write is refused from now on.
 
     Returns:
         Whether this call ended it. False: it had ended before (``load_task`` says how), it is gone or unknown, or
         ``reason`` is TaskTimeout and its deadline has moved.
     """
-    raise NotImplementedError
+    parameters = {
+        "uid": uid,
+        "phase": phase,
+        "reason": reason,
+        "message": storable_text(message),
+        "output": encode(output),
+    }
+    async with leading(conn, fence):
+        await lock_session_of_task(conn, uid)
+        await lock_task(conn, uid)
+        if await fetch_value(conn, str, END, parameters) is None:
+            return False
+        await end_turns(conn, uid, step=None, why=f"The task ended: {reason}.")
+        if close_attempts is not None:
+            await cancel_attempts(conn, uid, close_attempts, message)
+        await wake(conn, uid)
+        return True
 
 
 async def task_gone(conn: Connection, fence: Fence, uid: str) -> bool:
-    """Close a task whose object is gone: open attempts are Cancelled, its turn ends, tickets and waits are withdrawn.
+    """Close a task whose object is gone: attempts are Cancelled, its turn ends, tickets and waits are withdrawn.
 
     Runners are told to stop from now on; what had been committed stands.
 
     Returns:
         Whether this call did it; False when it was done before or the task is unknown.
     """
-    raise NotImplementedError
+    async with leading(conn, fence):
+        await lock_session_of_task(conn, uid)
+        await lock_task(conn, uid)
+        if await fetch_value(conn, str, GONE, {"uid": uid}) is None:
+            return False
+        await end_turns(conn, uid, step=None, why="The task was deleted.")
+        await cancel_attempts(conn, uid, "Cancelled", "The task was deleted.")
+        await wake(conn, uid)
+        return True
 
 
 async def set_suspended(conn: Connection, fence: Fence, uid: str, *, suspended: bool) -> bool:
@@ -80,9 +189,19 @@ async def set_suspended(conn: Connection, fence: Fence, uid: str, *, suspended: 
     Returns:
         Whether anything changed.
     """
-    raise NotImplementedError
+    async with leading(conn, fence):
+        session_uid = await lock_session_of_task(conn, uid)
+        await lock_task(conn, uid)
+        if not suspended:
+            await execute(conn, RESUME_WAITS, {"uid": uid})
+            return await fetch_value(conn, str, RESUME, {"uid": uid}) is not None
+        if await fetch_value(conn, str, SUSPEND, {"uid": uid}) is None:
+            return False
+        if await execute(conn, WITHDRAW_TICKETS, {"uid": uid}) and session_uid is not None:
+            await wake_next(conn, session_uid)
+        return True
 
 
 async def list_open(conn: Connection, cluster: str) -> list[OpenObject]:
     """Return all sessions and tasks of a cluster that have not been closed as gone, ended tasks included."""
-    raise NotImplementedError
+    return await fetch_all(conn, OpenObject, LIST_OPEN, {"cluster": cluster})

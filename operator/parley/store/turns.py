@@ -2,9 +2,48 @@
 
 from collections.abc import Sequence
 
-from parley.store.leader import Fence
+from parley.store.ending import end_turns, wake_next
+from parley.store.leader import Fence, leading
+from parley.store.locks import lock_session, lock_session_of_task, lock_task
 from parley.store.pool import Connection
 from parley.store.records import ReadyTurn, TurnRecord
+from parley.store.rows import execute, fetch_all
+
+BIND_POSTS = """
+UPDATE turns u SET task_uid = ready.task_uid
+FROM unnest(%(task_uids)s::text[], %(task_names)s::text[], %(steps)s::text[]) AS ready (task_uid, task_name, step)
+WHERE u.session_uid = %(session_uid)s AND u.state = 'Waiting' AND u.task_uid IS NULL
+  AND u.task_name = ready.task_name AND u.step = ready.step
+"""
+WITHDRAW = """
+UPDATE turns u SET state = 'Withdrawn', ended_at = now()
+WHERE u.session_uid = %(session_uid)s AND u.state = 'Waiting' AND u.task_uid IS NOT NULL
+  AND NOT EXISTS (SELECT FROM unnest(%(task_uids)s::text[], %(steps)s::text[]) AS ready (task_uid, step)
+                  WHERE ready.task_uid = u.task_uid AND ready.step = u.step)
+"""
+GIVE_TICKETS = """
+WITH fresh AS (
+  SELECT ready.task_uid, ready.task_name, ready.step, row_number() OVER (ORDER BY ready.place) AS nth
+  FROM unnest(%(task_uids)s::text[], %(task_names)s::text[], %(steps)s::text[])
+         WITH ORDINALITY AS ready (task_uid, task_name, step, place)
+  JOIN tasks t ON t.uid = ready.task_uid
+  WHERE t.session_uid = %(session_uid)s
+    AND t.ended_at IS NULL AND t.gone_since IS NULL AND t.suspended_since IS NULL
+    AND NOT EXISTS (SELECT FROM turns u
+                    WHERE u.task_uid = ready.task_uid AND u.step = ready.step AND u.state IN ('Waiting', 'Held'))
+), counted AS (
+  UPDATE sessions SET last_ticket = last_ticket + (SELECT count(*) FROM fresh)
+  WHERE uid = %(session_uid)s AND EXISTS (SELECT FROM fresh)
+  RETURNING last_ticket - (SELECT count(*) FROM fresh) AS base
+)
+INSERT INTO turns (session_uid, ticket, task_uid, task_name, step)
+SELECT %(session_uid)s, counted.base + fresh.nth, fresh.task_uid, fresh.task_name, fresh.step
+FROM fresh, counted
+"""
+OPEN_TURNS = """
+SELECT session_uid, ticket, task_uid, task_name, step, state, granted_at, ended_at
+FROM turns WHERE session_uid = %(session_uid)s AND state IN ('Waiting', 'Held') ORDER BY ticket
+"""
 
 
 async def queue_turns(
@@ -12,19 +51,33 @@ async def queue_turns(
 ) -> list[TurnRecord]:
     """Bring the queue in line with all steps that are ready for the session's turn.
 
-    Those without a ticket get one, in the order given, at the end; waiting tickets of steps that are not ready any
-    more are withdrawn. A held turn stays held. Tasks that are unknown, ended, gone, suspended or of another session
-    get no ticket.
+    Those without a ticket get one, in the order given, at the end; waiting tickets of steps that are not ready
+    any more are withdrawn. A held turn stays held. Tasks that are unknown, ended, gone, suspended or of another
+    session get no ticket. The ticket of a message posted at the gateway passes to its Task.
 
     Returns:
         The turns that wait or are held now, by ticket.
     """
-    raise NotImplementedError
+    distinct = list(dict.fromkeys(ready))
+    parameters = {
+        "session_uid": session_uid,
+        "task_uids": [turn.task_uid for turn in distinct],
+        "task_names": [turn.task_name for turn in distinct],
+        "steps": [turn.step for turn in distinct],
+    }
+    async with leading(conn, fence):
+        if not await lock_session(conn, session_uid):
+            return []
+        await execute(conn, BIND_POSTS, parameters)
+        if await execute(conn, WITHDRAW, parameters):
+            await wake_next(conn, session_uid)
+        await execute(conn, GIVE_TICKETS, parameters)
+        return await session_turns(conn, session_uid)
 
 
 async def session_turns(conn: Connection, session_uid: str) -> list[TurnRecord]:
     """Return the turns that wait or are held, by ticket. The first waiting one is next once none is held."""
-    raise NotImplementedError
+    return await fetch_all(conn, TurnRecord, OPEN_TURNS, {"session_uid": session_uid})
 
 
 async def end_turn(conn: Connection, fence: Fence, task_uid: str, step: str) -> bool:
@@ -35,4 +88,7 @@ async def end_turn(conn: Connection, fence: Fence, task_uid: str, step: str) -> 
     Returns:
         Whether there was a turn or a ticket.
     """
-    raise NotImplementedError
+    async with leading(conn, fence):
+        await lock_session_of_task(conn, task_uid)
+        await lock_task(conn, task_uid)
+        return await end_turns(conn, task_uid, step=step, why=f"The step {step} failed.")

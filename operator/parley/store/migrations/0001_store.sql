@@ -160,12 +160,12 @@ CREATE TRIGGER keep_request BEFORE UPDATE ON attempts
                      OR NEW.request::text <> OLD.request::text OR NEW.holder IS DISTINCT FROM coalesce(OLD.holder, NEW.holder))
   EXECUTE FUNCTION refuse_change('what an attempt runs and who holds it never changes');
 
--- What a prompt step has said to the model first, as its first attempt rendered it, and where its next event goes.
+-- What a prompt step says to the model first, as its first attempt rendered it, and where its next event goes.
 CREATE TABLE inputs (
   task_uid      text NOT NULL REFERENCES tasks ON DELETE CASCADE,
   step          text NOT NULL,
   item          int NOT NULL DEFAULT -1,
-  messages      json NOT NULL,
+  messages      json,
   next_position int NOT NULL CHECK (next_position > 0),
   PRIMARY KEY (task_uid, step, item)
 );

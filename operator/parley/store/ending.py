@@ -1,0 +1,94 @@
+"""How turns, attempts and waits of a task come to their end, and who is woken by it.
+
+The caller's transaction holds the rows of the session and of the task, in this order.
+"""
+
+from dataclasses import dataclass
+
+from parley.protocol.messages import EventDraft
+from parley.store.events import Origin, append
+from parley.store.pool import Connection
+from parley.store.rows import execute, fetch_all, fetch_one, fetch_value
+
+END_TURNS = """
+UPDATE turns SET state = CASE state WHEN 'Held' THEN 'Done' ELSE 'Withdrawn' END, ended_at = now()
+WHERE task_uid = %(task_uid)s AND step = coalesce(%(step)s, step) AND state IN ('Waiting', 'Held')
+RETURNING session_uid
+"""
+OPEN_TURN = """
+SELECT u.session_uid, u.ticket, u.task_uid, u.task_name, u.step,
+       (SELECT max(a.number) FROM attempts a WHERE a.session_uid = u.session_uid AND a.ticket = u.ticket) AS attempt
+FROM turns u
+WHERE u.task_uid = %(task_uid)s AND u.step = coalesce(%(step)s, u.step) AND u.state = 'Held'
+"""
+OPEN_CALLS = """
+SELECT c.content ->> 'id' AS id, c.content ->> 'tool' AS tool
+FROM events c
+WHERE c.session_uid = %(session_uid)s AND c.ticket = %(ticket)s AND c.type = 'toolCall'
+  AND NOT EXISTS (SELECT FROM events r
+                  WHERE r.session_uid = c.session_uid AND r.ticket = c.ticket AND r.type = 'toolResult'
+                    AND r.content ->> 'id' = c.content ->> 'id')
+ORDER BY c.sequence
+"""
+CANCEL_ATTEMPTS = """
+UPDATE attempts SET state = 'Cancelled', reason = %(reason)s, message = %(message)s, ended_at = now()
+WHERE task_uid = %(task_uid)s AND state IN ('Open', 'Running')
+"""
+WITHDRAW_WAITS = """
+UPDATE waits SET state = 'Withdrawn', ended_at = now()
+WHERE task_uid = %(task_uid)s AND step = coalesce(%(step)s, step) AND state = 'Open'
+"""
+WAKE = "SELECT pg_notify('parley', %(task_uid)s)::text"
+WAKE_NEXT = """
+SELECT pg_notify('parley', task_uid)::text
+FROM (SELECT task_uid FROM turns
+      WHERE session_uid = %(session_uid)s AND state = 'Waiting' AND task_uid IS NOT NULL
+      ORDER BY ticket LIMIT 1) AS first_in_queue
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _OpenCall:
+    id: str | None
+    tool: str | None
+
+
+async def end_turns(conn: Connection, task_uid: str, *, step: str | None, why: str) -> bool:
+    """End the held turn of a task, or of one step, without a success; withdraw its tickets and waits.
+
+    Each call the turn leaves open gets a ``toolResult`` that says ``why``. The next in the queue is woken.
+
+    Returns:
+        Whether there was a turn or a ticket.
+    """
+    which = {"task_uid": task_uid, "step": step}
+    turn = await fetch_one(conn, Origin, OPEN_TURN, which)
+    if turn is not None:
+        place = {"session_uid": turn.session_uid, "ticket": turn.ticket}
+        calls = await fetch_all(conn, _OpenCall, OPEN_CALLS, place)
+        results = [
+            EventDraft(type="toolResult", content={"id": call.id, "tool": call.tool, "error": why})
+            for call in calls
+        ]
+        await append(conn, turn, results)
+    await execute(conn, WITHDRAW_WAITS, which)
+    session_uid = await fetch_value(conn, str, END_TURNS, which)
+    if session_uid is None:
+        return False
+    await wake_next(conn, session_uid)
+    return True
+
+
+async def cancel_attempts(conn: Connection, task_uid: str, reason: str, message: str) -> None:
+    """Close all open attempts of a task as Cancelled."""
+    await execute(conn, CANCEL_ATTEMPTS, {"task_uid": task_uid, "reason": reason, "message": message})
+
+
+async def wake(conn: Connection, task_uid: str) -> None:
+    """Notify the operator of a task when this transaction commits."""
+    await fetch_value(conn, str, WAKE, {"task_uid": task_uid})
+
+
+async def wake_next(conn: Connection, session_uid: str) -> None:
+    """Notify the operator of the task whose turn is next, if one waits."""
+    await fetch_value(conn, str, WAKE_NEXT, {"session_uid": session_uid})

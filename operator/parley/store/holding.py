@@ -1,0 +1,158 @@
+"""Holding an attempt: who may write to it, and what anybody else is told."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from pydantic import JsonValue
+
+from parley.protocol.messages import Usage
+from parley.store.errors import OtherHolder, Stopped
+from parley.store.events import Origin
+from parley.store.locks import lock_session_of_attempt
+from parley.store.pool import Connection
+from parley.store.records import AttemptState
+from parley.store.rows import execute, fetch_one
+
+SHARE_TASK = """
+SELECT name, session_uid, gone_since, ended_at, end_reason
+FROM tasks WHERE uid = (SELECT task_uid FROM attempts WHERE id = %(attempt_id)s) FOR SHARE
+"""
+LOCK_ATTEMPT = """
+SELECT id, task_uid, step, item, number, state, holder, session_uid, ticket, deadline, reason, request, answer
+FROM attempts WHERE id = %(attempt_id)s FOR NO KEY UPDATE
+"""
+COUNT_USAGE = """
+UPDATE attempts SET input_tokens = input_tokens + %(input)s, output_tokens = output_tokens + %(output)s
+WHERE id = %(attempt_id)s
+"""
+COUNT_SESSION_USAGE = """
+UPDATE sessions SET input_tokens = input_tokens + %(input)s, output_tokens = output_tokens + %(output)s
+WHERE uid = %(session_uid)s
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class LockedTask:
+    """The task of an attempt, locked in share mode: it neither ends nor goes before the transaction ends."""
+
+    name: str
+    session_uid: str | None
+    gone_since: datetime | None
+    ended_at: datetime | None
+    end_reason: str | None
+
+    @property
+    def stop_reason(self) -> str | None:
+        """Why no attempt of the task may write any more; None while they may."""
+        if self.gone_since is not None:
+            return "Gone"
+        return self.end_reason
+
+
+@dataclass(frozen=True, slots=True)
+class LockedAttempt:
+    """An attempt's row, locked. ``session_uid`` and ``ticket`` are set while it runs a turn."""
+
+    id: int
+    task_uid: str
+    step: str
+    item: int
+    number: int
+    state: AttemptState
+    holder: str | None
+    session_uid: str | None
+    ticket: int | None
+    deadline: datetime
+    reason: str | None
+    request: dict[str, JsonValue]
+    answer: JsonValue
+
+    @property
+    def place(self) -> dict[str, object]:
+        """The step whose journal, input and output this attempt continues, as parameters."""
+        return {"task_uid": self.task_uid, "step": self.step, "item": self.item, "attempt_id": self.id}
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An attempt that its holder is writing to, and its task."""
+
+    attempt: LockedAttempt
+    task: LockedTask
+
+    @property
+    def origin(self) -> Origin | None:
+        """Where its events come from; None when it runs no turn and writes none."""
+        attempt = self.attempt
+        if attempt.session_uid is None or attempt.ticket is None:
+            return None
+        return Origin(
+            session_uid=attempt.session_uid,
+            ticket=attempt.ticket,
+            task_uid=attempt.task_uid,
+            task_name=self.task.name,
+            step=attempt.step,
+            attempt=attempt.number,
+            item=attempt.item,
+        )
+
+    def require_running(self) -> None:
+        """Check that the attempt may be written to.
+
+        Raises:
+            Stopped: it is closed, or its task ended or is gone.
+        """
+        reason = self.task.stop_reason
+        if reason is not None:
+            raise Stopped(reason)
+        if self.attempt.state != "Running":
+            raise Stopped(self.attempt.reason or self.attempt.state)
+
+
+async def lock_held(conn: Connection, attempt_id: int, holder: str, *, session: bool) -> Held:
+    """Lock an attempt for its holder, and before it its task and, when asked, the task's session.
+
+    The attempt may be closed: the caller looks for a stored answer first, then calls ``require_running``.
+
+    Raises:
+        OtherHolder: another process holds it, or none has taken it.
+        Stopped: it does not exist, or was closed before anybody took it.
+    """
+    parameters = {"attempt_id": attempt_id}
+    if session:
+        await lock_session_of_attempt(conn, attempt_id)
+    task = await fetch_one(conn, LockedTask, SHARE_TASK, parameters)
+    attempt = await fetch_one(conn, LockedAttempt, LOCK_ATTEMPT, parameters)
+    if task is None or attempt is None:
+        raise Stopped("Gone")
+    require_holder(attempt, holder)
+    return Held(attempt, task)
+
+
+def require_holder(attempt: LockedAttempt, holder: str) -> None:
+    """Refuse everybody but the holder.
+
+    Raises:
+        OtherHolder: another process holds it, or none has taken it.
+        Stopped: it was closed before anybody took it.
+    """
+    if attempt.holder == holder:
+        return
+    if attempt.holder is None and attempt.state != "Open":
+        raise Stopped(attempt.reason or attempt.state)
+    raise OtherHolder(
+        "Another process holds this attempt." if attempt.holder else "Nobody has taken this attempt."
+    )
+
+
+async def count_usage(conn: Connection, held: Held, usage: Usage) -> None:
+    """Add tokens to the attempt and to its session, whatever becomes of the attempt. The session is locked."""
+    parameters = {
+        "attempt_id": held.attempt.id,
+        "session_uid": held.task.session_uid,
+        "input": usage.input_tokens,
+        "output": usage.output_tokens,
+    }
+    await execute(conn, COUNT_USAGE, parameters)
+    if held.task.session_uid is not None:
+        await execute(conn, COUNT_SESSION_USAGE, parameters)

@@ -1,0 +1,171 @@
+"""The first of the runner's calls: which attempt this pod runs, and all it must know."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from pydantic import JsonValue, TypeAdapter
+
+from parley.protocol.messages import (
+    InputMessage,
+    JournalEntry,
+    ReplyEntry,
+    StoredEvent,
+    TakeAnswer,
+    Usage,
+)
+from parley.protocol.request import PromptRequest
+from parley.store.errors import Stopped
+from parley.store.holding import Held, LockedAttempt, LockedTask, require_holder
+from parley.store.pool import Connection
+from parley.store.rows import execute, fetch_all, fetch_one
+
+SHARE_TASK = """
+SELECT name, session_uid, gone_since, ended_at, end_reason FROM tasks WHERE uid = %(task_uid)s FOR SHARE
+"""
+FIND_ATTEMPT = """
+SELECT id, task_uid, step, item, number, state, holder, session_uid, ticket, deadline, reason, request, answer
+FROM attempts WHERE job = %(job)s AND index = %(index)s AND task_uid = %(task_uid)s
+FOR NO KEY UPDATE
+"""
+TAKE = "UPDATE attempts SET state = 'Running', holder = %(holder)s, taken_at = now() WHERE id = %(id)s"
+INPUT = """
+SELECT messages::text AS messages, next_position FROM inputs
+WHERE task_uid = %(task_uid)s AND step = %(step)s AND item = %(item)s
+"""
+JOURNAL = """
+SELECT round, call, begun, result, input_tokens, output_tokens FROM journal
+WHERE task_uid = %(task_uid)s AND step = %(step)s AND item = %(item)s
+ORDER BY round, call
+"""
+REPLIES = """
+SELECT w.round, w.call, r.body, r.by FROM waits w JOIN replies r ON r.wait_id = w.id AND r.accepted
+WHERE w.task_uid = %(task_uid)s AND w.step = %(step)s AND w.item = %(item)s
+ORDER BY w.round, w.call
+"""
+OUTPUTS = """
+SELECT step, value FROM outputs
+WHERE task_uid = %(task_uid)s AND item = -1 AND step = ANY(%(steps)s::text[])
+"""
+# Tickets are granted in their order, so this is the order in which turns were granted. An event without a turn is
+# no part of what the model is shown. Of the events before the oldest message in the window none is shown either:
+# a result never comes without its call.
+HISTORY = """
+WITH past AS (
+  SELECT e.sequence, e.time, e.type, e.role, e.content, e.task, e.step, e.ticket,
+         count(*) FILTER (WHERE e.type = 'message') OVER (ORDER BY e.ticket DESC, e.sequence DESC) AS newest
+  FROM events e JOIN turns t ON t.session_uid = e.session_uid AND t.ticket = e.ticket
+  WHERE e.session_uid = %(session_uid)s AND t.state = 'Done'
+)
+SELECT sequence, time, type, role, content, task, step FROM past
+WHERE %(window)s::int IS NULL OR newest < %(window)s::int OR (newest = %(window)s::int AND type = 'message')
+ORDER BY ticket, sequence
+"""
+
+_MESSAGES = TypeAdapter(list[InputMessage])
+
+
+@dataclass(frozen=True, slots=True)
+class _Input:
+    messages: str | None
+    next_position: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    round: int
+    call: int
+    begun: JsonValue
+    result: JsonValue
+    input_tokens: int | None
+    output_tokens: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Reply:
+    round: int
+    call: int
+    body: dict[str, JsonValue]
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Output:
+    step: str
+    value: JsonValue
+
+
+@dataclass(frozen=True, slots=True)
+class _Event:
+    sequence: int
+    time: datetime
+    type: str
+    role: str | None
+    content: JsonValue
+    task: str | None
+    step: str | None
+
+
+async def take_attempt(conn: Connection, job: str, index: int, task_uid: str, holder: str) -> Held:
+    """Find the attempt of a Job and make the caller its holder, in the caller's transaction.
+
+    Raises:
+        Stopped: there is no such attempt, it is closed, or its task ended or is gone.
+        OtherHolder: another process has it.
+    """
+    parameters = {"job": job, "index": index, "task_uid": task_uid}
+    task = await fetch_one(conn, LockedTask, SHARE_TASK, parameters)
+    attempt = await fetch_one(conn, LockedAttempt, FIND_ATTEMPT, parameters)
+    if task is None or attempt is None or attempt.request.get("kind") == "Container":
+        raise Stopped("Gone")
+    if attempt.state != "Open":
+        require_holder(attempt, holder)
+    elif task.stop_reason is None:
+        await execute(conn, TAKE, {"id": attempt.id, "holder": holder})
+        return Held(attempt, task)
+    held = Held(attempt, task)
+    held.require_running()
+    return held
+
+
+async def describe(conn: Connection, held: Held) -> TakeAnswer:
+    """Collect what the attempt's runner must know: its request and what earlier attempts left."""
+    attempt = held.attempt
+    request = PromptRequest.model_validate(attempt.request)
+    said = await fetch_one(conn, _Input, INPUT, attempt.place)
+    steps = attempt.place | {"steps": request.needs_outputs}
+    outputs = await fetch_all(conn, _Output, OUTPUTS, steps) if request.needs_outputs else []
+    return TakeAnswer(
+        attempt=attempt.id,
+        number=attempt.number,
+        deadline=attempt.deadline,
+        next_position=said.next_position if said else 0,
+        request=request,
+        outputs={output.step: output.value for output in outputs},
+        history=await _history(conn, attempt, request) if attempt.session_uid is not None else [],
+        input=input_messages(said.messages) if said and said.messages is not None else None,
+        journal=[_journal_entry(row) for row in await fetch_all(conn, _Entry, JOURNAL, attempt.place)],
+        replies=[_reply(row) for row in await fetch_all(conn, _Reply, REPLIES, attempt.place)],
+    )
+
+
+async def _history(conn: Connection, attempt: LockedAttempt, request: PromptRequest) -> list[StoredEvent]:
+    window = request.session.context_window if request.session else None
+    parameters = {"session_uid": attempt.session_uid, "window": window}
+    rows = await fetch_all(conn, _Event, HISTORY, parameters)
+    return [StoredEvent.model_validate(row, from_attributes=True) for row in rows]
+
+
+def input_messages(stored: str) -> list[InputMessage]:
+    """Read the messages that a step's first attempt stored."""
+    return _MESSAGES.validate_json(stored)
+
+
+def _journal_entry(row: _Entry) -> JournalEntry:
+    usage = None
+    if row.input_tokens is not None and row.output_tokens is not None:
+        usage = Usage(input_tokens=row.input_tokens, output_tokens=row.output_tokens)
+    return JournalEntry(round=row.round, call=row.call, begun=row.begun, result=row.result, usage=usage)
+
+
+def _reply(row: _Reply) -> ReplyEntry:
+    return ReplyEntry.model_validate(row.body | {"round": row.round, "call": row.call, "by": row.by})
