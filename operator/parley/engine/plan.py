@@ -144,7 +144,7 @@ def make_plan(task: TaskSpec, steps: Sequence[Step], state: TaskState, around: S
         )
         return Plan(steps=views, actions=(end,))
     if last.view.phase is StepPhase.SUCCEEDED:
-        return Plan(steps=views, actions=(EndTask("Succeeded", Reason.SUCCEEDED),))
+        return Plan(steps=views, actions=(EndTask("Succeeded", Reason.SUCCEEDED, "all steps are done"),))
     task_deadline = None if state.suspended else state.deadline
     return Plan(
         steps=views,
@@ -320,5 +320,6 @@ def _ended_views(steps: Sequence[Step], state: TaskState) -> tuple[StepView, ...
             continue
         last = attempts[-1]
         phase = _ENDED_PHASES.get(last.phase, StepPhase.FAILED)
-        views.append(StepView(step.name, phase, attempts, last.reason, last.message))
+        reason = Reason.SUCCEEDED if phase is StepPhase.SUCCEEDED else last.reason
+        views.append(StepView(step.name, phase, attempts, reason, last.message))
     return tuple(views)

@@ -72,12 +72,9 @@ def _summarise(steps: tuple[StepView, ...], state: TaskState, hold: Hold | None)
     if current is None:
         return _Summary(TaskPhase.RUNNING, Reason.RUNNING, "all steps are done")
     if current.phase is StepPhase.RUNNING:
-        message = f"step {current.name}" + (f": {current.message}" if current.message else "")
-        return _Summary(
-            TaskPhase.RUNNING,
-            current.reason or Reason.RUNNING,
-            message,
-        )
+        reason = current.reason or Reason.RUNNING
+        plain = "waits for its pod to start" if reason is Reason.SCHEDULING else "runs"
+        return _Summary(TaskPhase.RUNNING, reason, f"step {current.name}: {current.message or plain}")
     if state.suspended:
         return _Summary(
             TaskPhase.SUSPENDED, Reason.SUSPENDED, "spec.desiredState is Suspended: nothing new starts"
