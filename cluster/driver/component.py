@@ -14,7 +14,8 @@ class Component:
     """One background process.
 
     `ready` answers at once; a component that is started again only because its
-    command or files changed is told by their fingerprint.
+    command or files changed is told by their fingerprint. One that does not end
+    within `patience` seconds of its stop signal is killed.
     """
 
     name: str
@@ -25,6 +26,7 @@ class Component:
     user: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict[str, str])
     stop_signal: str = "SIGTERM"
+    patience: float = 15.0
 
     def fingerprint(self) -> str:
         """Hash what the process was started with, contents of `needs` included."""

@@ -69,6 +69,8 @@ def api_server(layout: Layout) -> Component:
             f"--service-account-signing-key-file={certificates}/service-account.key",
         ),
         needs=(layout.bin / "kube-apiserver", certificates / "kube-apiserver.crt"),
+        # It would wait a minute for its clients' open watches; what it promised is in etcd already.
+        patience=3.0,
         ready=lambda at: https_ok(at, f"{at.api_url}/readyz"),
     )
 

@@ -144,7 +144,8 @@ def _parent(pid: int) -> int:
 def _cgroup_tops(layout: Layout) -> list[Path]:
     if (_CGROUPS / "cgroup.controllers").exists():
         return [_CGROUPS / layout.cgroup]
-    return [_CGROUPS / controller / layout.cgroup for controller in _V1_CONTROLLERS]
+    # Beside the old hierarchies there may be the new one, where runc makes groups too.
+    return [_CGROUPS / controller / layout.cgroup for controller in (*_V1_CONTROLLERS, "unified")]
 
 
 def _processes_in_cgroups(layout: Layout) -> Iterator[int]:

@@ -104,8 +104,7 @@ class LocalCluster:
             self._start_wave([self.component(name)])
 
     def stop(self, name: str) -> None:
-        component = self.component(name)
-        self.processes.stop(name, sign=signal.Signals[component.stop_signal])
+        self._stop_one(self.component(name))
 
     def kill(self, name: str) -> None:
         """End one component with SIGKILL."""
@@ -201,6 +200,10 @@ class LocalCluster:
             names = ", ".join(component.name for component in started)
             say(f"  ready after {time.monotonic() - begun:.1f} s: {names}")
 
+    def _stop_one(self, component: Component) -> None:
+        sign = signal.Signals[component.stop_signal]
+        self.processes.stop(component.name, sign=sign, patience=component.patience)
+
     def _start_one(self, component: Component) -> bool:
         """Start it unless it runs just as it should."""
         fingerprint = component.fingerprint()
@@ -209,7 +212,7 @@ class LocalCluster:
             if record.fingerprint == fingerprint:
                 return False
             say(f"  {component.name} runs with other settings; restarting it")
-            self.processes.stop(component.name, sign=signal.Signals[component.stop_signal])
+            self._stop_one(component)
         component.write_files()
         self.processes.start(
             component.name,

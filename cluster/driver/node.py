@@ -80,6 +80,7 @@ def kubelet(layout: Layout) -> Component:
         "failCgroupV1": False,
         "failSwapOn": False,
         "enforceNodeAllocatable": [],
+        "makeIPTablesUtilChains": False,
         # Without CAP_SYS_RESOURCE the kubelet may not lower its own score.
         "oomScoreAdj": 0,
         # The disk is shared with whatever else this machine does.

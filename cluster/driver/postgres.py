@@ -74,13 +74,15 @@ def ensure_postgres(layout: Layout) -> None:
 
 
 def clear_stale_lock(layout: Layout) -> None:
-    """Remove the lock file of a killed server.
+    """Remove the lock files of a killed server.
 
-    The server removes it by itself once its old process id is free; a killed
+    The server removes them by itself once its old process id is free; a killed
     process that nobody has waited for yet still holds its id. Only to be called
     when no process of that server lives.
     """
     (_data(layout) / "postmaster.pid").unlink(missing_ok=True)
+    for socket in (layout.run / "postgres").glob(".s.PGSQL.*"):
+        socket.unlink()
 
 
 def superuser_url(layout: Layout, database: str = "postgres") -> str:
