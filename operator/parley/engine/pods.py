@@ -3,6 +3,7 @@
 The views are what the edge (``controller.pod_view``) read from Kubernetes; nothing here knows JSON paths.
 """
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -15,6 +16,8 @@ _IMAGE_REASONS = frozenset(
 _CONFIG_REASONS = frozenset(
     {"CreateContainerConfigError", "CreateContainerError", "RunContainerError", "StartError"}
 )
+# ConfigMaps and keys may be called anything, "secret" too.
+_MISSING_SECRET = re.compile(r"\bsecret \"[^\"]*\" not found|couldn't find key \S+ in Secret ", re.IGNORECASE)
 SIGKILL_EXIT = 137
 SIGTERM_EXIT = 143
 DO_NOT_RETRY_EXIT = 64
@@ -100,7 +103,7 @@ def judge(pod: PodView | None, job: JobView | None) -> Verdict:
     if pod.phase == "Succeeded" or pod.exit_code == 0:
         return Verdict(PodState.SUCCEEDED, Reason.SUCCEEDED, exit_code=0)
     if pod.exit_code is not None or pod.phase == "Failed":
-        return _judge_ended(pod)
+        return _judge_ended(pod, job)
     if pod.node_lost:
         return Verdict(
             PodState.DISRUPTED, Reason.POD_LOST, f"the node of pod {pod.name} is gone or not ready"
@@ -145,8 +148,10 @@ def _judge_without_pod(job: JobView | None) -> Verdict:
     return Verdict(PodState.WAITING, Reason.SCHEDULING)
 
 
-def _judge_ended(pod: PodView) -> Verdict:
+def _judge_ended(pod: PodView, job: JobView | None) -> Verdict:
     code = pod.exit_code
+    # A Job past its deadline deletes its pod, which then looks like any deleted one.
+    out_of_time = job is not None and job.failed_reason == "DeadlineExceeded"
     if pod.terminated_reason == "OOMKilled":
         return Verdict(
             PodState.FAILED,
@@ -154,7 +159,7 @@ def _judge_ended(pod: PodView) -> Verdict:
             "the container was killed: it used more memory than its limit",
             code,
         )
-    if pod.status_reason == "DeadlineExceeded":
+    if pod.status_reason == "DeadlineExceeded" or out_of_time:
         return Verdict(PodState.FAILED, Reason.STEP_TIMEOUT, "the pod's active deadline passed", code)
     if pod.status_reason == "Evicted":
         return Verdict(PodState.DISRUPTED, Reason.EVICTED, pod.status_message or "the pod was evicted", code)
@@ -181,8 +186,7 @@ def _judge_ended(pod: PodView) -> Verdict:
 
 def _names_missing_secret(message: str) -> bool:
     """Tell the kubelet's ``secret "x" not found`` and ``couldn't find key k in Secret ns/x`` from other trouble."""
-    lowered = message.lower()
-    return "secret" in lowered and ("not found" in lowered or "couldn't find key" in lowered)
+    return _MISSING_SECRET.search(message) is not None
 
 
 def judge_runner(verdict: Verdict) -> Verdict:
