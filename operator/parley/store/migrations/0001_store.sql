@@ -207,7 +207,7 @@ CREATE TABLE events (
   ticket        bigint,
   PRIMARY KEY (session_uid, sequence),
   UNIQUE (session_uid, id),
-  CHECK ((type = 'message') = (role IS NOT NULL))
+  CHECK (type <> 'message' OR role IS NOT NULL)
 );
 CREATE INDEX events_by_turn ON events (session_uid, ticket, sequence);
 CREATE TRIGGER keep_place BEFORE UPDATE ON events

@@ -1,0 +1,190 @@
+"""Words to tell a store's story with: sessions, tasks, turns and runners, over a real database."""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import uuid4
+
+from parley.protocol.messages import (
+    EventDraft,
+    FinishAnswer,
+    FinishBody,
+    InputAnswer,
+    InputBody,
+    InputMessage,
+    TakeAnswer,
+    Usage,
+)
+from parley.protocol.request import (
+    AgentSnapshot,
+    ContainerRequest,
+    PromptRequest,
+    SessionSnapshot,
+    TaskSnapshot,
+)
+from parley.resources.agent import ModelSpec
+from parley.resources.task import PromptStep
+from parley.store import attempts, runner_calls, sessions, tasks, turns
+from parley.store.leader import Fence
+from parley.store.pool import Connection, Pool, connect
+from parley.store.records import Close, Inserted, NewAttempt, NotGranted, ReadyTurn, TaskRecord
+from pydantic import JsonValue
+
+MINUTE = timedelta(minutes=1)
+
+
+def prompt_request(
+    task: str, step: str, *, history: str = "Session", window: int | None = None
+) -> dict[str, Any]:
+    request = PromptRequest(
+        task=TaskSnapshot(name=task, namespace="default"),
+        step=step,
+        path="spec.steps[0]",
+        prompt=PromptStep(text="Hello"),
+        literal=True,
+        history=history,  # type: ignore[arg-type]
+        agent=AgentSnapshot(name="support", model=ModelSpec(provider="OpenAI", name="scripted")),
+        session=SessionSnapshot(name="alice", context_window=window),
+    )
+    return request.model_dump(mode="json", by_alias=True)
+
+
+def container_request(task: str, step: str) -> dict[str, Any]:
+    request = ContainerRequest(
+        task=TaskSnapshot(name=task, namespace="default"), step=step, container={"image": "x"}
+    )
+    return request.model_dump(mode="json", by_alias=True)
+
+
+def says(text: str) -> FinishBody:
+    """A success whose only event is the answer."""
+    event = EventDraft(type="message", role="assistant", content=text)
+    return FinishBody(
+        outcome="Succeeded", output=text, events=[event], usage=Usage(input_tokens=10, output_tokens=5)
+    )
+
+
+def asks(text: str) -> InputBody:
+    return InputBody(messages=[InputMessage(role="user", content=text)])
+
+
+def fails(reason: str = "ModelError") -> FinishBody:
+    return FinishBody(
+        outcome="Failed", reason=reason, message="no luck", usage=Usage(input_tokens=3, output_tokens=0)
+    )
+
+
+@dataclass
+class Story:
+    """One cluster's leader and its objects; every name is unique to the story."""
+
+    pool: Pool
+    fence: Fence
+    names: dict[str, str] = field(default_factory=dict)
+
+    @asynccontextmanager
+    async def conn(self) -> AsyncIterator[Connection]:
+        async with connect(self.pool) as conn:
+            yield conn
+
+    async def session(self, name: str = "alice") -> str:
+        uid = str(uuid4())
+        async with self.conn() as conn:
+            await sessions.register_session(
+                conn, self.fence, uid=uid, cluster=self.fence.cluster, namespace="default", name=name
+            )
+        self.names[uid] = name
+        return uid
+
+    async def task(
+        self, session: str | None = None, name: str | None = None, *, lasts: timedelta | None = None
+    ) -> str:
+        uid = str(uuid4())
+        self.names[uid] = name or f"task-{len(self.names)}"
+        await self.register(uid, session, lasts=lasts)
+        return uid
+
+    async def register(self, uid: str, session: str | None, *, lasts: timedelta | None = None) -> None:
+        async with self.conn() as conn:
+            await tasks.register_task(
+                conn, self.fence, uid=uid, cluster=self.fence.cluster, namespace="default", name=self.names[uid],
+                session_uid=session, spec={"message": "Hello"}, timeout=lasts, created_at=datetime.now(UTC),
+            )  # fmt: skip
+
+    async def queue(self, session: str, *ready: str, step: str = "reply") -> list[tuple[str, str]]:
+        """Queue the tasks' step; return who waits or holds, as (task uid, state)."""
+        wanted = [ReadyTurn(uid, self.names[uid], step) for uid in ready]
+        async with self.conn() as conn:
+            found = await turns.queue_turns(conn, self.fence, session, wanted)
+        return [(turn.task_uid or "", turn.state) for turn in found]
+
+    def attempt(self, task: str, step: str = "reply", **changes: Any) -> NewAttempt:
+        request: Mapping[str, JsonValue] = changes.pop("request", prompt_request(self.names[task], step))
+        number = changes.pop("number", 1)
+        return NewAttempt(
+            task_uid=task, step=step, number=number, cause=changes.pop("cause", "First"),
+            job=changes.pop("job", f"{task}-{step}-{number}"), request=request, timeout=changes.pop("timeout", MINUTE),
+            **changes,
+        )  # fmt: skip
+
+    async def insert(self, task: str, step: str = "reply", **changes: Any) -> Inserted | NotGranted:
+        async with self.conn() as conn:
+            return await attempts.insert_attempt(conn, self.fence, self.attempt(task, step, **changes))
+
+    async def start(self, task: str, step: str = "reply", **changes: Any) -> int:
+        inserted = await self.insert(task, step, **changes)
+        assert isinstance(inserted, Inserted), inserted
+        return inserted.id
+
+    async def take(
+        self, task: str, step: str = "reply", *, number: int = 1, holder: str = "pod/1"
+    ) -> TakeAnswer:
+        async with self.conn() as conn:
+            return await runner_calls.take(
+                conn, job=f"{task}-{step}-{number}", index=0, task_uid=task, holder=holder
+            )
+
+    async def say(self, attempt: int, text: str, holder: str = "pod/1") -> InputAnswer:
+        async with self.conn() as conn:
+            return await runner_calls.record_input(conn, attempt, holder, asks(text))
+
+    async def finish(self, attempt: int, body: FinishBody, holder: str = "pod/1") -> FinishAnswer:
+        async with self.conn() as conn:
+            return await runner_calls.finish(conn, attempt, holder, body)
+
+    async def converse(
+        self, session: str, question: str, answer: str, *, window: int | None = None
+    ) -> TakeAnswer:
+        """A whole turn: queued, granted, taken, asked and answered; return what its runner was given."""
+        task = await self.task(session)
+        await self.queue(session, task)
+        request = prompt_request(self.names[task], "reply", window=window)
+        attempt = await self.start(task, session_uid=session, request=request)
+        taken = await self.take(task)
+        await self.say(attempt, question)
+        await self.finish(attempt, says(answer))
+        return taken
+
+    async def load(self, task: str) -> TaskRecord:
+        async with self.conn() as conn:
+            record = await tasks.load_task(conn, task)
+        assert record is not None
+        return record
+
+    async def events(self, session: str) -> list[tuple[int, str | None, Any]]:
+        async with self.conn() as conn:
+            cursor = await conn.execute(
+                "SELECT sequence, role, content FROM events WHERE session_uid = %s ORDER BY sequence",
+                [session],
+            )
+            return [(row[0], row[1], row[2]) for row in await cursor.fetchall()]
+
+    async def sql(self, statement: Any, *parameters: object) -> list[tuple[Any, ...]]:
+        async with self.conn() as conn:
+            cursor = await conn.execute(statement, parameters or None)
+            return await cursor.fetchall() if cursor.description else []
+
+    def close(self, attempt: int, state: Any = "Lost", reason: str = "PodLost") -> Close:
+        return Close(attempt, state, reason, "The pod was lost.")
