@@ -8,6 +8,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,9 @@ class Cluster:
         context = next(c for c in config["contexts"] if c["name"] == config["current-context"])["context"]
         cluster = next(c for c in config["clusters"] if c["name"] == context["cluster"])["cluster"]
         user = next(u for u in config["users"] if u["name"] == context["user"])["user"]
-        verify = ssl.create_default_context(cadata=base64.b64decode(cluster["certificate-authority-data"]).decode())
+        verify = ssl.create_default_context(
+            cadata=base64.b64decode(cluster["certificate-authority-data"]).decode()
+        )
         with tempfile.NamedTemporaryFile("w", suffix=".pem") as pem:
             pem.write(base64.b64decode(user["client-certificate-data"]).decode())
             pem.write(base64.b64decode(user["client-key-data"]).decode())
@@ -58,7 +61,9 @@ class Cluster:
         """Close the connections."""
         self._http.close()
 
-    def kubectl(self, *arguments: str, stdin: str | None = None, check: bool = True, timeout: float = 120) -> str:
+    def kubectl(
+        self, *arguments: str, stdin: str | None = None, check: bool = True, timeout: float = 120
+    ) -> str:
         """Run kubectl; raises Refused with what it said."""
         environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig)}
         environment["PATH"] = f"{ROOT / 'cluster' / 'bin'}:{environment['PATH']}"
@@ -83,6 +88,10 @@ class Cluster:
     def request(self, method: str, path: str, **options: Any) -> httpx2.Response:
         """Ask the API server directly."""
         return self._http.request(method, path, **options)
+
+    def stream(self, method: str, path: str, **options: Any) -> AbstractContextManager[httpx2.Response]:
+        """Ask the API server for a watch."""
+        return self._http.stream(method, path, **options)
 
     def get(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
         """Read one object; None if there is none."""
@@ -121,10 +130,9 @@ class Cluster:
         while time.monotonic() < end:
             try:
                 last = probe()
-            except httpx2.HTTPError as error:
+            except httpx2.HTTPError:
+                # The API server may be away for a moment, in some tests on purpose.
                 last = None
-                trouble = error
-                del trouble
             if last:
                 return last
             time.sleep(every)
@@ -142,16 +150,15 @@ class Cluster:
 
     def describe(self, namespace: str) -> str:
         """Return what a person would look at: objects, events, logs of the step pods and of Parley's own."""
-        parts: list[str] = []
-        for arguments in (
+        looks = (
             ("get", "agents,sessions,tasks,jobs,pods", "-n", namespace, "-o", "wide"),
             ("get", "tasks,sessions", "-n", namespace, "-o", "yaml", "--show-managed-fields=false"),
             ("get", "events", "-n", namespace, "--sort-by=.lastTimestamp"),
             ("logs", "-n", namespace, "-l", "app.kubernetes.io/name=parley", "--tail=30", "--prefix"),
             ("get", "pods", "-n", SYSTEM_NAMESPACE, "-o", "wide"),
             ("logs", "-n", SYSTEM_NAMESPACE, "-l", "app.kubernetes.io/name=parley", "--tail=60", "--prefix"),
-        ):
-            parts.append(f"$ kubectl {' '.join(arguments)}\n{self.kubectl(*arguments, check=False)}")
+        )
+        parts = [f"$ kubectl {' '.join(look)}\n{self.kubectl(*look, check=False)}" for look in looks]
         return "\n".join(parts)[-40_000:]
 
 
