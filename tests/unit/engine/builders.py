@@ -1,0 +1,137 @@
+"""Short ways to write a task's rows and surroundings, and to read a plan."""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from parley.engine.plan import (
+    Action,
+    CloseAttempt,
+    CreateJob,
+    EndTask,
+    FinishContainer,
+    Plan,
+    SetSuspended,
+    StartAttempt,
+    StepView,
+    StopJob,
+    make_plan,
+)
+from parley.engine.pods import JobView, PodView
+from parley.engine.state import Attempt, AttemptPhase, End, EndPhase, Surroundings, TaskState
+from parley.resources.reasons import Reason
+from parley.resources.task import DesiredState, Step, TaskSpec
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+
+def container(name: str = "build", **fields: Any) -> Step:
+    return Step.model_validate({"name": name, "container": {"image": "img"}, **fields})
+
+
+def prompt(name: str = "ask", history: str | None = None, **fields: Any) -> Step:
+    return Step.model_validate({"name": name, "prompt": {"text": "Hi", "history": history}, **fields})
+
+
+def task(*steps: Step, session: str | None = None, agent: str | None = None, **fields: Any) -> TaskSpec:
+    if session:
+        fields["sessionRef"] = {"name": session}
+    if agent:
+        fields["agentRef"] = {"name": agent}
+    return TaskSpec.model_validate({"steps": list(steps), **fields})
+
+
+def desired(spec: TaskSpec, state: DesiredState) -> TaskSpec:
+    return spec.model_copy(update={"desired_state": state})
+
+
+def attempt(
+    step: str = "build",
+    phase: AttemptPhase = "Open",
+    number: int = 1,
+    *,
+    reason: Reason | None = None,
+    message: str = "",
+    left: timedelta = timedelta(hours=1),
+) -> Attempt:
+    """The ``number``-th attempt of a step; its id says both. ``left`` until its deadline."""
+    return Attempt(
+        id=number * 100 + len(step),
+        step=step,
+        item=-1,
+        number=number,
+        job=f"{step}-{number}",
+        phase=phase,
+        deadline=NOW + left,
+        created_at=NOW - timedelta(minutes=10 - number),
+        ended_at=None if phase in {"Open", "Running"} else NOW - timedelta(minutes=9 - number),
+        reason=reason,
+        message=message,
+    )
+
+
+def lost(times: int, step: str = "build", reason: Reason = Reason.POD_LOST) -> tuple[Attempt, ...]:
+    return tuple(attempt(step, "Lost", n, reason=reason, message=f"loss {n}") for n in range(1, times + 1))
+
+
+def rows(*attempts: Attempt, **fields: Any) -> TaskState:
+    return TaskState(now=NOW, created_at=NOW - timedelta(minutes=10), attempts=attempts, **fields)
+
+
+def ended(phase: EndPhase, reason: Reason, *attempts: Attempt, message: str = "", **fields: Any) -> TaskState:
+    return rows(*attempts, end=End(phase, reason, message, fields.pop("output", None), NOW), **fields)
+
+
+def pod(phase: str = "Running", name: str = "pod-x", **shown: Any) -> PodView:
+    shown.setdefault("running", phase == "Running" and "exit_code" not in shown)
+    return PodView(name=name, uid=f"uid-of-{name}", phase=phase, **shown)
+
+
+def dead(code: int, **shown: Any) -> PodView:
+    return pod("Succeeded" if code == 0 else "Failed", exit_code=code, **shown)
+
+
+def around(
+    jobs: Iterable[str | JobView] = (), pods: dict[str, PodView] | None = None, **fields: Any
+) -> Surroundings:
+    """Jobs by name or as views; a pod's Job is there without saying so."""
+    views = [JobView(job, f"uid-of-{job}") if isinstance(job, str) else job for job in [*(pods or {}), *jobs]]
+    fields["vanished"] = frozenset(fields.get("vanished", ()))
+    return Surroundings(pods=pods or {}, jobs={view.name: view for view in views}, **fields)
+
+
+def plan(spec: TaskSpec, state: TaskState | None = None, surroundings: Surroundings | None = None) -> Plan:
+    return make_plan(spec, spec.effective_steps(), state or rows(), surroundings or Surroundings())
+
+
+def told(action: Action) -> str:
+    """An action in a few words, as the tables below have it."""
+    match action:
+        case StartAttempt():
+            said = f"start {action.step.name}-{action.number} {action.cause}"
+            said += " in turn" if action.needs_turn else ""
+            return f"{said}; {told(action.close)}" if action.close else said
+        case CreateJob():
+            return f"job {action.attempt.job}"
+        case FinishContainer():
+            return f"finish {action.attempt.job} {action.verdict.state} {action.verdict.reason}"
+        case CloseAttempt():
+            return f"close {action.attempt} {action.phase} {action.reason}"
+        case StopJob():
+            return f"stop {action.job}"
+        case SetSuspended():
+            return "suspend" if action.suspended else "resume"
+        case EndTask():
+            return f"end {action.phase} {action.reason}"
+
+
+def actions(made: Plan) -> list[str]:
+    return [told(action) for action in made.actions]
+
+
+def seen(view: StepView) -> str:
+    return f"{view.name} {view.phase}" + (f" {view.reason}" if view.reason else "")
+
+
+def views(made: Plan) -> list[str]:
+    return [seen(view) for view in made.steps]
