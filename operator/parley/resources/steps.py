@@ -131,7 +131,12 @@ class ResourceRequirements(ResourceModel):
 class ContainerStep(ResourceModel):
     """Run a container as a Job."""
 
-    image: str = Field(min_length=1, max_length=1024, pattern=r"^\S+$", description="The container's image.")
+    image: str = Field(
+        min_length=1,
+        max_length=1024,
+        pattern=r"^[^\s{}]+$",
+        description="The container's image; not a template.",
+    )
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = Field(
         default=None, description="When to pull the image. Default: IfNotPresent."
     )
