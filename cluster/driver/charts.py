@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +33,7 @@ class Installer:
         values = {
             "image.repository": repository,
             "image.tag": tag,
-            "database.existingSecret": DATABASE_SECRET,
+            "database.urlSecretRef.name": DATABASE_SECRET,
         }
         installed = self._run(
             self.kubectl,
@@ -54,7 +55,7 @@ class Installer:
         chart = REPOSITORY / "charts" / name
         if f"sh.helm.release.v1.{name}." not in installed:
             (self.records / f"chart-{name}").unlink(missing_ok=True)
-        wanted = _hash_chart(chart) + json.dumps(settings, sort_keys=True)
+        wanted = hash_chart(chart) + json.dumps(settings, sort_keys=True)
         self._once(f"chart-{name}", wanted, lambda: self._upgrade(name, chart, settings))
 
     def _once(self, name: str, wanted: str, action: Callable[[], None]) -> None:
@@ -80,7 +81,8 @@ class Installer:
     def _upgrade(self, name: str, chart: Path, settings: dict[str, str]) -> None:
         with step(f"Installing chart {name}"):
             words = ["upgrade", "--install", name, str(chart), "-n", SYSTEM_NAMESPACE, "--wait"]
-            words += ["--timeout", f"{_ROLLOUT_PATIENCE}s"]
+            # Whoever applied crds/ by hand before gets there too.
+            words += ["--take-ownership", "--timeout", f"{_ROLLOUT_PATIENCE}s"]
             for key, value in settings.items():
                 words += ["--set-string", f"{key}={value}"]
             try:
@@ -114,8 +116,10 @@ class Installer:
         )
 
 
-def _hash_chart(chart: Path) -> str:
+def hash_chart(chart: Path) -> str:
+    """Hash all files of a chart, also those of a directory that is linked into it."""
+    paths = [Path(directory, name) for directory, _, names in os.walk(chart, followlinks=True) for name in names]
     digest = hashlib.sha256()
-    for path in sorted(path for path in chart.rglob("*") if path.is_file() or path.is_symlink()):
+    for path in sorted(paths):
         digest.update(f"\n{path.relative_to(chart)}\n".encode() + path.read_bytes())
     return digest.hexdigest()
