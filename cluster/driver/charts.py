@@ -82,7 +82,7 @@ class Installer:
         with step(f"Installing chart {name}"):
             words = ["upgrade", "--install", name, str(chart), "-n", SYSTEM_NAMESPACE, "--wait"]
             # Whoever applied crds/ by hand before gets there too.
-            words += ["--take-ownership", "--timeout", f"{_ROLLOUT_PATIENCE}s"]
+            words += ["--take-ownership", "--force-conflicts", "--timeout", f"{_ROLLOUT_PATIENCE}s"]
             for key, value in settings.items():
                 words += ["--set-string", f"{key}={value}"]
             try:
