@@ -71,6 +71,8 @@ class Watch:
             namespaces=list(self._namespaces),
             stop_flag=self._stop,
             ready_flag=self._ready,
+            # Not used without peering; Kopf's default asks for the user's name, and a pod's user has none.
+            identity=cast("Any", FIELD_MANAGER),
         )
 
     def _registry(self) -> kopf.OperatorRegistry:
