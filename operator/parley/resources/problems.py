@@ -3,11 +3,14 @@
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from typing import cast
 
 from pydantic import JsonValue
 
 MAX_DEPTH = 64
 """Levels of lists and maps in a free-form value; JSON readers have trouble with far more."""
+_SPEC_DEPTH = 8
+"""Levels a spec has above its free-form values, at most."""
 QUOTE = "quote y, n, yes, no, on, off: YAML reads them as true and false"
 
 
@@ -38,6 +41,24 @@ def join_path(root: str, parts: Iterable[str | int]) -> str:
         else:
             path += f"[{json.dumps(part, ensure_ascii=False)}]"
     return path
+
+
+def deepest_path(value: object) -> tuple[str | int, ...] | None:
+    """The path of a value that is deeper than any spec has to be; None if there is none."""
+    pending: list[tuple[object, tuple[str | int, ...]]] = [(value, ())]
+    while pending:
+        node, parts = pending.pop()
+        if len(parts) > MAX_DEPTH + _SPEC_DEPTH:
+            return parts
+        if isinstance(node, dict):
+            items = cast("dict[str, object]", node).items()
+            pending += [(child, (*parts, key)) for key, child in items if isinstance(child, (dict, list))]
+        elif isinstance(node, list):
+            children = enumerate(cast("list[object]", node))
+            pending += [
+                (child, (*parts, index)) for index, child in children if isinstance(child, (dict, list))
+            ]
+    return None
 
 
 def free_value_problems(value: JsonValue, path: str) -> Iterator[Problem]:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, JsonValue, ValidationError
 
 from parley.resources.agent import AgentSpec
 from parley.resources.output_schema import schema_problems
-from parley.resources.problems import Problem, free_value_problems, join_path
+from parley.resources.problems import MAX_DEPTH, Problem, deepest_path, free_value_problems, join_path
 from parley.resources.session import SessionSpec
 from parley.resources.task import PromptStep, TaskSpec
 
@@ -20,7 +20,13 @@ SpecT = TypeVar("SpecT", bound=BaseModel)
 
 
 def read_spec(model: type[SpecT], value: object) -> SpecT | list[Problem]:
-    """The spec, or why it cannot be read: it was stored under another version of the API."""
+    """The spec, or why it cannot be read: it is nested without end, or of another version of the API.
+
+    The API server takes JSON of 10,000 levels; what is far below that ends in a RecursionError in Python's own
+    reader and in pydantic's.
+    """
+    if (deep := deepest_path(value)) is not None:
+        return [Problem(join_path("spec", deep[:2]), f"is nested deeper than {MAX_DEPTH} levels")]
     try:
         return model.model_validate(value)
     except ValidationError as error:

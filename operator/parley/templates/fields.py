@@ -6,7 +6,9 @@ from typing import TypeAlias
 
 from pydantic import JsonValue
 
+from parley.resources.agent import MAX_TEMPLATE
 from parley.resources.task import ContainerStep, PromptStep
+from parley.templates.errors import TemplateError
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +52,14 @@ def rendered_container(container: ContainerStep, path: str, values: Mapping[str,
         container: as it stands in the spec.
         path: of the step, as for ``container_fields``.
         values: what the fields of ``container_fields`` were rendered to, by the same paths.
+
+    Raises:
+        TemplateError: a result is longer than the field may be.
     """
+    for field, value in values.items():
+        if isinstance(value, str) and len(value) > MAX_TEMPLATE:
+            message = f"the result has {len(value)} characters; at most {MAX_TEMPLATE} fit here"
+            raise TemplateError(field, message)
     path = f"{path}.container"
     texts = {name: text for name, text in values.items() if isinstance(text, str)}
     return container.model_copy(

@@ -106,6 +106,15 @@ def test_a_spec_of_another_version_is_refused_by_the_path_of_its_field() -> None
     assert isinstance(read_spec(TaskSpec, {"message": "hi"}), TaskSpec)
 
 
+def test_a_spec_too_deep_to_read_is_refused_by_its_field() -> None:
+    deep: Any = 1
+    for _ in range(9000):
+        deep = {"a": [deep]}
+    read = read_spec(TaskSpec, {"message": "hi", "inputs": {"b": 1, "deep": deep}})
+    assert isinstance(read, list)
+    assert [str(problem) for problem in read] == ["spec.inputs.deep: is nested deeper than 64 levels"]
+
+
 def test_paths_are_written_as_kubernetes_writes_them() -> None:
     assert join_path("spec", ("steps", 0, "my-key", "$ref", "a b", "")) == (
         'spec.steps[0].my-key.$ref["a b"][""]'
