@@ -88,7 +88,7 @@ class Installer:
             try:
                 self._run(self.helm, *words)
             except ClusterError as error:
-                raise ClusterError(f"{error}\n{self._pods()}") from error
+                raise ClusterError(f"{error}\n{self._why()}") from error
 
     def _await_deployments(self) -> None:
         words = [
@@ -103,12 +103,17 @@ class Installer:
         try:
             self._run(self.kubectl, *words, f"--timeout={_ROLLOUT_PATIENCE}s")
         except ClusterError as error:
-            raise ClusterError(f"{error}\n{self._pods()}") from error
+            raise ClusterError(f"{error}\n{self._why()}") from error
 
-    def _pods(self) -> str:
-        pods = self._run(self.kubectl, "get", "pods", "-n", SYSTEM_NAMESPACE, "-o", "wide")
-        events = self._run(self.kubectl, "events", "-n", SYSTEM_NAMESPACE, "--types=Warning")
-        return pods + "\n".join(events.splitlines()[-10:])
+    def _why(self) -> str:
+        """Collect what a person would look at first."""
+        ours = ("-n", SYSTEM_NAMESPACE)
+        pods = self._run(self.kubectl, "get", "pods", *ours, "-o", "wide")
+        events = self._run(self.kubectl, "events", *ours, "--types=Warning").splitlines()[-10:]
+        logs = self._run(
+            self.kubectl, "logs", *ours, "-l", "app.kubernetes.io/name=parley", "--prefix", "--tail=15"
+        )
+        return f"{pods}\n{chr(10).join(events)}\n\n{logs}"
 
     def _run(self, program: Path, *words: str, text: str | None = None) -> str:
         return run(
@@ -118,7 +123,9 @@ class Installer:
 
 def hash_chart(chart: Path) -> str:
     """Hash all files of a chart, also those of a directory that is linked into it."""
-    paths = [Path(directory, name) for directory, _, names in os.walk(chart, followlinks=True) for name in names]
+    paths = [
+        Path(directory, name) for directory, _, names in os.walk(chart, followlinks=True) for name in names
+    ]
     digest = hashlib.sha256()
     for path in sorted(paths):
         digest.update(f"\n{path.relative_to(chart)}\n".encode() + path.read_bytes())
