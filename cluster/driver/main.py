@@ -48,7 +48,7 @@ def _parser() -> argparse.ArgumentParser:
     local = "(local cluster only)"
     commands.add_parser("status", help=f"say which components run {local}")
     commands.add_parser("load", help=f"load an image archive into the node {local}").add_argument("archive")
-    commands.add_parser("database-url", help=f"print the superuser's Postgres URL for this machine {local}")
+    commands.add_parser("database-url", help=f"print the URL of Parley's database as this machine's superuser {local}")
     commands.add_parser(
         "psql", help=f"open psql on Parley's database {local}", add_help=False, allow_abbrev=False
     )
@@ -101,7 +101,7 @@ def _run_local(cluster: LocalCluster, arguments: argparse.Namespace) -> int:
         case "load":
             node_images.load_archive(layout, Path(arguments.archive))
         case "database-url":
-            print(postgres.superuser_url(layout))
+            print(postgres.superuser_url(layout, DATABASE))
         case "psql":
             psql = postgres.psql(layout)
             os.execv(psql, [str(psql), postgres.superuser_url(layout, DATABASE), *arguments.words])

@@ -66,8 +66,6 @@ class Watch:
         await kopf.operator(
             registry=self._registry(),
             settings=_settings(),
-            # Kopf would else ask the system for the user's name, and a pod's uid has none.
-            identity=cast("Any", "parley-operator"),
             standalone=True,
             clusterwide=not self._namespaces,
             namespaces=list(self._namespaces),
