@@ -137,6 +137,7 @@ KINDS = (
                 f"size(self.metadata.name) <= {MAX_TASK_NAME} && self.metadata.name.matches('{DNS_LABEL}')",
                 f"metadata.name must be a DNS label of at most {MAX_TASK_NAME} characters (a-z, 0-9, -): "
                 "its Jobs and pods are named after it",
+                field=".metadata.name",
             ),
         ),
     ),
@@ -185,7 +186,8 @@ def _root_schema(kind: Kind) -> Schema:
     properties: Schema = {
         "apiVersion": {"type": "string", "description": "Version of the API: parley.dev/v1alpha1."},
         "kind": {"type": "string", "description": f"Kind of the object: {kind.name}."},
-        "metadata": {"type": "object"},
+        # The API server knows metadata by itself; the name is here for rules to point at.
+        "metadata": {"type": "object", "properties": {"name": {"type": "string"}}},
         "spec": spec,
         "status": status,
     }
