@@ -42,16 +42,15 @@ class Progress:
         self._printed = 0.0
         self._tty = sys.stderr.isatty()
 
-    def show(self, done: int, left: float | None = None) -> None:
-        """Show `done` of the total; `left` in seconds overrides the estimate."""
+    def show(self, done: int) -> None:
+        """Show `done` of the total, and the time left once there is something to judge it by."""
         now = time.monotonic()
         if now - self._printed < (0.2 if self._tty else 15):
             return
         self._printed = now
         spent = now - self._begun
-        if left is None and done:
-            left = spent * (self._total - done) / done
-        rest = f", about {clock(left)} left" if left is not None else ""
+        left = spent * (self._total - done) / done
+        rest = f", about {clock(left)} left" if spent > 10 else ""
         text = f"  {self._title}: {done}/{self._total} {self._unit}, {clock(spent)}{rest}"
         print(
             f"\r{text}\033[K" if self._tty else text,
