@@ -20,7 +20,7 @@ from parley.controller.metrics import DEADLINES_MOVED_SECONDS, LEADER, QUEUE_LEN
 from parley.controller.queue import KeyedQueue
 from parley.controller.settings import Settings
 from parley.controller.sights import Sights
-from parley.controller.store_identity import CONFIG_MAP_NAME, StoreMismatch, check_store
+from parley.controller.store_identity import CONFIG_MAP_NAME, StoreMismatch, check_store, read_store_id
 from parley.controller.watch import Watch
 from parley.controller.workers import Workers
 from parley.kube.client import JsonObject, KubeApi
@@ -30,7 +30,6 @@ from parley.kube.kinds import CONFIG_MAP, NAMESPACE
 from parley.kube.lease import LeaseElector
 from parley.resources.reasons import Reason
 from parley.store.errors import Fenced, StoreUnavailable
-from parley.store.identity import store_id
 from parley.store.leader import Fence, raise_epoch, tick
 from parley.store.listener import listen
 from parley.store.pool import Pool, connect
@@ -120,10 +119,10 @@ class Leadership:
             await asyncio.sleep(_TICK_SECONDS)
             QUEUE_LENGTH.set(len(context.queue))
             try:
+                found = await read_store_id(self._pool)
+                if found != context.store_id:
+                    raise StoreMismatch(context.store_id, found)
                 async with connect(self._pool) as connection:
-                    found = await store_id(connection)
-                    if found != context.store_id:
-                        raise StoreMismatch(context.store_id, found)
                     moved = await tick(connection, context.fence)
             except StoreUnavailable as error:
                 self._health.not_ready(f"the store is away: {error}")
@@ -160,18 +159,17 @@ class Leadership:
         return str(cast("JsonObject", body["metadata"])["uid"])
 
     async def _checked_store(self) -> str:
-        async with connect(self._pool) as connection:
-            found = await store_id(connection)
+        found = await read_store_id(self._pool)
         try:
-            await check_store(self._kube, self._settings.namespace, found)
+            known = await check_store(self._kube, self._settings.namespace, found)
         except StoreMismatch as error:
             STORE_MISMATCH.set(1)
-            if self._told_mismatch != error.found:
+            if self._told_mismatch != str(error):
                 await self._tell_mismatch(error)
-                self._told_mismatch = error.found
+                self._told_mismatch = str(error)
             raise
         STORE_MISMATCH.set(0)
-        return found
+        return known
 
     async def _tell_mismatch(self, error: StoreMismatch) -> None:
         config = await self._kube.get(CONFIG_MAP, self._settings.namespace, CONFIG_MAP_NAME)
@@ -185,7 +183,7 @@ class Leadership:
                 type="Warning",
                 reason=Reason.STORE_MISMATCH,
                 note=str(error),
-                key=error.found,
+                key=error.found or "",
             )
         )
 

@@ -9,6 +9,10 @@ class StoreUnavailable(StoreError):
     """The database cannot be used now: away, restarting, full or without its schema. Try again later."""
 
 
+class SchemaMissing(StoreUnavailable):
+    """The database lacks Parley's tables: not migrated yet, or an empty one in the place of the right one."""
+
+
 class Fenced(StoreError):
     """Another leader has raised the epoch: nothing was written. Read the Lease again, raise again or exit."""
 

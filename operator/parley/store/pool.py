@@ -8,7 +8,7 @@ from psycopg.conninfo import make_conninfo
 from psycopg.rows import TupleRow
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
-from parley.store.errors import StoreUnavailable
+from parley.store.errors import SchemaMissing, StoreUnavailable
 
 __all__ = ["Connection", "Pool", "StoreUnavailable", "connect", "conninfo", "open_pool"]
 
@@ -72,7 +72,7 @@ async def connect(pool: Pool) -> AsyncGenerator[Connection, None]:
         raise StoreUnavailable(message) from error
     except errors.UndefinedTable as error:
         message = "The database has no schema of Parley yet: run parley-migrate (the chart's migration job)."
-        raise StoreUnavailable(message) from error
+        raise SchemaMissing(message) from error
     except (
         OperationalError,
         InterfaceError,
