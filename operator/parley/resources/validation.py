@@ -18,6 +18,9 @@ __all__ = ["Problem", "parse_problems", "read_spec", "spec_problems"]
 
 SpecT = TypeVar("SpecT", bound=BaseModel)
 
+_FREE = frozenset({"inputs", "output", "outputSchema", "context"})
+"""Fields that hold values of the user's own."""
+
 
 def read_spec(model: type[SpecT], value: object) -> SpecT | list[Problem]:
     """The spec, or why it cannot be read: it is nested without end, or of another version of the API.
@@ -26,7 +29,8 @@ def read_spec(model: type[SpecT], value: object) -> SpecT | list[Problem]:
     reader and in pydantic's.
     """
     if (deep := deepest_path(value)) is not None:
-        return [Problem(join_path("spec", deep[:2]), f"is nested deeper than {MAX_DEPTH} levels")]
+        field = next((i for i, part in enumerate(deep, 1) if part in _FREE), 1)
+        return [Problem(join_path("spec", deep[:field]), f"is nested deeper than {MAX_DEPTH} levels")]
     try:
         return model.model_validate(value)
     except ValidationError as error:
