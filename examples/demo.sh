@@ -17,7 +17,15 @@ say() { printf '\n* %s\n' "$*"; }
 
 # Prints a command as one would type it, then what it says.
 show() {
-  if [ "$namespace" = default ]; then printf '\n$ kubectl %s\n' "$*"; else printf '\n$ kubectl -n %s %s\n' "$namespace" "$*"; fi
+  printf '\n$ kubectl'
+  [ "$namespace" = default ] || printf ' -n %s' "$namespace"
+  for word in "$@"; do
+    case $word in
+    *[!A-Za-z0-9_./=:,-]*) printf " '%s'" "$word" ;;
+    *) printf ' %s' "$word" ;;
+    esac
+  done
+  printf '\n'
   k "$@"
 }
 
@@ -65,7 +73,7 @@ await_phase() {
   return 1
 }
 
-want() { k patch task.parley.dev "$1" --type merge -p "{\"spec\": {\"desiredState\": \"$2\"}}"; }
+want() { show patch task.parley.dev "$1" --type merge -p "{\"spec\": {\"desiredState\": \"$2\"}}"; }
 has_ended() { [ -n "$(k get task.parley.dev "$1" -o jsonpath="$ended")" ]; }
 
 say "Namespace $namespace, which lets in only pods that keep Pod Security's restricted profile"
