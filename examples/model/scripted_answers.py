@@ -12,7 +12,7 @@ Json = Any
 Message = dict[str, Any]
 
 LONG = re.compile(r"\[long (\d+)\]")
-CALL = re.compile(r"\[call ([\w.-]+)\s*(?=[{\]])")
+CALL = re.compile(r"\[(call|invent) ([\w.-]+)\s*(?=[{\]])")
 DIRECTIVE = re.compile(r"\[(?:fail|drop|retry-after|slow|long|badjson|refuse|cutoff|empty)\b[^\]]*\]\s*")
 NAME = re.compile(r"\bmy name is (\w+)", re.IGNORECASE)
 ORDER = re.compile(r"\border (?:number )?#?(\d+)\b", re.IGNORECASE)
@@ -127,7 +127,7 @@ def trailing_results(messages: list[Message]) -> list[Message]:
 
 
 def tool_calls(text: str, request: dict[str, Any]) -> list[tuple[str, Json]]:
-    """Return the calls that the message asks for, of tools that the request offers."""
+    """Return the calls that the message asks for: of tools that the request offers, or made up."""
     offered = {tool.get("function", {}).get("name") for tool in request.get("tools") or []}
     calls: list[tuple[str, Json]] = []
     for found in CALL.finditer(text):
@@ -137,8 +137,8 @@ def tool_calls(text: str, request: dict[str, Any]) -> list[tuple[str, Json]]:
                 arguments, _ = json.JSONDecoder().raw_decode(text, found.end())
             except ValueError:
                 continue
-        if found[1] in offered:
-            calls.append((found[1], arguments))
+        if found[1] == "invent" or found[2] in offered:
+            calls.append((found[2], arguments))
     return calls
 
 

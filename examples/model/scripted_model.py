@@ -32,7 +32,8 @@ Directives anywhere in the last user message, for tests:
 - ``[badjson]``: ignore the schema; ``[badjson always]`` also when it stands in an earlier user message.
 - ``[refuse]``: a refusal. ``[cutoff]``: stop at the token limit. ``[empty]``: an empty answer.
 - ``[long 2000]``: an answer of so many characters.
-- ``[call get_order {"number": "12345"}]``: a tool call, when the request offers a tool of this name.
+- ``[call get_order {"number": "12345"}]``: a tool call, when the request offers a tool of this name;
+  ``[invent get_order {}]``: also when it does not.
 
 ``GET /requests?contains=TEXT&limit=N`` lists the newest requests that contain the text, oldest first.
 """

@@ -107,6 +107,7 @@ class GatewayClient:
         nonce: told to the gateway with every call; it tells this process from another in the same pod.
         sleep: for tests.
         clock: monotonic seconds, for tests.
+        transport: instead of the network, for tests.
     """
 
     def __init__(
@@ -116,6 +117,7 @@ class GatewayClient:
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
+        transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
         self._settings = settings
         self._nonce = nonce
@@ -127,6 +129,7 @@ class GatewayClient:
             base_url=f"{settings.gateway_url}/runner/v1",
             timeout=httpx2.Timeout(REQUEST_SECONDS, connect=5.0),
             trust_env=False,
+            transport=transport,
         )
 
     async def close(self) -> None:

@@ -23,6 +23,7 @@ EXIT_TERMINATED = 128 + signal.SIGTERM
 COMMIT_GRACE_SECONDS = 15.0
 """How long a commit under way may still take after SIGTERM; the pod's grace period is 30 s."""
 TERMINATION_LOG = Path("/dev/termination-log")
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 log = logging.getLogger(__name__)
 
@@ -34,13 +35,20 @@ def run_process() -> int:
         settings = RunnerSettings.from_environment(os.environ)
     except SettingsError as error:
         return _uncommitted(str(error))
-    return asyncio.run(run_attempt(settings))
+    return asyncio.run(_run(settings))
 
 
-async def run_attempt(settings: RunnerSettings) -> int:
-    """Run until the outcome is committed, the gateway says stop, or SIGTERM; returns the exit code."""
+async def _run(settings: RunnerSettings) -> int:
     gateway = GatewayClient(settings, secrets.token_hex(8))
-    step = StepRun(gateway, settings.model_api_key)
+    try:
+        return await run_attempt(StepRun(gateway, settings.model_api_key))
+    finally:
+        with contextlib.suppress(Exception):
+            await gateway.close()
+
+
+async def run_attempt(step: StepRun) -> int:
+    """Run until the outcome is committed, the gateway says stop, or SIGTERM; returns the exit code."""
     work = asyncio.create_task(step.run())
     loop = asyncio.get_running_loop()
 
@@ -49,7 +57,7 @@ async def run_attempt(settings: RunnerSettings) -> int:
         # An outcome on its way is worth waiting for; a half-done attempt is not: another one repeats it.
         loop.call_later(COMMIT_GRACE_SECONDS if step.committing else 0, work.cancel)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _SIGNALS:
         loop.add_signal_handler(number, terminate)
     try:
         await work
@@ -58,13 +66,13 @@ async def run_attempt(settings: RunnerSettings) -> int:
     except asyncio.CancelledError:
         return EXIT_TERMINATED
     except (NotAdmitted, Rejected, TooLarge) as error:
-        return _uncommitted(f"the gateway at {settings.gateway_url} refuses this pod: {error}")
+        return _uncommitted(f"the gateway refuses this pod: {error}")
     except Exception as error:
         log.exception("the runner failed")
         return _uncommitted(f"the runner failed: {type(error).__name__}")
     finally:
-        with contextlib.suppress(Exception):
-            await gateway.close()
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
     return EXIT_DONE
 
 

@@ -1,0 +1,37 @@
+"""A model that says what the test tells it to, in order."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from parley.protocol.messages import Usage
+from parley.runner.chat import ChatMessage, JsonSchema, ModelCall, ModelFailure, ModelReply
+
+
+def reply(text: str = "", **more: Any) -> ModelReply:
+    return ModelReply(text=text, usage=Usage(input_tokens=10, output_tokens=3), **more)
+
+
+def calls(*names: str) -> ModelReply:
+    return reply(calls=tuple(ModelCall(f"call_{i}", name, {"n": i}) for i, name in enumerate(names)))
+
+
+class FakeModel:
+    def __init__(self, *says: ModelReply | ModelFailure | Exception) -> None:
+        self._says = list(says)
+        self.asked: list[list[ChatMessage]] = []
+        self.schemas: list[JsonSchema | None] = []
+        self.closed = False
+
+    async def ask(
+        self, messages: Sequence[ChatMessage], *, schema: JsonSchema | None, timeout_seconds: float
+    ) -> ModelReply:
+        assert timeout_seconds > 0
+        self.asked.append(list(messages))
+        self.schemas.append(schema)
+        said = self._says.pop(0)
+        if isinstance(said, Exception):
+            raise said
+        return said
+
+    async def close(self) -> None:
+        self.closed = True
