@@ -1,0 +1,114 @@
+"""Whatever comes in whatever order, a task ends, ends the same way, and breaks no promise on its way.
+
+The promises themselves are asserted where they could be broken: in the simulation's store, cluster and operator.
+"""
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from parley.engine.plan import MAX_DISRUPTIONS
+from parley.resources.reasons import Reason
+
+from tests.unit.engine.builders import container, prompt, task
+from tests.unit.engine.sim_cluster import Ending, Script
+from tests.unit.engine.simulator import Scenario, Simulation
+
+NAMES = ("one", "two", "three", "four")
+SEEDS = st.integers(0, 2**32)
+SCRIPTS = st.builds(
+    Script,
+    ending=st.sampled_from([Ending.SUCCEED, Ending.SUCCEED, Ending.SUCCEED, *Ending]),
+    losses=st.sampled_from([0, 0, 0, 1, 2, MAX_DISRUPTIONS, MAX_DISRUPTIONS + 1]),
+)
+KINDS = ("container", "turn", "prompt without history")
+
+
+@st.composite
+def scenarios(draw: st.DrawFn, *, cancels: bool = False) -> Scenario:
+    names = NAMES[: draw(st.integers(1, len(NAMES)))]
+    steps = []
+    for name in names:
+        kind = draw(st.sampled_from(KINDS))
+        steps.append(
+            container(name) if kind == "container" else prompt(name, None if kind == "turn" else "None")
+        )
+    spec = task(*steps, session="alice", timeout=draw(st.sampled_from([None, "30m"])))
+    return Scenario(
+        spec=spec,
+        scripts={name: draw(SCRIPTS) for name in names},
+        suspends=draw(st.integers(0, 2)),
+        cancels=cancels,
+        restarts=draw(st.integers(0, 4)),
+        lossy=draw(st.booleans()),
+        rival=draw(st.booleans()),
+    )
+
+
+def expected_end(scenario: Scenario) -> tuple[str, Reason]:
+    """How the scenario's task must end: read off its scripts, step by step."""
+    spec = scenario.spec
+    for step in spec.effective_steps():
+        script = scenario.scripts[step.name]
+        if script.losses > MAX_DISRUPTIONS:
+            return "Failed", Reason.POD_LOST
+        failure = {
+            Ending.FAIL: Reason.EXIT_CODE if step.container else Reason.MODEL_ERROR,
+            Ending.EXIT_1: Reason.EXIT_CODE if step.container else Reason.ERROR,
+            Ending.OUT_OF_MEMORY: Reason.OOM_KILLED,
+            Ending.HANG: Reason.TASK_TIMEOUT if spec.timeout else Reason.STEP_TIMEOUT,
+            Ending.NO_IMAGE: Reason.TASK_TIMEOUT if spec.timeout else Reason.IMAGE_PULL_FAILED,
+        }.get(script.ending)
+        if failure is not None:
+            return "Failed", failure
+    return "Succeeded", Reason.SUCCEEDED
+
+
+@given(scenario=scenarios(), seed=SEEDS)
+@settings(max_examples=400, deadline=None)
+def test_a_task_ends_as_its_steps_do_whatever_the_order(scenario: Scenario, seed: int) -> None:
+    end = Simulation(scenario, seed).run()
+
+    assert (end.phase, end.reason) == expected_end(scenario)
+
+
+@given(scenario=scenarios(cancels=True), seed=SEEDS)
+@settings(max_examples=200, deadline=None)
+def test_a_cancelled_task_ends_at_once_or_had_ended(scenario: Scenario, seed: int) -> None:
+    simulation = Simulation(scenario, seed)
+
+    end = simulation.run()
+
+    assert (end.phase, end.reason) in {("Cancelled", Reason.CANCELLED), expected_end(scenario)}
+    assert not simulation.store.open_attempts()
+
+
+@given(scenario=scenarios(), seed=SEEDS)
+@settings(max_examples=100, deadline=None)
+def test_the_attempts_of_each_step_are_numbered_without_a_gap(scenario: Scenario, seed: int) -> None:
+    simulation = Simulation(scenario, seed)
+
+    simulation.run()
+
+    for step in scenario.scripts:
+        attempts = simulation.store.of_step(step)
+        assert [a.number for a in attempts] == list(range(1, len(attempts) + 1))
+        assert all(a.phase == "Lost" for a in attempts[:-1]), "only what was lost is repeated"
+        assert len(attempts) <= MAX_DISRUPTIONS + 1
+
+
+@given(seed=SEEDS, restarts=st.integers(0, 5))
+@settings(max_examples=50, deadline=None)
+def test_a_task_whose_pods_are_never_lost_runs_each_step_once(seed: int, restarts: int) -> None:
+    """However often the operator is killed, and although what it hears is late, doubled or lost."""
+    steps = (container("one"), prompt("two"), container("three"))
+    scenario = Scenario(
+        spec=task(*steps, session="alice"),
+        scripts={step.name: Script() for step in steps},
+        restarts=restarts,
+        lossy=True,
+        suspends=1,
+    )
+    simulation = Simulation(scenario, seed)
+
+    assert simulation.run().phase == "Succeeded"
+
+    assert [(a.step, a.number) for a in simulation.store.attempts] == [("one", 1), ("two", 1), ("three", 1)]
