@@ -205,7 +205,7 @@ async def finish(conn: Connection, attempt: int, holder: str, body: FinishBody) 
     output = encode_limited(body.output, "The output")
     async with conn.transaction():
         held = await lock_held(conn, attempt, holder, session=True)
-        if held.attempt.state in {"Succeeded", "Failed"}:
+        if held.attempt.state in {"Succeeded", "Failed"} and held.attempt.answer is not None:
             return FinishAnswer.model_validate(held.attempt.answer)
         held.require_running()
         sequences = await _succeed(conn, held, body.events, output) if body.outcome == "Succeeded" else None

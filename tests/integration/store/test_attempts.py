@@ -289,3 +289,16 @@ async def test_text_that_no_postgres_can_hold_is_stored_without_it(story: Story)
     await story.finish(attempt, FinishBody(outcome="Succeeded", output=output, events=event))
     assert (await story.load(task)).outputs["reply"] == {"key\ufffd": "a\ufffdb", "nan": None}
     assert [event[2] for event in await story.events(alice)] == ["nul \ufffd here", "x\ufffdy"]
+
+
+async def test_a_runner_whose_pod_was_said_to_have_failed_is_stopped(story: Story) -> None:
+    task = await story.task()
+    attempt = await story.start(task)
+    await story.take(task)
+    async with story.conn() as conn:
+        await attempts.close_attempt(
+            conn, story.fence, attempt, "Failed", "OOMKilled", "out of memory", end_turn=True
+        )
+    with pytest.raises(Stopped) as stopped:
+        await story.finish(attempt, says("late"))
+    assert stopped.value.reason == "OOMKilled"
