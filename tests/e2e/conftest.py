@@ -1,5 +1,6 @@
 """Fixtures for tests on the real cluster, brought up by ``make up``."""
 
+import re
 import subprocess
 import uuid
 from collections.abc import Iterator
@@ -21,7 +22,9 @@ def cluster() -> Iterator[Cluster]:
     assert kubeconfig.is_file(), "no cluster: run `make up`"
     cluster = Cluster(kubeconfig)
     cluster.kubectl("apply", "-n", SYSTEM_NAMESPACE, "-k", str(ROOT / "examples" / "model"))
-    cluster.kubectl("rollout", "status", "-n", SYSTEM_NAMESPACE, "deployment/scripted-model", "--timeout=120s")
+    cluster.kubectl(
+        "rollout", "status", "-n", SYSTEM_NAMESPACE, "deployment/scripted-model", "--timeout=120s"
+    )
     yield cluster
     cluster.close()
 
@@ -30,8 +33,13 @@ def cluster() -> Iterator[Cluster]:
 def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
     """A namespace of the test's own, with Pod Security restricted, holding the agent ``support``."""
     name = f"t-{uuid.uuid4().hex[:8]}"
-    labels = {"pod-security.kubernetes.io/enforce": "restricted", "parley-test": request.node.name[:60].strip("-_[].")}
-    cluster.apply(name, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
+    labels = {
+        "pod-security.kubernetes.io/enforce": "restricted",
+        "parley-test": re.sub(r"[^A-Za-z0-9]+", "-", request.node.name)[:60].strip("-"),
+    }
+    cluster.apply(
+        name, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+    )
     cluster.apply(name, agent())
     yield name
     cluster.kubectl("delete", "namespace", name, "--wait=false")
