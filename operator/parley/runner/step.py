@@ -5,6 +5,7 @@ import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import timedelta
+from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
@@ -20,7 +21,7 @@ from parley.protocol.messages import (
 from parley.protocol.request import PromptRequest
 from parley.resources.agent import ModelSpec
 from parley.resources.reasons import Reason
-from parley.runner.chat import ChatMessage, ChatModel, ModelFailure, ModelReply, Said
+from parley.runner.chat import ChatMessage, ChatModel, ModelFailure, ModelReply
 from parley.runner.conversation import conversation
 from parley.runner.daemon_thread import in_daemon_thread
 from parley.runner.failure import StepFailure, model_label
@@ -28,12 +29,14 @@ from parley.runner.gateway_client import GatewayClient, NotAdmitted, Rejected, S
 from parley.runner.patience import ask_patiently
 from parley.runner.prompt import Prompt, render_prompt
 from parley.runner.rounds import Rounds
-from parley.runner.structured import MAX_CORRECTIONS, Mismatch, OutputSchema
 
 DEADLINE_GRACE = timedelta(seconds=5)
 """The operator closes an attempt at its deadline; the runner gives up only if that has not happened."""
 LONGEST_REQUEST_SECONDS = 600.0
 RENDER_SECONDS = 10.0
+
+if TYPE_CHECKING:
+    from parley.runner.structured import OutputSchema
 
 MakeModel = Callable[[ModelSpec, str | None], ChatModel]
 
@@ -118,9 +121,7 @@ class StepRun:
 
     async def _success(self, taken: TakeAnswer, loading: Awaitable[MakeModel]) -> FinishBody:
         request = taken.request
-        schema = None
-        if request.prompt.output_schema is not None:
-            schema = OutputSchema(request.prompt.output_schema, f"{request.path}.outputSchema")
+        schema = _output_schema(request)
         prompt = await self._render(taken)
         own = await self._input(taken, prompt)
         window = request.session.context_window if request.session else None
@@ -165,7 +166,7 @@ class StepRun:
         taken: TakeAnswer,
         model: ChatModel,
         messages: list[ChatMessage],
-        schema: OutputSchema | None,
+        schema: "OutputSchema | None",
     ) -> tuple[str, JsonValue]:
         """Get the answer's text and the step's output; with a schema, let the model mend an answer."""
         spec = taken.request.agent.model
@@ -180,20 +181,18 @@ class StepRun:
             return await ask_patiently(once, model=name, remaining=lambda: self._remaining(taken))
 
         self._rounds = Rounds(self._gateway, taken.attempt, taken.journal, ask)
-        for correction in range(MAX_CORRECTIONS + 1):
-            reply = await self._rounds.answer(messages)
+        rounds = self._rounds
+
+        async def answer() -> str:
+            reply = await rounds.answer(messages)
             _check_ending(reply, taken.request, name)
-            if schema is None:
-                return reply.text, reply.text
-            try:
-                output = schema.read(reply.text)
-            except Mismatch as mismatch:
-                if correction == MAX_CORRECTIONS:
-                    raise schema.failure(mismatch, name) from mismatch
-                messages += [Said("assistant", reply.text), Said("user", schema.correction(mismatch))]
-            else:
-                return json.dumps(output, ensure_ascii=False, separators=(",", ":")), output
-        raise AssertionError("the last correction returns or raises")
+            return reply.text
+
+        if schema is None:
+            text = await answer()
+            return text, text
+        output = await schema.obtain(answer, messages, name)
+        return json.dumps(output, ensure_ascii=False, separators=(",", ":")), output
 
     async def _commit(self, attempt: int, body: FinishBody) -> None:
         """Commit the outcome; if it is refused for its form, commit that as a failure."""
@@ -235,6 +234,15 @@ class StepRun:
     def _remaining(self, taken: TakeAnswer) -> float:
         """Seconds until the attempt's deadline."""
         return (taken.deadline - self._gateway.now()).total_seconds()
+
+
+def _output_schema(request: PromptRequest) -> "OutputSchema | None":
+    if request.prompt.output_schema is None:
+        return None
+    # Its library takes a fifth as long to import as all the rest, and most steps do without.
+    from parley.runner.structured import OutputSchema  # noqa: PLC0415
+
+    return OutputSchema(request.prompt.output_schema, f"{request.path}.outputSchema")
 
 
 def _names(taken: TakeAnswer) -> dict[str, object]:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn, cast
 
 import jsonschema
@@ -13,7 +14,7 @@ from referencing.jsonschema import EMPTY_REGISTRY
 
 from parley.resources.common import shorten
 from parley.resources.reasons import Reason
-from parley.runner.chat import JsonSchema
+from parley.runner.chat import ChatMessage, JsonSchema, Said
 from parley.runner.failure import StepFailure
 from parley.runner.text import storable
 
@@ -85,6 +86,29 @@ class OutputSchema:
             error = max(errors, key=relevance)
             raise Mismatch(shorten(f"at {error.json_path}: {error.message}", _MAX_COMPLAINT_BYTES))
         return value
+
+    async def obtain(
+        self, answer: Callable[[], Awaitable[str]], messages: list[ChatMessage], model: str
+    ) -> JsonValue:
+        """Get an answer that fits; one that does not goes back to the model with what is wrong, twice.
+
+        Args:
+            answer: asks the model with ``messages`` as they then are.
+            messages: the conversation; wrong answers and complaints are appended.
+            model: the model's name for the failure's message.
+
+        Raises:
+            StepFailure: SchemaMismatch if no answer fits.
+        """
+        for correction in range(MAX_CORRECTIONS + 1):
+            text = await answer()
+            try:
+                return self.read(text)
+            except Mismatch as mismatch:
+                if correction == MAX_CORRECTIONS:
+                    raise self.failure(mismatch, model) from mismatch
+                messages += [Said("assistant", text), Said("user", self.correction(mismatch))]
+        raise AssertionError("the last correction returns or raises")
 
     def correction(self, mismatch: Mismatch) -> str:
         """What to tell a model whose answer does not fit."""

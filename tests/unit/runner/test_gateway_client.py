@@ -70,7 +70,7 @@ async def test_retry_after_is_honoured_within_reason(gateway: FakeGateway) -> No
 
 @pytest.mark.parametrize(("status", "words"), [(409, "OtherHolder: held"), (410, "Cancelled: held")])
 async def test_told_to_stop(gateway: FakeGateway, status: int, words: str) -> None:
-    gateway.fail("finish", status, stop=True, reason=words.split(":")[0], detail="held")
+    gateway.fail("finish", status, stop=True, reason=words.partition(":")[0], detail="held")
 
     with pytest.raises(StopRunning, match=words):
         await gateway.client().finish(ATTEMPT, SUCCESS)

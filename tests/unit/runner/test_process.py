@@ -5,12 +5,12 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from parley.runner import process
-from parley.runner.chat import ChatMessage, JsonSchema, ModelReply
+from parley.runner.chat import ModelReply
 from parley.runner.process import run_attempt
 from parley.runner.settings import RunnerSettings, SettingsError
 
@@ -20,11 +20,12 @@ from tests.unit.runner.test_step import step_of
 
 
 @pytest.fixture
-def termination_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]:
+    """What the runner told the kubelet about its end."""
     path = tmp_path / "termination-log"
     path.touch()
     monkeypatch.setattr(process, "TERMINATION_LOG", path)
-    return path
+    return path.read_text
 
 
 async def test_a_success_ends_with_0(gateway: FakeGateway) -> None:
@@ -41,49 +42,47 @@ async def test_a_failure_that_the_store_holds_ends_with_0(gateway: FakeGateway) 
 @pytest.mark.parametrize("call", ["take", "input", "finish"])
 @pytest.mark.parametrize("status", [409, 410])
 async def test_told_to_stop_ends_with_0(
-    gateway: FakeGateway, call: str, status: int, termination_log: Path
+    gateway: FakeGateway, call: str, status: int, why: Callable[[], str]
 ) -> None:
     gateway.fail(call, status, stop=True)
 
     assert await run_attempt(step_of(gateway, FakeModel(reply("hello")))) == 0
     assert gateway.outcome is None
-    assert termination_log.read_text() == ""
+    assert why() == ""
 
 
 @pytest.mark.parametrize("call", ["take", "input", "finish"])
 async def test_not_admitted_ends_with_1_and_says_why(
-    gateway: FakeGateway, call: str, termination_log: Path
+    gateway: FakeGateway, call: str, why: Callable[[], str]
 ) -> None:
     gateway.fail(call, 401, times=1000, detail="no such token")
 
     assert await run_attempt(step_of(gateway, FakeModel(reply("hello")))) == 1
     assert gateway.outcome is None
-    assert termination_log.read_text() == "the gateway refuses this pod: Planned: no such token"
+    assert why() == "the gateway refuses this pod: Planned: no such token"
 
 
-async def test_a_take_that_is_rejected_ends_with_1(gateway: FakeGateway, termination_log: Path) -> None:
+async def test_a_take_that_is_rejected_ends_with_1(gateway: FakeGateway, why: Callable[[], str]) -> None:
     gateway.fail("take", 400, detail="what is this")
 
     assert await run_attempt(step_of(gateway, FakeModel())) == 1
-    assert "what is this" in termination_log.read_text()
+    assert "what is this" in why()
 
 
 async def test_an_outcome_that_cannot_be_committed_ends_with_1(
-    gateway: FakeGateway, termination_log: Path
+    gateway: FakeGateway, why: Callable[[], str]
 ) -> None:
     gateway.fail("finish", 422, times=2)
 
     assert await run_attempt(step_of(gateway, FakeModel(reply("hello")))) == 1
-    assert termination_log.read_text() != ""
+    assert why() != ""
 
 
 async def test_sigterm_while_the_model_thinks_ends_with_143_and_writes_no_outcome(
     gateway: FakeGateway,
 ) -> None:
     class Thinking(FakeModel):
-        async def ask(
-            self, messages: Sequence[ChatMessage], *, schema: JsonSchema | None, timeout_seconds: float
-        ) -> ModelReply:
+        async def ask(self, *_: object, **__: object) -> ModelReply:
             os.kill(os.getpid(), signal.SIGTERM)
             await asyncio.Event().wait()
             raise AssertionError

@@ -1,6 +1,6 @@
 """Rounds: what a model calls is journaled before and after, and never asked for twice."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pytest
 from parley.protocol.messages import JournalEntry, Usage
@@ -79,9 +79,7 @@ async def test_a_later_attempt_continues_the_journal_and_asks_for_the_missing_ro
     assert second.spent == Usage(input_tokens=10, output_tokens=3)
 
 
-async def test_what_another_attempt_journaled_first_wins(
-    gateway: FakeGateway, make_gateway: Callable[..., FakeGateway]
-) -> None:
+async def test_what_another_attempt_journaled_first_wins(gateway: FakeGateway) -> None:
     stored = {"text": "", "calls": [{"id": "call_x", "name": "other", "arguments": None}]}
     gateway.journal[0, -1] = JournalEntry(round=0, call=-1, result=stored)
     rounds = rounds_of(gateway, FakeModel(calls("look"), reply("done")))
