@@ -17,7 +17,7 @@ COPY pyproject.toml uv.lock ./
 RUN UV_PROJECT_ENVIRONMENT=/opt/parley uv sync --frozen --no-dev --no-install-project --python python3
 
 FROM dependencies AS source
-COPY README.md pyproject.toml ./
+COPY README.md LICENSE* pyproject.toml ./
 COPY operator operator
 RUN PYTHONPATH=/opt/tools uv pip install --no-deps --no-build-isolation --offline \
       --python /opt/parley/bin/python --target /opt/app .

@@ -17,7 +17,7 @@ from cluster.driver.packages import IMAGE, ensure_packages
 
 _BASE_PACKAGES = ("python3", "python3-pip", "ca-certificates")
 _BASE_RELEASE = "bookworm"
-_CONTEXT = ("Dockerfile", ".dockerignore", "README.md", "pyproject.toml", "uv.lock", "operator")
+_CONTEXT = ("Dockerfile", ".dockerignore", "README.md", "LICENSE", "pyproject.toml", "uv.lock", "operator")
 _CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
 _MOST_LAYERS = 300
 
@@ -61,7 +61,7 @@ class Builder:
         ensure_packages(IMAGE)
         self._clear_leftovers()
         base = self._ensure_base()
-        with step("Building the image"):
+        with step("Building the image (a minute at first, then seconds)"):
             argv = self._buildah("build", "--isolation", "chroot", "--layers", "--quiet", "--format", "oci")
             argv += ["--build-arg", f"BASE={base}", "--tag", "localhost/parley:build"]
             if _CERTIFICATES.exists():

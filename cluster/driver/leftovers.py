@@ -59,8 +59,10 @@ def clear_node(layout: Layout) -> None:
 def ensure_cgroups(layout: Layout) -> None:
     """Make the parent cgroup of all pods in every hierarchy."""
     if (_CGROUPS / "cgroup.controllers").exists():
-        wanted = (_CGROUPS / "cgroup.controllers").read_text().split()
-        (_CGROUPS / "cgroup.subtree_control").write_text(" ".join(f"+{name}" for name in wanted))
+        for controller in (_CGROUPS / "cgroup.controllers").read_text().split():
+            # One by one: a controller that something else holds would refuse them all.
+            with contextlib.suppress(OSError):
+                (_CGROUPS / "cgroup.subtree_control").write_text(f"+{controller}")
         (_CGROUPS / layout.cgroup).mkdir(exist_ok=True)
         return
     for controller in _V1_CONTROLLERS:

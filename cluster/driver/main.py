@@ -48,7 +48,9 @@ def _parser() -> argparse.ArgumentParser:
     local = "(local cluster only)"
     commands.add_parser("status", help=f"say which components run {local}")
     commands.add_parser("load", help=f"load an image archive into the node {local}").add_argument("archive")
-    commands.add_parser("database-url", help=f"print the URL of Parley's database as this machine's superuser {local}")
+    commands.add_parser(
+        "database-url", help=f"print the URL of Parley's database as this machine's superuser {local}"
+    )
     commands.add_parser(
         "psql", help=f"open psql on Parley's database {local}", add_help=False, allow_abbrev=False
     )
