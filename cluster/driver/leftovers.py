@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from cluster.driver.commands import run
+from cluster.driver.commands import run, succeeds
 from cluster.driver.console import ClusterError
 from cluster.driver.layout import Layout
 from cluster.driver.network import links_on_bridge
@@ -52,7 +52,8 @@ def clear_node(layout: Layout) -> None:
     for directory in ("containerd", "addresses"):
         shutil.rmtree(layout.run / directory, ignore_errors=True)
     for link in links_on_bridge(layout):
-        run(["ip", "link", "delete", link])
+        # The kernel may be taking it away by itself: its namespace has just ended.
+        succeeds(["ip", "link", "delete", link])
     remove_cgroups(layout)
 
 
