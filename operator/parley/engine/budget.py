@@ -10,26 +10,36 @@ STEP_OUTPUT_BYTES = 1024
 STEP_OUTPUTS_BYTES = 24 * 1024
 TASK_OUTPUT_BYTES = 8 * 1024
 _SMALLEST = 16
+_QUOTES = 2
+_MORE_IN_GO = {"<": 5, ">": 5, "&": 5, "\u2028": 3, "\u2029": 3}
+"""Characters that ``encoding/json`` writes as six bytes, with how many that is more than here."""
 
 
 def json_size(value: JsonValue) -> int:
-    """Bytes of a value as compact JSON."""
-    return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
+    """Bytes of a value as compact JSON, as the API server stores it: Go's encoder escapes more than it must."""
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return len(text.encode()) + sum(text.count(char) * more for char, more in _MORE_IN_GO.items())
+
+
+def fit_text(text: str, limit: int) -> str:
+    """Cut a text to at most ``limit`` bytes inside a JSON string; a cut one ends with ``…``."""
+    # Escapes make JSON up to six times as long as the text, so a few rounds are enough.
+    room = limit
+    fitted = shorten(text, room)
+    while json_size(fitted) - _QUOTES > limit:
+        room = room * 3 // 4
+        fitted = shorten(text, room)
+    return fitted
 
 
 def fit_output(value: JsonValue, limit: int) -> tuple[JsonValue, bool]:
     """Return a value if it fits, a text cut, anything else dropped; tells whether something is missing."""
+    if isinstance(value, str):
+        text = fit_text(value, limit - _QUOTES)
+        return text, text != value
     if json_size(value) <= limit:
         return value, False
-    if not isinstance(value, str):
-        return None, True
-    # Escapes make JSON longer than the text; halving until it fits is quick, for the excess is bounded.
-    room = limit - 2
-    text = shorten(value, room)
-    while json_size(text) > limit:
-        room = room * 3 // 4
-        text = shorten(value, room)
-    return text, True
+    return None, True
 
 
 class OutputBudget:

@@ -5,11 +5,11 @@ from datetime import datetime
 
 from pydantic import JsonValue
 
-from parley.engine.budget import TASK_OUTPUT_BYTES, OutputBudget, fit_output
+from parley.engine.budget import TASK_OUTPUT_BYTES, OutputBudget, fit_output, fit_text
 from parley.engine.plan import StepView
 from parley.engine.state import Hold, TaskState
 from parley.resources import conditions
-from parley.resources.common import Usage, shorten
+from parley.resources.common import MAX_CONDITION_MESSAGE, Usage
 from parley.resources.conditions import merge_conditions
 from parley.resources.reasons import Reason
 from parley.resources.task import MAX_STEP_MESSAGE, StepPhase, StepStatus, TaskPhase, TaskStatus
@@ -90,7 +90,7 @@ def _summarise(steps: tuple[StepView, ...], state: TaskState, hold: Hold | None)
 
 
 def _verdicts(summary: _Summary) -> list[conditions.Verdict]:
-    reason, message = summary.reason, summary.message
+    reason, message = summary.reason, fit_text(summary.message, MAX_CONDITION_MESSAGE)
     match summary.phase:
         case TaskPhase.SUCCEEDED:
             return conditions.task_succeeded(message)
@@ -113,7 +113,7 @@ def _step_statuses(steps: tuple[StepView, ...], state: TaskState) -> list[StepSt
 
 def _step_status(view: StepView, value: JsonValue, budget: OutputBudget, has_output: bool) -> StepStatus:
     output, output_cut = budget.fit(value) if has_output else (None, False)
-    message = shorten(view.message, MAX_STEP_MESSAGE)
+    message = fit_text(view.message, MAX_STEP_MESSAGE)
     last = view.attempts[-1] if view.attempts else None
     ended: datetime | None = None
     if last is not None and view.phase in {StepPhase.SUCCEEDED, StepPhase.FAILED, StepPhase.CANCELLED}:
