@@ -204,13 +204,16 @@ async def test_a_frozen_child_is_not_taken_for_a_bad_template() -> None:
 async def test_a_call_that_is_cancelled_leaves_nothing_for_the_next() -> None:
     async with Evaluator(cpu_seconds=60, patience=60) as evaluator:
         # Given a call that would take a minute
+        assert evaluator._child is not None
+        busy = evaluator._child.pid
         long = asyncio.create_task(evaluator.render({"f": TextField(TOO_LONG[0])}, SCOPE))
         await asyncio.sleep(0.2)
         # When it is cancelled
         long.cancel()
         with pytest.raises(asyncio.CancelledError):
             await long
-        # Then the next one gets its own answer
+        # Then nobody computes its answer any more, and the next one gets its own
+        assert not is_running(busy)
         assert await evaluator.render({"g": TextField("mine")}, SCOPE) == {"g": "mine"}
 
 
