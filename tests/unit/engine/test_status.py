@@ -1,0 +1,391 @@
+"""What users see of a Task, in every state that it can be in."""
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from parley.engine.plan import Plan
+from parley.engine.state import Attempt, Hold, Surroundings, TaskState, Turn
+from parley.engine.status import build_status
+from parley.resources.reasons import Reason
+from parley.resources.task import DesiredState, TaskPhase, TaskSpec, TaskStatus
+from pydantic import JsonValue
+
+from tests.hostile import json_values, stored_size, texts
+from tests.kstatus import kstatus
+from tests.status_schema import status_problems
+from tests.unit.engine.builders import (
+    NOW,
+    around,
+    attempt,
+    container,
+    dead,
+    desired,
+    ended,
+    lost,
+    plan,
+    pod,
+    prompt,
+    rows,
+    task,
+)
+from tests.unit.engine.simulator import Simulation
+from tests.unit.engine.test_plan_properties import SEEDS, Scenario, scenarios
+
+TWO = task(container("build"), container("ship"))
+TURN = task(prompt("ask"), session="alice")
+SUSPENDED = desired(TWO, DesiredState.SUSPENDED)
+NO_AGENT = Hold(Reason.AGENT_NOT_FOUND, "Agent support does not exist")
+DONE, RUNS = attempt("build", "Succeeded"), attempt("ship")
+BAD = attempt("ship", "Failed", reason=Reason.EXIT_CODE, message="exit code 3")
+
+
+def status_of(
+    made: Plan, state: TaskState, *, hold: Hold | None = None, previous: TaskStatus | None = None
+) -> TaskStatus:
+    return build_status(
+        made.steps, state, hold=hold, agent="support", generation=3, previous=previous or TaskStatus()
+    )
+
+
+def show(spec: TaskSpec, state: TaskState, known: Surroundings | None = None) -> TaskStatus:
+    known = known or Surroundings()
+    return status_of(plan(spec, state, known), state, hold=known.hold)
+
+
+def as_object(status: TaskStatus, generation: int = 3) -> dict[str, object]:
+    return {"metadata": {"generation": generation}, "status": status.to_json()}
+
+
+def condition(status: TaskStatus, kind: str) -> str | None:
+    return next((c.status for c in status.conditions if c.type == kind), None)
+
+
+TABLE = [
+    ("agent missing", TWO, rows(), around(hold=NO_AGENT), "Pending", "AgentNotFound", "InProgress", "0/2"),
+    ("no ticket yet", TURN, rows(), around(), "Queued", "SessionBusy", "InProgress", "0/1"),
+    (
+        "another's turn",
+        TURN,
+        rows(),
+        around(turns={"ask": Turn.WAITING}, denied={"ask": Hold(Reason.SESSION_BUSY, "busy")}),
+        "Queued",
+        "SessionBusy",
+        "InProgress",
+        "0/1",
+    ),
+    (
+        "image missing",
+        TWO,
+        rows(DONE, RUNS),
+        around(pods={"ship-1": pod("Pending", waiting_reason="ErrImagePull")}),
+        "Running",
+        "ImagePullFailed",
+        "InProgress",
+        "1/2",
+    ),
+    (
+        "running",
+        TWO,
+        rows(DONE, RUNS),
+        around(pods={"ship-1": pod()}),
+        "Running",
+        "Running",
+        "InProgress",
+        "1/2",
+    ),
+    (
+        "agent gone between steps",
+        TWO,
+        rows(DONE),
+        around(hold=NO_AGENT),
+        "Pending",
+        "AgentNotFound",
+        "InProgress",
+        "1/2",
+    ),
+    (
+        "suspended",
+        SUSPENDED,
+        rows(DONE, suspended=True),
+        around(),
+        "Suspended",
+        "Suspended",
+        "InProgress",
+        "1/2",
+    ),
+    (
+        "suspended without its agent",
+        SUSPENDED,
+        rows(suspended=True),
+        around(hold=NO_AGENT),
+        "Suspended",
+        "Suspended",
+        "InProgress",
+        "0/2",
+    ),
+    (
+        "suspended while a step runs",
+        SUSPENDED,
+        rows(DONE, RUNS, suspended=True),
+        around(pods={"ship-1": pod()}),
+        "Running",
+        "Running",
+        "InProgress",
+        "1/2",
+    ),
+    (
+        "succeeded",
+        TWO,
+        ended("Succeeded", Reason.SUCCEEDED, DONE, attempt("ship", "Succeeded")),
+        around(),
+        "Succeeded",
+        "Succeeded",
+        "Current",
+        "2/2",
+    ),
+    (
+        "failed",
+        TWO,
+        ended("Failed", Reason.EXIT_CODE, DONE, BAD, message="step ship: exit code 3"),
+        around(),
+        "Failed",
+        "ExitCode",
+        "Failed",
+        "1/2",
+    ),
+    (
+        "failed while suspended",
+        SUSPENDED,
+        ended("Failed", Reason.EXIT_CODE, DONE, BAD, suspended=True),
+        around(),
+        "Failed",
+        "ExitCode",
+        "Failed",
+        "1/2",
+    ),
+    (
+        "bad spec",
+        TWO,
+        ended("Failed", Reason.INVALID_SPEC, message="spec.steps[0]: is bad"),
+        around(),
+        "Failed",
+        "InvalidSpec",
+        "Failed",
+        "0/2",
+    ),
+    (
+        "cancelled",
+        TWO,
+        ended("Cancelled", Reason.CANCELLED, DONE, attempt("ship", "Cancelled")),
+        around(),
+        "Cancelled",
+        "Cancelled",
+        "Current",
+        "1/2",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("spec", "state", "known", "phase", "reason", "verdict", "progress"),
+    [pytest.param(*row[1:], id=row[0]) for row in TABLE],
+)
+def test_a_state_as_users_and_kstatus_see_it(
+    spec: TaskSpec,
+    state: TaskState,
+    known: Surroundings,
+    phase: str,
+    reason: str,
+    verdict: str,
+    progress: str,
+) -> None:
+    status = show(spec, state, known)
+
+    assert (status.phase, status.progress) == (phase, progress)
+    assert {c.reason for c in status.conditions} == {reason}, "every condition says the same"
+    assert kstatus(as_object(status)).status == verdict
+    wanted = {"Succeeded": "True", "Failed": "False", "Cancelled": "False"}.get(phase, "Unknown")
+    assert condition(status, "Succeeded") == wanted, "kubectl wait --for=condition=Succeeded"
+    assert not status_problems("tasks", status.to_json())
+
+
+def test_the_table_knows_every_phase() -> None:
+    assert {row[4] for row in TABLE} == set(TaskPhase)
+
+
+def test_a_spec_changed_since_is_in_progress_whatever_was_said() -> None:
+    status = show(TWO, ended("Failed", Reason.EXIT_CODE, BAD))
+
+    assert kstatus(as_object(status, generation=4)).status == "InProgress"
+
+
+@given(scenario=scenarios(), seed=SEEDS)
+@settings(max_examples=60, deadline=None)
+def test_every_status_on_the_way_is_true(scenario: Scenario, seed: int) -> None:
+    """kstatus says InProgress until the end, then what the end was; and the API server takes each status."""
+    previous: list[TaskStatus] = [TaskStatus()]
+
+    def check(made: Plan, state: TaskState, known: Surroundings, spec: TaskSpec) -> None:
+        status = status_of(made, state, hold=known.hold, previous=previous[-1])
+        previous.append(TaskStatus.model_validate(status.to_json()))
+        verdict = kstatus(as_object(status)).status
+        final = {"Succeeded": "Current", "Cancelled": "Current", "Failed": "Failed"}
+        assert verdict == (final[state.end.phase] if state.end else "InProgress")
+        assert not status_problems("tasks", status.to_json())
+        running = {step.name for step in status.steps if step.phase == "Running"}
+        assert running == {a.step for a in state.attempts if a.open}, (
+            "a step is Running while an attempt is open"
+        )
+        if status.phase == "Suspended":
+            assert spec.desired_state is DesiredState.SUSPENDED
+            assert not running
+
+    Simulation(scenario, seed, check).run()
+
+    assert len(previous) > 1
+
+
+def test_times_tell_the_first_start_and_the_end() -> None:
+    first, second = lost(1)[0], attempt("build", "Succeeded", number=2)
+
+    status = show(
+        TWO, ended("Succeeded", Reason.SUCCEEDED, first, second, attempt("ship", "Succeeded", number=3))
+    )
+
+    assert status.start_time == first.created_at
+    assert status.completion_time == NOW
+    build = status.steps[0]
+    assert (build.start_time, build.completion_time) == (first.created_at, second.ended_at)
+    assert (build.attempt, build.job) == (2, "build-2")
+
+
+def test_a_step_that_runs_has_no_completion_time() -> None:
+    status = show(TWO, rows(*lost(1), attempt(number=2)), around(pods={"build-2": pod()}))
+
+    assert status.steps[0].completion_time is None
+    assert status.completion_time is None
+
+
+def test_the_time_of_a_transition_stays_while_nothing_flips() -> None:
+    before = show(TWO, rows(RUNS))
+    later = rows(DONE, RUNS)
+    later = TaskState(now=NOW + timedelta(minutes=5), created_at=later.created_at, attempts=later.attempts)
+
+    after = status_of(plan(TWO, later, around(pods={"ship-1": pod()})), later, previous=before)
+
+    assert [c.last_transition_time for c in after.conditions] == [NOW] * 3
+
+
+def test_outputs_usage_and_agent_are_shown() -> None:
+    state = ended(
+        "Succeeded",
+        Reason.SUCCEEDED,
+        DONE,
+        attempt("ship", "Succeeded"),
+        outputs={"build": {"kind": "late"}, "ship": None},
+        output={"paid": 12},
+        input_tokens=7,
+        output_tokens=9,
+    )
+
+    shown = show(TWO, state).to_json()
+
+    assert [step.get("output") for step in shown["steps"]] == [{"kind": "late"}, None]  # type: ignore[union-attr, index]
+    assert shown["output"] == {"paid": 12}
+    assert shown["usage"] == {"inputTokens": 7, "outputTokens": 9}
+    assert shown["agent"] == "support"
+    assert "truncated" not in shown
+
+
+def test_what_is_cut_says_so() -> None:
+    long = "x" * 5000
+    state = ended(
+        "Succeeded",
+        Reason.SUCCEEDED,
+        DONE,
+        attempt("ship", "Succeeded"),
+        outputs={"build": long, "ship": {"rows": [long]}},
+        output=[long, long],
+    )
+
+    status = show(TWO, state)
+
+    assert status.truncated
+    assert status.output is None
+    assert [step.truncated for step in status.steps] == [True, True]
+    assert str(status.steps[0].output).endswith("…")
+    assert status.steps[1].output is None
+
+
+def test_a_message_that_is_cut_says_so() -> None:
+    shouting = attempt("build", "Failed", reason=Reason.EXIT_CODE, message="exit code 3: " + "x" * 500)
+
+    step = show(TWO, ended("Failed", Reason.EXIT_CODE, shouting)).steps[0]
+
+    assert step.truncated
+    assert (step.message or "").startswith("exit code 3: xxx")
+
+
+MOST_STEPS = [f"{n:02}-{'long' * 15}" for n in range(64)]
+MOST = task(*(container(name) for name in MOST_STEPS))
+
+
+@given(outputs=st.lists(json_values(), min_size=1, max_size=4), message=texts(), fails=st.booleans())
+@settings(max_examples=40, deadline=None)
+@example(outputs=["\x01" * 5000], message="\x01" * 5000, fails=True)
+@example(outputs=["<b>" * 5000], message="<b>" * 5000, fails=True)
+@example(outputs=["😀" * 5000], message="", fails=False)
+def test_the_status_stays_within_64_kib(outputs: list[JsonValue], message: str, fails: bool) -> None:
+    """64 steps with the longest names, outputs and messages as bad as can be."""
+    attempts = [_most(name, failed=fails and name == MOST_STEPS[-1], message=message) for name in MOST_STEPS]
+    state = ended(
+        "Failed" if fails else "Succeeded",
+        Reason.CONTAINER_CONFIG_ERROR if fails else Reason.SUCCEEDED,
+        *attempts,
+        message=message,
+        outputs={name: outputs[n % len(outputs)] for n, name in enumerate(MOST_STEPS[: 63 if fails else 64])},
+        output=outputs[0],
+        input_tokens=10**15,
+        output_tokens=10**15,
+    )
+
+    status = show(MOST, state)
+
+    written = status.to_json()
+    assert stored_size(written) <= 64 * 1024  # type: ignore[arg-type]
+    assert TaskStatus.model_validate(written) == status, "the operator must be able to read it again"
+    assert not status_problems("tasks", written)
+    assert len(status.steps) == 64
+
+
+def _most(step: str, *, failed: bool, message: str) -> Attempt:
+    made = attempt(step, "Failed" if failed else "Succeeded", 6)
+    return Attempt(
+        id=made.id,
+        step=step,
+        item=-1,
+        number=6,
+        job="j" * 63,
+        phase=made.phase,
+        deadline=made.deadline,
+        created_at=made.created_at,
+        ended_at=made.ended_at,
+        reason=Reason.CONTAINER_CONFIG_ERROR if failed else Reason.SUCCEEDED,
+        message=message if failed else "",
+    )
+
+
+def test_a_pods_last_words_reach_the_status() -> None:
+    """From a pod's end to the sentence a user reads, through plan and rows."""
+    known = around(pods={"build-1": dead(3, termination_message="no such order")})
+    (finish,) = plan(TWO, rows(attempt()), known).actions
+    verdict = finish.verdict  # type: ignore[union-attr]
+    failed = attempt("build", "Failed", reason=verdict.reason, message=verdict.message)
+    (end,) = plan(TWO, rows(failed)).actions
+
+    status = show(TWO, ended("Failed", end.reason, failed, message=end.message))  # type: ignore[union-attr]
+
+    assert {c.message for c in status.conditions} == {"step build: exit code 3: no such order"}
+    assert status.steps[0].message == "exit code 3: no such order"
