@@ -76,9 +76,16 @@ def holder(cluster: Cluster) -> str:
 
 
 def all_ready(cluster: Cluster) -> None:
-    """Wait until operator and gateway are whole again."""
+    """Wait until operator and gateway are whole again.
+
+    The kubelet restarts a container that was killed again and again with a growing pause; a new pod starts at once.
+    """
     end = time.monotonic() + 180
     while time.monotonic() < end:
+        for pod in cluster.list("pod", SYSTEM_NAMESPACE, "app.kubernetes.io/name=parley"):
+            states = [s["state"].get("waiting", {}) for s in pod["status"].get("containerStatuses", [])]
+            if any(state.get("reason") == "CrashLoopBackOff" for state in states):
+                cluster.delete("pod", SYSTEM_NAMESPACE, pod["metadata"]["name"])
         deployments = [
             cluster.get("deployment", SYSTEM_NAMESPACE, f"parley-{n}") for n in ("operator", "gateway")
         ]

@@ -11,7 +11,8 @@ pytestmark = pytest.mark.cluster
 
 def events_of(store: psycopg.Connection, session_uid: str) -> list[tuple[int, str, str | None, str]]:
     rows = store.execute(
-        "SELECT sequence, type, role, content FROM events WHERE session_uid = %s ORDER BY sequence", (session_uid,)
+        "SELECT sequence, type, role, content FROM events WHERE session_uid = %s ORDER BY sequence",
+        (session_uid,),
     )
     return [(sequence, kind, role, str(content)) for sequence, kind, role, content in rows]
 
@@ -46,7 +47,12 @@ def test_the_second_reply_uses_what_was_said_in_the_first_turn(
     assert alice["status"]["events"]["messages"] == 4
     assert alice["status"]["events"]["lastSequence"] == 4
     shown = [(e["sequence"], e["role"], e["task"]) for e in alice["status"]["recentEvents"]]
-    assert shown == [(1, "user", "hello"), (2, "assistant", "hello"), (3, "user", "who"), (4, "assistant", "who")]
+    assert shown == [
+        (1, "user", "hello"),
+        (2, "assistant", "hello"),
+        (3, "user", "who"),
+        (4, "assistant", "who"),
+    ]
     assert alice["status"]["tasks"] == {"active": 0, "succeeded": 2, "failed": 0}
     assert alice["status"]["usage"]["inputTokens"] > 0
 
@@ -89,7 +95,9 @@ def test_turns_of_one_session_go_one_at_a_time_in_the_order_of_creation(
 
 def test_a_message_is_literal_text_never_a_template(cluster: Cluster, namespace: str) -> None:
     cluster.apply(namespace, session("alice"))
-    cluster.apply(namespace, task("braces", sessionRef={"name": "alice"}, message="echo: {{ inputs.secret }}"))
+    cluster.apply(
+        namespace, task("braces", sessionRef={"name": "alice"}, message="echo: {{ inputs.secret }}")
+    )
     ended = cluster.wait_task(namespace, "braces")
     assert ended["status"]["output"] == "{{ inputs.secret }}"
     assert step_of(ended, "reply")["phase"] == "Succeeded"

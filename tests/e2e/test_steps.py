@@ -10,7 +10,9 @@ from tests.e2e.conftest import container, session, task
 pytestmark = pytest.mark.cluster
 
 
-def test_outputs_go_from_a_container_through_a_prompt_into_a_container(cluster: Cluster, namespace: str) -> None:
+def test_outputs_go_from_a_container_through_a_prompt_into_a_container(
+    cluster: Cluster, namespace: str
+) -> None:
     # Given a container whose JSON feeds a prompt's template, and a prompt whose object feeds a container's argument
     steps = [
         {
@@ -40,7 +42,8 @@ def test_outputs_go_from_a_container_through_a_prompt_into_a_container(cluster: 
     ]
     output = {"amount": "{{ steps.look_up.output.amount }}", "text": "{{ steps.file.output }} done"}
     cluster.apply(
-        namespace, task("chain", agentRef={"name": "support"}, inputs={"order": "7"}, steps=steps, output=output)
+        namespace,
+        task("chain", agentRef={"name": "support"}, inputs={"order": "7"}, steps=steps, output=output),
     )
 
     # When it has ended
@@ -61,7 +64,9 @@ def test_kubectl_prints_and_waits(cluster: Cluster, namespace: str) -> None:
         task("quick", steps=[{"name": "only", "container": container("true")}]),
         task("talk", sessionRef={"name": "alice"}, message="Hello"),
     )
-    cluster.kubectl("wait", "-n", namespace, "--for=condition=Succeeded", "tasks/quick", "tasks/talk", "--timeout=90s")
+    cluster.kubectl(
+        "wait", "-n", namespace, "--for=condition=Succeeded", "tasks/quick", "tasks/talk", "--timeout=90s"
+    )
     table = cluster.kubectl("get", "tasks", "-n", namespace).splitlines()
     assert table[0].split()[:1] == ["NAME"]
     assert {"PHASE", "PROGRESS", "AGE"} <= set(table[0].split())
@@ -84,7 +89,9 @@ def test_a_step_that_takes_too_long_is_stopped(cluster: Cluster, namespace: str)
 
 
 def test_a_task_that_takes_too_long_is_stopped(cluster: Cluster, namespace: str) -> None:
-    cluster.apply(namespace, task("late", timeout="5s", steps=[{"name": "slow", "container": container("sleep 300")}]))
+    cluster.apply(
+        namespace, task("late", timeout="5s", steps=[{"name": "slow", "container": container("sleep 300")}])
+    )
     ended = cluster.wait_task(namespace, "late")
     assert ended["status"]["phase"] == "Failed"
     assert condition(ended, "Succeeded")["reason"] == "TaskTimeout"
@@ -92,7 +99,10 @@ def test_a_task_that_takes_too_long_is_stopped(cluster: Cluster, namespace: str)
 
 
 def test_cancelled_ends_the_pod_and_starts_nothing_more(cluster: Cluster, namespace: str) -> None:
-    steps = [{"name": "slow", "container": container("sleep 300")}, {"name": "after", "container": container("true")}]
+    steps = [
+        {"name": "slow", "container": container("sleep 300")},
+        {"name": "after", "container": container("true")},
+    ]
     cluster.apply(namespace, task("stop-me", steps=steps))
     cluster.wait("its pod runs", namespace, lambda: running_pods(cluster, namespace, "stop-me"))
     patch = '{"spec":{"desiredState":"Cancelled"}}'
@@ -100,7 +110,9 @@ def test_cancelled_ends_the_pod_and_starts_nothing_more(cluster: Cluster, namesp
     ended = cluster.wait_task(namespace, "stop-me")
     assert ended["status"]["phase"] == "Cancelled"
     assert condition(ended, "Ready")["status"] == "True"
-    assert condition(ended, "Succeeded") | {"status": "False", "reason": "Cancelled"} == condition(ended, "Succeeded")
+    assert condition(ended, "Succeeded") | {"status": "False", "reason": "Cancelled"} == condition(
+        ended, "Succeeded"
+    )
     cluster.wait("its pod ends", namespace, lambda: not running_pods(cluster, namespace, "stop-me"))
     jobs = cluster.list("job", namespace, "parley.dev/task=stop-me")
     assert [job["metadata"]["labels"]["parley.dev/step"] for job in jobs] == ["slow"]
