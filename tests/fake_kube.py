@@ -12,6 +12,7 @@ from typing import NamedTuple, cast
 from parley.kube.client import JsonObject, Listing, Propagation, TokenIdentity
 from parley.kube.errors import AlreadyExists, Conflict, KubeError, NotFound
 from parley.kube.kinds import PARLEY_GROUP, Kind
+from pydantic import JsonValue
 
 
 class Request(NamedTuple):
@@ -58,7 +59,12 @@ class FakeKube:
         return copy.deepcopy(self.objects.get((kind.kind, namespace, name)))
 
     async def list(
-        self, kind: Kind, *, namespace: str | None = None, labels: Mapping[str, str] | None = None
+        self,
+        kind: Kind,
+        *,
+        namespace: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        fields: Mapping[str, str] | None = None,
     ) -> Listing:
         self._arrive("list", kind, namespace, "")
         wanted = (labels or {}).items()
@@ -70,6 +76,7 @@ class FakeKube:
             if stored_kind == kind.kind
             and namespace in {None, stored_namespace}
             and wanted <= cast("dict[str, str]", _metadata(body).get("labels") or {}).items()
+            and all(_field(body, path) == value for path, value in (fields or {}).items())
         ]
         return Listing(found, str(self._version))
 
@@ -173,3 +180,10 @@ class FakeKube:
 
 def _metadata(body: JsonObject) -> JsonObject:
     return cast("JsonObject", body.setdefault("metadata", {}))
+
+
+def _field(body: JsonObject, path: str) -> JsonValue:
+    value: JsonValue = body
+    for part in path.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    return value

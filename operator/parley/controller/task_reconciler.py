@@ -1,17 +1,20 @@
 """Tasks: read what is known, plan, carry the plan out, until nothing is left to do; then show it."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 
 from pydantic import ValidationError
 
 from parley.controller.context import TASK_KEY, TURNS_KEY, Context
 from parley.controller.finality import FINAL_PHASES, is_final
-from parley.controller.projection import Resource
+from parley.controller.projection import Resource, TaskWorkload
 from parley.controller.queue import Key
+from parley.controller.refusals import Refusals
 from parley.controller.rows import task_state, turns_of
 from parley.controller.session_reconciler import SessionReconciler
 from parley.controller.task_actions import TaskActions, TaskUnderWork
-from parley.engine.plan import Plan, make_plan, takes_turn
+from parley.engine.plan import Plan, lacks_pod, make_plan, takes_turn
+from parley.engine.pods import JobView
 from parley.engine.state import Hold, Surroundings, TaskState
 from parley.engine.status import build_status
 from parley.kube.events import Transition
@@ -40,6 +43,7 @@ class TaskReconciler:
         self._context = context
         self._sessions = sessions
         self._actions = TaskActions(context)
+        self._refusals = Refusals(context.kube)
         self._problems: dict[str, tuple[str, ...]] = {}
 
     async def reconcile(self, namespace: str, name: str) -> None:
@@ -87,11 +91,12 @@ class TaskReconciler:
         workload = context.projection.workloads.of_task(resource.uid)
         self._resolve(task)
         record = await self._load(task)
+        state = task_state(record)
         bound = record.session_uid if record.attempts else None
         gone = bound is not None and (task.session is None or task.session.uid != bound)
         around = Surroundings(
             pods=workload.pods,
-            jobs=workload.jobs,
+            jobs=await self._with_refusals(resource.namespace, state, workload),
             vanished=frozenset(workload.vanished),
             refusals=task.refusals,
             hold=None if gone else self._hold(task),
@@ -100,7 +105,18 @@ class TaskReconciler:
             turns=turns_of(record, task.session.uid if task.session else None),
             denied=task.denied,
         )
-        return _Observation(task_state(record), around)
+        return _Observation(state, around)
+
+    async def _with_refusals(
+        self, namespace: str, state: TaskState, workload: TaskWorkload
+    ) -> Mapping[str, JobView]:
+        """Return the Jobs, with the reason for those that have had no pod for longer than is usual."""
+        jobs = workload.jobs
+        waiting = [a.job for a in state.attempts if lacks_pod(a, jobs, workload.pods, state.now)]
+        if not waiting:
+            return jobs
+        said = await self._refusals.in_namespace(namespace)
+        return jobs | {name: replace(jobs[name], refusal=said.get(jobs[name].uid)) for name in waiting}
 
     def _resolve(self, task: TaskUnderWork) -> None:
         """Look up the session and the agent; both may be made, or made again, at any time."""

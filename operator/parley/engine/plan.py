@@ -4,19 +4,20 @@ The reconciler carries the actions out, reads again, and asks for another plan u
 be small, any action may fail or be repeated, and a crash between two of them is just a later first plan.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from parley.engine.pods import PodState, Verdict, judge, judge_refusal, judge_runner
+from parley.engine.pods import JobView, PodState, PodView, Verdict, judge, judge_refusal, judge_runner
 from parley.engine.state import Attempt, Cause, EndPhase, Hold, Surroundings, TaskState, Turn
 from parley.resources.common import format_duration
 from parley.resources.reasons import Reason
 from parley.resources.task import DesiredState, Step, StepPhase, TaskSpec
 
 MAX_DISRUPTIONS = 5
-_REFUSED_JOB_PAUSE = timedelta(seconds=10)
+_POD_PATIENCE = timedelta(seconds=3)
+_REFUSED_PAUSE = timedelta(seconds=10)
 _ENDED_PHASES = {"Succeeded": StepPhase.SUCCEEDED, "Cancelled": StepPhase.CANCELLED}
 
 
@@ -117,6 +118,15 @@ class _StepOutcome:
 def takes_turn(task: TaskSpec, step: Step) -> bool:
     """Tell whether a step uses its session's history, and so runs as a turn of it (design 3.2)."""
     return step.prompt is not None and task.session_ref is not None and step.prompt.history != "None"
+
+
+def lacks_pod(
+    attempt: Attempt, jobs: Mapping[str, JobView], pods: Mapping[str, PodView], now: datetime
+) -> bool:
+    """Tell whether an attempt's Job should have a pod by now, so that somebody should ask why it has none."""
+    job = jobs.get(attempt.job)
+    waits = attempt.open and job is not None and not job.ended and attempt.job not in pods
+    return waits and now >= attempt.created_at + _POD_PATIENCE
 
 
 def make_plan(task: TaskSpec, steps: Sequence[Step], state: TaskState, around: Surroundings) -> Plan:
@@ -243,8 +253,9 @@ def _watch_attempt(
         return _StepOutcome(running, (_time_out(step, attempt, verdict),))
     actions = (CreateJob(attempt, step),) if verdict.state is PodState.ABSENT else ()
     wake_at = attempt.deadline
-    if attempt.job in around.refusals:
-        wake_at = min(wake_at, state.now + _REFUSED_JOB_PAUSE)
+    if attempt.job not in around.pods:
+        due = attempt.created_at + _POD_PATIENCE
+        wake_at = min(wake_at, due if state.now < due else state.now + _REFUSED_PAUSE)
     return _StepOutcome(running, actions, wake_at=wake_at, ready_turn=takes_turn(task, step))
 
 

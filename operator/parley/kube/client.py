@@ -71,9 +71,17 @@ class KubeApi(Protocol):
         ...
 
     async def list(
-        self, kind: Kind, *, namespace: str | None = None, labels: Mapping[str, str] | None = None
+        self,
+        kind: Kind,
+        *,
+        namespace: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        fields: Mapping[str, str] | None = None,
     ) -> Listing:
-        """All objects, in chunks; of every namespace if none is given, with all of ``labels`` if given."""
+        """All objects, in chunks; of every namespace if none is given.
+
+        ``labels`` and ``fields`` (such as ``regarding.kind``, where the kind lets one select by it) must all fit.
+        """
         ...
 
     async def create(self, kind: Kind, namespace: str | None, body: JsonObject) -> JsonObject:

@@ -121,12 +121,18 @@ class LiveKube:
             return None
 
     async def list(
-        self, kind: Kind, *, namespace: str | None = None, labels: Mapping[str, str] | None = None
+        self,
+        kind: Kind,
+        *,
+        namespace: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        fields: Mapping[str, str] | None = None,
     ) -> Listing:
         """See ``KubeApi.list``."""
         query = [("limit", str(CHUNK_SIZE))]
-        if labels:
-            query.append(("labelSelector", ",".join(f"{key}={value}" for key, value in labels.items())))
+        for parameter, wanted in (("labelSelector", labels), ("fieldSelector", fields)):
+            if wanted:
+                query.append((parameter, ",".join(f"{key}={value}" for key, value in wanted.items())))
         path = kind.path(namespace)
         for _ in range(_RELISTS):
             try:

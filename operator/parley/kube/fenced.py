@@ -25,10 +25,15 @@ class FencedKube:
         return await self._kube.get(kind, namespace, name)
 
     async def list(
-        self, kind: Kind, *, namespace: str | None = None, labels: Mapping[str, str] | None = None
+        self,
+        kind: Kind,
+        *,
+        namespace: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        fields: Mapping[str, str] | None = None,
     ) -> Listing:
         """See ``KubeApi.list``."""
-        return await self._kube.list(kind, namespace=namespace, labels=labels)
+        return await self._kube.list(kind, namespace=namespace, labels=labels, fields=fields)
 
     async def create(self, kind: Kind, namespace: str | None, body: JsonObject) -> JsonObject:
         """See ``KubeApi.create``; raises what the guard raises."""
