@@ -3,10 +3,10 @@
 from importlib.metadata import version
 
 from fastapi import FastAPI
+from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from parley.gateway import health, runner_routes
 from parley.gateway.identity import StepIdentities
-from parley.gateway.limits import BodyLimit
 from parley.gateway.metrics import Metrics, RequestMetrics
 from parley.gateway.problems import add_problem_handlers
 from parley.gateway.runner_routes import Backend
@@ -24,7 +24,7 @@ def create_app(settings: GatewaySettings, pool: Pool, kube: KubeApi) -> FastAPI:
     add_problem_handlers(app)
     app.include_router(runner_routes.router)
     app.include_router(health.router)
-    app.add_middleware(BodyLimit, max_bytes=settings.max_body_bytes)
+    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=settings.max_body_bytes)
     # The last one added is the outermost: refused bodies are counted too.
     app.add_middleware(RequestMetrics, metrics=app.state.metrics)
     return app

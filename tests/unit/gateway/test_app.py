@@ -1,0 +1,229 @@
+"""The gateway's app without a store: what it refuses, and what it answers while the database is away."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx2
+import pytest
+from fastapi import FastAPI
+from parley.gateway.app import create_app
+from parley.gateway.settings import GatewaySettings
+from parley.kube.errors import KubeUnavailable
+from parley.store import pool as store_pool
+from parley.store.pool import open_pool
+
+from tests.fake_kube import FakeKube
+from tests.unit.gateway.steps import StepInCluster, add_step
+
+LIMIT = 2000
+
+
+@pytest.fixture
+def kube() -> FakeKube:
+    return FakeKube()
+
+
+@pytest.fixture
+async def step(kube: FakeKube) -> StepInCluster:
+    return await add_step(kube)
+
+
+@pytest.fixture
+async def app(kube: FakeKube, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[FastAPI]:
+    monkeypatch.setattr(store_pool, "CHECKOUT_TIMEOUT", 0.2)
+    settings = GatewaySettings(database_url="postgresql://nobody@127.0.0.1:1/none", max_body_bytes=LIMIT)
+    async with open_pool(settings.database_url, size=1) as pool:
+        yield create_app(settings, pool, kube)
+
+
+@pytest.fixture
+async def client(app: FastAPI) -> AsyncIterator[httpx2.AsyncClient]:
+    transport = httpx2.ASGITransport(app, raise_app_exceptions=False)
+    async with httpx2.AsyncClient(transport=transport, base_url="http://gateway") as opened:
+        yield opened
+
+
+def headers(step: StepInCluster, **changes: str) -> dict[str, str]:
+    return {"Authorization": step.authorization, "Parley-Store": "store-1", "Parley-Nonce": "n1"} | changes
+
+
+def problem(response: httpx2.Response) -> dict[str, Any]:
+    assert response.headers["Content-Type"] == "application/problem+json", response.text
+    body = response.json()
+    assert body["status"] == response.status_code
+    return body
+
+
+async def test_liveness_does_not_depend_on_the_store_readiness_does(client: httpx2.AsyncClient) -> None:
+    alive = await client.get("/healthz")
+    ready = await client.get("/readyz")
+
+    assert alive.status_code == 200
+    assert ready.status_code == 503
+    assert problem(ready)["title"] == "Not ready"
+
+
+async def test_without_a_token_401_with_a_strangers_403(client: httpx2.AsyncClient, kube: FakeKube) -> None:
+    none = await client.post("/runner/v1/take")
+    kube.objects.clear()
+    stranger = await add_step(kube)
+    kube.objects.clear()
+    gone = await client.post("/runner/v1/take", headers=headers(stranger))
+
+    assert none.status_code == 401
+    assert none.headers["WWW-Authenticate"] == "Bearer"
+    assert problem(none)["title"] == "Not authenticated"
+    assert problem(gone)["status"] == 403
+
+
+async def test_an_api_server_that_is_away_is_503_not_401(
+    client: httpx2.AsyncClient, kube: FakeKube, step: StepInCluster
+) -> None:
+    kube.fail(KubeUnavailable(0, "", "connection refused"))
+
+    response = await client.post("/runner/v1/take", headers=headers(step))
+
+    assert problem(response)["status"] == 503
+    assert response.headers["Retry-After"] == "2"
+
+
+async def test_a_store_that_is_away_is_503_and_never_stop(
+    client: httpx2.AsyncClient, step: StepInCluster
+) -> None:
+    response = await client.post("/runner/v1/take", headers=headers(step))
+
+    assert problem(response)["status"] == 503
+    assert response.headers["Retry-After"] == "2"
+    assert not problem(response)["stop"]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"Parley-Store": ""}, "Parley-Store"),
+        ({"Parley-Nonce": ""}, "Parley-Nonce"),
+        ({"Parley-Nonce": "a/b"}, "Parley-Nonce"),
+        ({"Parley-Nonce": "x" * 65}, "Parley-Nonce"),
+    ],
+)
+async def test_headers_the_protocol_wants(
+    client: httpx2.AsyncClient, step: StepInCluster, changes: dict[str, str], words: str
+) -> None:
+    response = await client.post("/runner/v1/take", headers=headers(step, **changes))
+
+    assert problem(response)["status"] == 400
+    assert words in problem(response)["detail"]
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "words"),
+    [
+        (
+            "/runner/v1/attempts/1/finish",
+            {"outcome": "Perhaps", "output": "said in confidence"},
+            "body.outcome",
+        ),
+        ("/runner/v1/attempts/0/finish", {"outcome": "Failed"}, "path.attempt"),
+        ("/runner/v1/attempts/x/finish", {"outcome": "Failed"}, "path.attempt"),
+        (f"/runner/v1/attempts/{2**63}/finish", {"outcome": "Failed"}, "path.attempt"),
+        ("/runner/v1/attempts/1/input", {"messages": []}, "body.messages"),
+        ("/runner/v1/attempts/1/pause", {"calls": []}, "body.calls"),
+    ],
+)
+async def test_a_malformed_body_says_where_and_never_repeats_what_was_said(
+    client: httpx2.AsyncClient, step: StepInCluster, path: str, body: dict[str, Any], words: str
+) -> None:
+    response = await client.post(path, headers=headers(step), json=body)
+
+    assert problem(response)["status"] == 422
+    assert words in problem(response)["detail"]
+    assert "confidence" not in response.text
+
+
+@pytest.mark.parametrize("body", [{}, {"begun": 1, "result": 2}])
+async def test_a_call_is_begun_or_done(
+    client: httpx2.AsyncClient, step: StepInCluster, body: dict[str, Any]
+) -> None:
+    response = await client.put("/runner/v1/attempts/1/journal/0/calls/0", headers=headers(step), json=body)
+
+    assert problem(response)["status"] == 400
+
+
+async def test_no_json_at_all(client: httpx2.AsyncClient, step: StepInCluster) -> None:
+    response = await client.post("/runner/v1/attempts/1/finish", headers=headers(step), content=b"{nope")
+
+    assert problem(response)["status"] == 422
+
+
+@pytest.mark.parametrize("declared", [True, False])
+async def test_a_body_over_the_limit_is_413_whether_it_says_so_or_not(
+    client: httpx2.AsyncClient, step: StepInCluster, declared: bool
+) -> None:
+    body = json.dumps({"outcome": "Succeeded", "output": "x" * LIMIT}).encode()
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for start in range(0, len(body), 100):
+            yield body[start : start + 100]
+
+    content = body if declared else chunks()
+    response = await client.post("/runner/v1/attempts/1/finish", headers=headers(step), content=content)
+
+    assert response.status_code == 413
+
+
+async def test_a_path_that_does_not_exist_is_a_problem_too(client: httpx2.AsyncClient) -> None:
+    assert problem(await client.get("/nothing"))["status"] == 404
+    assert problem(await client.get("/runner/v1/take"))["status"] == 405
+
+
+async def test_a_fault_tells_its_kind_only(
+    client: httpx2.AsyncClient, app: FastAPI, step: StepInCluster
+) -> None:
+    class Broken:
+        async def identify(self, _: str | None) -> None:
+            raise RuntimeError("said in confidence")
+
+    app.state.backend.identities = Broken()
+
+    response = await client.post("/runner/v1/take", headers=headers(step))
+
+    assert problem(response)["status"] == 500
+    assert "confidence" not in response.text
+
+
+async def test_requests_are_counted_by_route_not_by_path(
+    client: httpx2.AsyncClient, step: StepInCluster
+) -> None:
+    for attempt in (1, 2, 3):
+        await client.post(
+            f"/runner/v1/attempts/{attempt}/finish", headers=headers(step), json={"outcome": "x"}
+        )
+    await client.get("/nothing/at/all")
+    await client.post("/runner/v1/attempts/1/finish", headers=headers(step), content=b"x" * (LIMIT + 1))
+
+    scraped = (await client.get("/metrics")).text
+
+    route = 'route="/runner/v1/attempts/{attempt}/finish"'
+    assert f'parley_gateway_requests_total{{method="POST",{route},status="422"}} 3.0' in scraped
+    assert 'parley_gateway_requests_total{method="unknown",route="unknown",status="404"} 1.0' in scraped
+    assert f'{route},status="413"}} 1.0' in scraped
+    assert f'parley_gateway_request_seconds_count{{method="POST",{route}}} 3.0' in scraped
+
+
+async def test_the_api_is_described(client: httpx2.AsyncClient) -> None:
+    described = (await client.get("/openapi.json")).json()
+
+    assert "/runner/v1/take" in described["paths"]
+    assert "/healthz" not in described["paths"]
+
+
+def test_settings_come_from_the_environment_and_hide_the_url() -> None:
+    settings = GatewaySettings.from_environment({"PARLEY_DATABASE_URL": "postgresql://u:pw@h/d"})
+
+    assert settings.http_port == 8080
+    assert "pw" not in repr(settings)
+    with pytest.raises(SystemExit, match="PARLEY_DATABASE_URL"):
+        GatewaySettings.from_environment({})
+    with pytest.raises(SystemExit, match="PARLEY_HTTP_PORT"):
+        GatewaySettings.from_environment({"PARLEY_DATABASE_URL": "x", "PARLEY_HTTP_PORT": "http"})
