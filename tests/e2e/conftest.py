@@ -5,9 +5,11 @@ import subprocess
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, LiteralString
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from tests.cluster import ROOT, SYSTEM_NAMESPACE, Cluster
 
@@ -45,14 +47,30 @@ def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]
     cluster.kubectl("delete", "namespace", name, "--wait=false")
 
 
+class Store:
+    """The cluster's Postgres, to see what is stored; each question has its own connection, as some tests restart it."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def rows(self, query: LiteralString, *parameters: object) -> list[tuple[Any, ...]]:
+        """Ask a question."""
+        with psycopg.connect(self._url, autocommit=True, connect_timeout=10) as connection:
+            return connection.execute(query, parameters).fetchall()
+
+    def execute(self, statement: sql.Composed) -> None:
+        """Change something, as the superuser."""
+        with psycopg.connect(self._url, autocommit=True, connect_timeout=10) as connection:
+            connection.execute(statement)
+
+
 @pytest.fixture(scope="session")
-def store(cluster: Cluster) -> Iterator[psycopg.Connection]:
-    """A connection to the cluster's Postgres, to see what is stored."""
+def store() -> Store:
+    """See Store."""
     done = subprocess.run(
         [ROOT / "cluster" / "cluster", "database-url"], capture_output=True, text=True, check=True
     )
-    with psycopg.connect(done.stdout.strip(), autocommit=True) as connection:
-        yield connection
+    return Store(done.stdout.strip())
 
 
 def agent(name: str = "support", **spec: object) -> dict[str, object]:

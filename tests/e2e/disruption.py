@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import psycopg
-
 from tests.cluster import ROOT, SYSTEM_NAMESPACE, Cluster
+from tests.e2e.conftest import Store
 
 
 def component(command: str, name: str) -> None:
@@ -98,31 +97,31 @@ def all_ready(cluster: Cluster) -> None:
     raise AssertionError(f"operator and gateway did not come back\n{cluster.describe(SYSTEM_NAMESPACE)}")
 
 
-def check_store(store: psycopg.Connection, namespace: str) -> None:
+def check_store(store: Store, namespace: str) -> None:
     """Assert that nothing of a namespace was lost, repeated or left open in the store."""
-    repeated = store.execute(
+    repeated = store.rows(
         "SELECT t.name, a.step, count(*) FROM attempts a JOIN tasks t ON t.uid = a.task_uid WHERE t.namespace = %s"
         " AND a.state = 'Succeeded' GROUP BY 1, 2, a.item HAVING count(*) <> 1",
-        (namespace,),
-    ).fetchall()
+        namespace,
+    )
     assert repeated == [], f"steps committed more than once: {repeated}"
-    left_open = store.execute(
+    left_open = store.rows(
         "SELECT t.name, a.step, a.state FROM attempts a JOIN tasks t ON t.uid = a.task_uid WHERE t.namespace = %s"
         " AND a.state IN ('Open', 'Running', 'Paused')",
-        (namespace,),
-    ).fetchall()
+        namespace,
+    )
     assert left_open == [], f"attempts left open: {left_open}"
-    gaps = store.execute(
+    gaps = store.rows(
         "SELECT s.name, count(*), max(e.sequence), min(e.sequence), s.last_sequence FROM events e"
         " JOIN sessions s ON s.uid = e.session_uid WHERE s.namespace = %s GROUP BY s.uid, s.name, s.last_sequence"
         " HAVING count(*) <> max(e.sequence) OR min(e.sequence) <> 1 OR max(e.sequence) <> s.last_sequence",
-        (namespace,),
-    ).fetchall()
+        namespace,
+    )
     assert gaps == [], f"sessions with gaps: {gaps}"
-    odd = store.execute(
+    odd = store.rows(
         "SELECT s.name, e.task, array_agg(e.role ORDER BY e.sequence) FROM events e"
         " JOIN sessions s ON s.uid = e.session_uid WHERE s.namespace = %s GROUP BY 1, 2"
         " HAVING array_agg(e.role ORDER BY e.sequence) <> ARRAY['user', 'assistant']",
-        (namespace,),
-    ).fetchall()
+        namespace,
+    )
     assert odd == [], f"turns that are not one question and one answer: {odd}"

@@ -1,24 +1,25 @@
 """Point 1: a conversation, remembered in order, one turn at a time, apart from every other."""
 
-import psycopg
+from itertools import pairwise
+
 import pytest
 
 from tests.cluster import Cluster, condition, step_of
-from tests.e2e.conftest import session, task
+from tests.e2e.conftest import Store, session, task
 
 pytestmark = pytest.mark.cluster
 
 
-def events_of(store: psycopg.Connection, session_uid: str) -> list[tuple[int, str, str | None, str]]:
-    rows = store.execute(
+def events_of(store: Store, session_uid: str) -> list[tuple[int, str, str | None, str]]:
+    rows = store.rows(
         "SELECT sequence, type, role, content FROM events WHERE session_uid = %s ORDER BY sequence",
-        (session_uid,),
+        session_uid,
     )
     return [(sequence, kind, role, str(content)) for sequence, kind, role, content in rows]
 
 
 def test_the_second_reply_uses_what_was_said_in_the_first_turn(
-    cluster: Cluster, namespace: str, store: psycopg.Connection
+    cluster: Cluster, namespace: str, store: Store
 ) -> None:
     # Given a session, and two tasks with a message each
     cluster.apply(namespace, session("alice"), session("bob"))
@@ -63,7 +64,7 @@ def test_the_second_reply_uses_what_was_said_in_the_first_turn(
 
 
 def test_turns_of_one_session_go_one_at_a_time_in_the_order_of_creation(
-    cluster: Cluster, namespace: str, store: psycopg.Connection
+    cluster: Cluster, namespace: str, store: Store
 ) -> None:
     # Given a session and six tasks applied at once, so that their names give the order
     cluster.apply(namespace, session("alice"))
@@ -77,18 +78,18 @@ def test_turns_of_one_session_go_one_at_a_time_in_the_order_of_creation(
     # Then each turn's two events stand together, and turns granted never overlapped
     alice = cluster.get("session", namespace, "alice")
     assert alice is not None
-    rows = store.execute(
+    rows = store.rows(
         "SELECT task, count(*), max(sequence) - min(sequence) FROM events WHERE session_uid = %s"
         " GROUP BY task ORDER BY min(sequence)",
-        (alice["metadata"]["uid"],),
-    ).fetchall()
+        alice["metadata"]["uid"],
+    )
     assert [(count, span) for _, count, span in rows] == [(2, 1)] * 6
-    turns = store.execute(
+    turns = store.rows(
         "SELECT granted_at, ended_at FROM turns WHERE session_uid = %s AND state = 'Done' ORDER BY ticket",
-        (alice["metadata"]["uid"],),
-    ).fetchall()
+        alice["metadata"]["uid"],
+    )
     assert len(turns) == 6
-    assert all(earlier[1] <= later[0] for earlier, later in zip(turns, turns[1:], strict=False))
+    assert all(earlier[1] <= later[0] for earlier, later in pairwise(turns))
     order = sorted(ended, key=lambda t: (t["metadata"]["creationTimestamp"], t["metadata"]["name"]))
     assert [row[0] for row in rows] == [t["metadata"]["name"] for t in order]
 

@@ -19,15 +19,19 @@ VERSIONS = (
 def demo(cluster: Cluster, namespace: str, seconds: float) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig), "DEMO_NAMESPACE": namespace}
     environment["PATH"] = f"{ROOT / 'cluster' / 'bin'}:{environment['PATH']}"
-    return subprocess.run(
-        ["sh", str(ROOT / "examples" / "demo.sh")],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        timeout=seconds,
-    )
+    try:
+        return subprocess.run(
+            ["sh", str(ROOT / "examples" / "demo.sh")],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=seconds,
+        )
+    except subprocess.TimeoutExpired as expired:
+        said = (expired.stdout or b"").decode()
+        pytest.fail(f"the demo, or a process it left, had not ended after {seconds:.0f} s:\n{said}")
 
 
 def test_the_demo_runs_the_examples_and_a_second_run_changes_nothing(

@@ -4,11 +4,10 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 
-import psycopg
 import pytest
 
 from tests.cluster import SYSTEM_NAMESPACE, Cluster, condition
-from tests.e2e.conftest import container, session, task
+from tests.e2e.conftest import Store, container, session, task
 from tests.e2e.disruption import (
     all_ready,
     away,
@@ -60,7 +59,7 @@ def start_work(cluster: Cluster, namespace: str, seconds: int = 2) -> list[str]:
     return chains + [name for _, name in turns]
 
 
-def check_work(cluster: Cluster, namespace: str, store: psycopg.Connection, names: list[str]) -> None:
+def check_work(cluster: Cluster, namespace: str, store: Store, names: list[str]) -> None:
     """Everything ended right: in the status, and in the store."""
     ended = {name: cluster.wait_task(namespace, name, timeout=300) for name in names}
     wrong = {name: t["status"] for name, t in ended.items() if t["status"]["phase"] != "Succeeded"}
@@ -135,7 +134,7 @@ def restart_api_server(_cluster: Cluster, _namespace: str) -> None:
     ids=lambda function: function.__name__,
 )
 def test_work_goes_on_after(
-    cluster: Cluster, namespace: str, store: psycopg.Connection, disrupt: Callable[[Cluster, str], None]
+    cluster: Cluster, namespace: str, store: Store, disrupt: Callable[[Cluster, str], None]
 ) -> None:
     # Given work under way
     names = start_work(cluster, namespace)
@@ -148,7 +147,7 @@ def test_work_goes_on_after(
 
 
 @pytest.mark.timeout(900)
-def test_postgres_away_for_three_minutes(cluster: Cluster, namespace: str, store: psycopg.Connection) -> None:
+def test_postgres_away_for_three_minutes(cluster: Cluster, namespace: str, store: Store) -> None:
     # Given work under way, and a step whose timeout is shorter than the outage
     names = start_work(cluster, namespace, seconds=5)
     brief = {"name": "brief", "timeout": "60s", "container": container("sleep 20")}
@@ -195,9 +194,7 @@ def test_a_stopped_leader_is_followed_within_3_seconds(cluster: Cluster, namespa
     assert cluster.wait_task(namespace, "before")["status"]["phase"] == "Succeeded"
 
 
-def test_a_frozen_leader_writes_nothing_when_it_wakes(
-    cluster: Cluster, namespace: str, store: psycopg.Connection
-) -> None:
+def test_a_frozen_leader_writes_nothing_when_it_wakes(cluster: Cluster, namespace: str, store: Store) -> None:
     # Given work under way
     names = start_work(cluster, namespace)
     some_pod_runs(cluster, namespace, "step")
@@ -209,14 +206,14 @@ def test_a_frozen_leader_writes_nothing_when_it_wakes(
     try:
         cluster.wait("another leads", namespace, lambda: holder(cluster) not in {"", before}, timeout=60)
         time.sleep(3)
-        epochs = store.execute("SELECT max(epoch) FROM leader").fetchone()
+        epochs = store.rows("SELECT max(epoch) FROM leader")
         now = holder(cluster)
     finally:
         send(pids, signal.SIGCONT)
     # Then the one that wakes gives up at once: its process ends, the other goes on leading
     cluster.wait("the frozen process ended", namespace, lambda: not alive(pids), timeout=60)
     assert holder(cluster) == now
-    assert store.execute("SELECT max(epoch) FROM leader").fetchone() == epochs
+    assert store.rows("SELECT max(epoch) FROM leader") == epochs
     check_work(cluster, namespace, store, names)
 
 
@@ -228,7 +225,7 @@ def alive(pids: list[int]) -> list[int]:
 
 
 def test_work_runs_once_also_where_the_outcome_was_committed_unseen(
-    cluster: Cluster, namespace: str, store: psycopg.Connection
+    cluster: Cluster, namespace: str, store: Store
 ) -> None:
     """The step's pods end while no operator runs: the next one commits what they left, and runs none again."""
     steps = [{"name": "only", "container": container("sleep 4; printf 7 > /dev/termination-log")}]
