@@ -89,7 +89,8 @@ say "The examples"
 show apply $examples
 
 say "What becomes of the Tasks, each change a line"
-k get tasks.parley.dev -l "$label" --watch &
+# Not through k: that would be a shell around kubectl, and ending the shell would leave kubectl behind.
+kubectl --namespace "$namespace" get tasks.parley.dev -l "$label" --watch &
 watcher=$!
 
 if ! has_ended stocktake; then

@@ -34,6 +34,7 @@ def demo(cluster: Cluster, namespace: str, seconds: float) -> subprocess.Complet
         pytest.fail(f"the demo, or a process it left, had not ended after {seconds:.0f} s:\n{said}")
 
 
+@pytest.mark.timeout(900)
 def test_the_demo_runs_the_examples_and_a_second_run_changes_nothing(
     cluster: Cluster, namespace: str
 ) -> None:
