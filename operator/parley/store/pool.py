@@ -1,5 +1,6 @@
 """Connections to the database: the pool, and what its failures are called."""
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
@@ -48,7 +49,6 @@ def open_pool(dsn: str, *, size: int) -> Pool:
         min_size=1,
         max_size=size,
         open=False,
-        check=AsyncConnectionPool.check_connection,
         timeout=CHECKOUT_TIMEOUT,
         reconnect_timeout=RECONNECT_TIMEOUT,
         name="parley",
@@ -65,10 +65,13 @@ async def connect(pool: Pool) -> AsyncGenerator[Connection, None]:
             call, each one is idempotent.
     """
     try:
-        async with pool.connection() as conn:
+        conn = await _checked(pool)
+        try:
             yield conn
+        finally:
+            await pool.putconn(conn)
     except PoolTimeout as error:
-        message = f"The database gave no connection within {CHECKOUT_TIMEOUT:.0f} s."
+        message = f"The database gave no connection within {pool.timeout:.0f} s."
         raise StoreUnavailable(message) from error
     except errors.UndefinedTable as error:
         message = "The database has no schema of Parley yet: run parley-migrate (the chart's migration job)."
@@ -80,6 +83,27 @@ async def connect(pool: Pool) -> AsyncGenerator[Connection, None]:
         errors.IdleInTransactionSessionTimeout,
     ) as error:
         raise StoreUnavailable(f"The database cannot be used: {first_line(error)}") from error
+
+
+async def _checked(pool: Pool) -> Connection:
+    """Take a connection that works.
+
+    After a restart of the database all idle ones are broken. They are thrown away at once; the pool's own check
+    would sleep longer and longer after each and give up before it has seen them all.
+    """
+    clock = asyncio.get_running_loop().time
+    end = clock() + pool.timeout
+    while True:
+        conn = await pool.getconn(timeout=end - clock())
+        try:
+            await pool.check_connection(conn)
+        except (OperationalError, InterfaceError):
+            await pool.putconn(conn)
+        except BaseException:
+            await pool.putconn(conn)
+            raise
+        else:
+            return conn
 
 
 def first_line(error: BaseException) -> str:

@@ -242,11 +242,14 @@ async def play(dsn: str, batches: list[list[tuple[str, int]]]) -> None:
 
 
 async def check(story: Story, session: str) -> None:
+    all_at_once = " UNION ALL ".join(
+        f"SELECT $${promise}$$ WHERE EXISTS ({query})" for promise, query in PROMISES.items()
+    )
     async with story.conn() as conn:
-        for promise, query in PROMISES.items():
-            cursor = await conn.execute(query, {"s": session})  # type: ignore[arg-type]
-            broken = await cursor.fetchall()
-            assert not broken, f"{promise}: {broken}"
+        cursor = await conn.execute(all_at_once, {"s": session})  # type: ignore[arg-type]
+        for (promise,) in await cursor.fetchall():
+            rows = await (await conn.execute(PROMISES[promise], {"s": session})).fetchall()  # type: ignore[arg-type]
+            raise AssertionError(f"broken: {promise}: {rows}")
 
 
 COMMON = ["queue", "start", "take", "say", "succeed", "fail", "start", "take", "queue"]

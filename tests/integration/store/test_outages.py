@@ -3,7 +3,8 @@
 import asyncio
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
+from typing import TypeVar
 
 import pytest
 from parley.store import runner_calls, tasks
@@ -13,6 +14,19 @@ from parley.store.pool import StoreUnavailable, connect, open_pool
 
 from tests.integration.store.story import Story, says
 from tests.postgres import EmbeddedPostgres
+
+Answer = TypeVar("Answer")
+
+
+async def eventually(call: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Repeat the call while the store is away, as everybody does."""
+    end = time.monotonic() + 60
+    while True:
+        try:
+            return await call()
+        except StoreUnavailable as error:
+            said = str(error)
+        assert time.monotonic() < end, f"the pool did not recover: {said}"
 
 
 @pytest.fixture
@@ -26,12 +40,17 @@ def own_server() -> Iterator[EmbeddedPostgres]:
 
 async def test_a_pool_opens_before_the_database_is_there(own_server: EmbeddedPostgres) -> None:
     async with open_pool(own_server.dsn(), size=2) as pool:
+        pool.timeout = 1.0
         with pytest.raises(StoreUnavailable):
             async with connect(pool):
                 pass
         await asyncio.to_thread(own_server.start)
-        async with connect(pool) as conn:
-            await conn.execute("SELECT 1")
+
+        async def ask() -> None:
+            async with connect(pool) as conn:
+                await conn.execute("SELECT 1")
+
+        await eventually(ask)
 
 
 @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT])
@@ -41,6 +60,7 @@ async def test_a_restart_loses_nothing_and_the_pool_recovers(
     await asyncio.to_thread(own_server.start)
     await migrate(own_server.dsn())
     async with open_pool(own_server.dsn(), size=4) as pool:
+        pool.timeout = 1.0
         async with connect(pool) as conn:
             story = Story(pool, await raise_epoch(conn, "cluster", "parley", "operator-0"))
         alice = await story.session()
@@ -66,14 +86,7 @@ async def test_a_restart_loses_nothing_and_the_pool_recovers(
             await story.load(task)
         await asyncio.to_thread(own_server.start)
 
-        end = time.monotonic() + 60
-        while True:
-            try:
-                answer = await story.finish(attempt, says("Hello"))
-            except StoreUnavailable:
-                assert time.monotonic() < end, "the pool did not recover"
-            else:
-                break
+        answer = await eventually(lambda: story.finish(attempt, says("Hello")))
         assert (answer.first_sequence, answer.last_sequence) == (2, 2)
         assert (await story.load(task)).ended is None, "what was not committed is undone"
 
@@ -97,3 +110,19 @@ async def test_a_connection_killed_within_a_transaction_leaves_no_trace(story: S
     assert (await story.load(task)).attempts[0].state == "Running"
     await story.finish(attempt, says("Hello"))
     assert await story.events(alice) == [(1, "assistant", "Hello")]
+
+
+async def test_connections_that_broke_while_idle_cost_no_caller_anything(
+    own_server: EmbeddedPostgres,
+) -> None:
+    await asyncio.to_thread(own_server.start)
+    async with open_pool(own_server.dsn(), size=8) as pool:
+
+        async def ask() -> None:
+            async with connect(pool) as conn:
+                await conn.execute("SELECT pg_sleep(0.2)")
+
+        await asyncio.gather(*[ask() for _ in range(8)])
+        await asyncio.to_thread(own_server.stop)
+        await asyncio.to_thread(own_server.start)
+        await asyncio.gather(*[ask() for _ in range(8)])
