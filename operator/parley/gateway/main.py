@@ -54,3 +54,7 @@ def main() -> None:
         asyncio.run(serve(GatewaySettings.from_environment()))
     except KubeConfigError as error:
         sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -208,7 +208,7 @@ async def test_requests_are_counted_by_route_not_by_path(
     assert f'parley_gateway_requests_total{{method="POST",{route},status="422"}} 3.0' in scraped
     assert 'parley_gateway_requests_total{method="unknown",route="unknown",status="404"} 1.0' in scraped
     assert f'{route},status="413"}} 1.0' in scraped
-    assert f'parley_gateway_request_seconds_count{{method="POST",{route}}} 3.0' in scraped
+    assert f'parley_gateway_request_seconds_count{{method="POST",{route}}} 4.0' in scraped
 
 
 async def test_the_api_is_described(client: httpx2.AsyncClient) -> None:
