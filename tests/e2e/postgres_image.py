@@ -22,7 +22,7 @@ _ENTRYPOINT = """#!/bin/sh
 set -e
 if [ ! -s "$PGDATA/PG_VERSION" ]; then
   echo "$POSTGRES_PASSWORD" > /tmp/password
-  initdb -D "$PGDATA" --username "$POSTGRES_USER" --pwfile /tmp/password --auth-local trust --locale C.UTF-8
+  initdb -D "$PGDATA" --username "$POSTGRES_USER" --pwfile /tmp/password --auth-local trust --locale C --encoding UTF8
   echo "host all all all scram-sha-256" >> "$PGDATA/pg_hba.conf"
   pg_ctl -D "$PGDATA" -w -o "-k /tmp -c listen_addresses=" start
   psql -h /tmp -U "$POSTGRES_USER" -d postgres -c "CREATE DATABASE $POSTGRES_DB"

@@ -16,6 +16,7 @@ from psycopg import sql
 
 from tests.cluster import ROOT, SYSTEM_NAMESPACE, Cluster
 from tests.e2e import postgres_image
+from tests.e2e.conftest import Store
 
 pytestmark = pytest.mark.cluster
 
