@@ -29,13 +29,18 @@ async def eventually(call: Callable[[], Awaitable[Answer]]) -> Answer:
         assert time.monotonic() < end, f"the pool did not recover: {said}"
 
 
-@pytest.fixture
-def own_server() -> Iterator[EmbeddedPostgres]:
+@pytest.fixture(scope="module")
+def restartable_server() -> Iterator[EmbeddedPostgres]:
     server = EmbeddedPostgres()
-    try:
-        yield server
-    finally:
-        server.remove()
+    yield server
+    server.remove()
+
+
+@pytest.fixture
+def own_server(restartable_server: EmbeddedPostgres) -> Iterator[EmbeddedPostgres]:
+    """A server that is not running yet, and that a test may stop and start as it likes."""
+    yield restartable_server
+    restartable_server.stop()
 
 
 async def test_a_pool_opens_before_the_database_is_there(own_server: EmbeddedPostgres) -> None:
