@@ -8,8 +8,6 @@ from parley.kube.kinds import AGENT
 from parley.resources.agent import AgentSpec, AgentStatus
 from parley.resources.conditions import invalid, is_ready, merge_conditions
 from parley.resources.reasons import Reason
-from parley.resources.validation import spec_problems
-from parley.templates.check import template_problems
 
 
 class AgentReconciler:
@@ -23,10 +21,9 @@ class AgentReconciler:
         agent = self._context.projection.agents.get(namespace, name)
         if agent is None or agent.deleting:
             return
-        spec = AgentSpec.model_validate(agent.spec)
-        problems = [*spec_problems(spec), *template_problems(spec)]
+        problems = (await self._context.specs.read(AgentSpec, agent)).problems
         verdicts = (
-            invalid(Reason.INVALID_SPEC, "; ".join(f"{p.path}: {p.message}" for p in problems))
+            invalid(Reason.INVALID_SPEC, "; ".join(problems))
             if problems
             else is_ready("the agent can be used")
         )

@@ -8,6 +8,7 @@ from parley.controller.echoes import Echoes
 from parley.controller.projection import Projection
 from parley.controller.queue import Key, KeyedQueue
 from parley.controller.settings import Settings
+from parley.controller.specs import SpecReader
 from parley.controller.turns import ReadySteps
 from parley.kube.client import KubeApi
 from parley.kube.events import Transition
@@ -42,6 +43,7 @@ class Context:
     known_sessions: set[str] = field(default_factory=set[str])
     """uids of sessions that have a row in this store."""
 
+    specs: SpecReader = field(default_factory=SpecReader)
     echoes: Echoes = field(default_factory=Echoes)
 
     @asynccontextmanager

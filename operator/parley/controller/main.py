@@ -16,6 +16,7 @@ from parley.store.pool import open_pool
 
 log = logging.getLogger("parley.operator")
 _POOL_SIZE = 10
+_RECURSION_LIMIT = 60_000
 
 
 async def operate(settings: Settings) -> int:
@@ -56,6 +57,8 @@ async def operate(settings: Settings) -> int:
 
 def main() -> None:
     """Run the operator."""
+    # The API server takes JSON up to 10,000 levels deep; one such object must not end every list and watch.
+    sys.setrecursionlimit(_RECURSION_LIMIT)
     logging.basicConfig(
         level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s"
     )

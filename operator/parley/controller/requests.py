@@ -18,12 +18,11 @@ from parley.protocol.request import (
     SessionSnapshot,
     TaskSnapshot,
 )
-from parley.resources.agent import AgentSpec
-from parley.resources.session import SessionSpec
-from parley.resources.task import ContainerStep, Step
+from parley.resources.task import ContainerStep, PromptStep, Step
 from parley.templates.evaluator import Evaluator
-from parley.templates.fields import container_fields, output_fields, rendered_container
-from parley.templates.scope import task_scope
+from parley.templates.fields import container_fields, output_fields, prompt_fields, rendered_container
+from parley.templates.scope import step_variable, task_scope
+from parley.templates.usage import mentioned_steps, templates_in
 
 if TYPE_CHECKING:
     from parley.controller.task_actions import TaskUnderWork
@@ -41,7 +40,9 @@ async def build_request(
     snapshot = TaskSnapshot(name=task.resource.name, namespace=task.resource.namespace)
     if step.container is not None:
         fields = container_fields(step.container, path)
-        values = await evaluator.render(fields, _scope(task, outputs)) if fields else {}
+        sources = [source for _, source in templates_in(fields)]
+        needed = {name: outputs.get(name) for name in _needed(task, index, sources)}
+        values = await evaluator.render(fields, _scope(task, needed))
         rendered = rendered_container(step.container, path, values)
         return _dump(ContainerRequest(task=snapshot, step=step.name, container=rendered.to_json()))
     if step.prompt is None or task.agent is None:
@@ -58,7 +59,7 @@ async def build_request(
             agent=_agent_snapshot(task),
             session=_session_snapshot(task),
             inputs=task.spec.inputs,
-            needs_outputs=[earlier.name for earlier in task.steps[:index]],
+            needs_outputs=_needed(task, index, _prompt_sources(task, step.prompt)),
         )
     )
 
@@ -100,6 +101,24 @@ def workload_of(
     )
 
 
+def _prompt_sources(task: "TaskUnderWork", prompt: PromptStep) -> list[str]:
+    """Every template that a prompt's runner renders."""
+    agent, session = task.agent_spec, task.session_spec
+    sources = [] if task.spec.message is not None else [t for _, t in templates_in(prompt_fields(prompt, ""))]
+    if agent is not None:
+        sources += [agent.instructions, agent.system_template]
+    if session is not None:
+        sources.append(session.system_template)
+    return sources
+
+
+def _needed(task: "TaskUnderWork", index: int, sources: list[str]) -> list[str]:
+    """Names of the earlier steps whose outputs the templates may read: large ones need not travel in vain."""
+    earlier = {step_variable(step.name): step.name for step in task.steps[:index]}
+    mentioned = mentioned_steps(sources, earlier)
+    return [name for variable, name in earlier.items() if variable in mentioned]
+
+
 def _scope(task: "TaskUnderWork", outputs: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
     return task_scope(
         inputs=task.spec.inputs,
@@ -111,9 +130,9 @@ def _scope(task: "TaskUnderWork", outputs: Mapping[str, JsonValue]) -> dict[str,
 
 
 def _agent_snapshot(task: "TaskUnderWork") -> AgentSnapshot:
-    if task.agent is None:
+    spec = task.agent_spec
+    if task.agent is None or spec is None:
         raise RuntimeError("a prompt step needs an agent")
-    spec = AgentSpec.model_validate(task.agent.spec)
     return AgentSnapshot(
         name=task.agent.name,
         display_name=spec.display_name,
@@ -125,9 +144,9 @@ def _agent_snapshot(task: "TaskUnderWork") -> AgentSnapshot:
 
 
 def _session_snapshot(task: "TaskUnderWork") -> SessionSnapshot | None:
-    if task.session is None:
+    spec = task.session_spec
+    if task.session is None or spec is None:
         return None
-    spec = SessionSpec.model_validate(task.session.spec)
     return SessionSnapshot(
         name=task.session.name,
         user=spec.user,

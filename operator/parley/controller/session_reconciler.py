@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 
 from parley.controller.context import TASK_KEY, Context
 from parley.controller.finality import is_final
-from parley.controller.projection import Resource
+from parley.controller.projection import Resource, referred
 from parley.controller.session_status import build_session_status
 from parley.kube.kinds import SESSION
-from parley.resources.session import SessionSpec, SessionStatus
+from parley.resources.session import SessionSpec, SessionStatus, StatusText
 from parley.store.pool import Connection
 from parley.store.sessions import register_session, session_summary
 from parley.store.turns import queue_turns
@@ -39,14 +39,17 @@ class SessionReconciler:
         session = context.projection.sessions.get(namespace, name)
         if session is None or session.deleting:
             return
-        spec = SessionSpec.model_validate(session.spec)
+        reading = await context.specs.read(SessionSpec, session)
+        agent = referred(session, "agentRef") or ""
         async with context.store() as connection:
             await self.register(connection, session)
             summary = await session_summary(connection, session.uid)
         status = build_session_status(
-            spec,
             summary,
-            agent_found=context.projection.agents.get(namespace, spec.agent_ref.name) is not None,
+            problems=reading.problems,
+            agent=agent,
+            agent_found=context.projection.agents.get(namespace, agent) is not None,
+            shown=reading.spec is None or reading.spec.status_text is StatusText.SHOW,
             generation=session.generation,
             now=datetime.now(UTC),
             previous=SessionStatus.model_validate(session.status),

@@ -1,40 +1,51 @@
 """What users see of a Session: pure, from its spec and the store's summary."""
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from parley.resources.common import Usage, shorten
-from parley.resources.conditions import is_ready, merge_conditions, not_ready
+from parley.resources.conditions import invalid, is_ready, merge_conditions, not_ready
 from parley.resources.reasons import Reason
 from parley.resources.session import (
     MAX_EVENT_TEXT,
     EventCounts,
     RecentEvent,
     SessionPhase,
-    SessionSpec,
     SessionStatus,
-    StatusText,
     TaskCounts,
 )
 from parley.store.records import EventRecord, SessionSummary
 
 
 def build_session_status(
-    spec: SessionSpec,
     summary: SessionSummary | None,
     *,
+    problems: Sequence[str],
+    agent: str,
     agent_found: bool,
+    shown: bool,
     generation: int,
     now: datetime,
     previous: SessionStatus,
 ) -> SessionStatus:
-    """Build the whole status; ``summary`` is None while the session has no row."""
-    name = spec.agent_ref.name
-    verdicts = (
-        is_ready("the session takes messages")
-        if agent_found
-        else not_ready(Reason.AGENT_NOT_FOUND, f"Agent {name} does not exist in this namespace")
-    )
-    shown = spec.status_text is StatusText.SHOW
+    """Build the whole status.
+
+    Args:
+        summary: what the store holds; None while the session has no row.
+        problems: what is wrong in the spec.
+        agent: name of the agent that answers.
+        agent_found: whether there is an Agent of that name.
+        shown: whether the texts of events may be shown.
+        generation: of the spec that was read.
+        now: the time of conditions that change.
+        previous: the status that stands.
+    """
+    if problems:
+        verdicts = invalid(Reason.INVALID_SPEC, "; ".join(problems))
+    elif agent_found:
+        verdicts = is_ready("the session takes messages")
+    else:
+        verdicts = not_ready(Reason.AGENT_NOT_FOUND, f"Agent {agent} does not exist in this namespace")
     return SessionStatus(
         observed_generation=generation,
         phase=SessionPhase.ACTIVE if agent_found else SessionPhase.PENDING,

@@ -27,7 +27,9 @@ from parley.engine.pods import PodState
 from parley.engine.state import Hold, TaskState
 from parley.kube.errors import AlreadyExists, Conflict, Forbidden, Invalid
 from parley.kube.kinds import JOB
+from parley.resources.agent import AgentSpec
 from parley.resources.reasons import Reason
+from parley.resources.session import SessionSpec
 from parley.resources.task import Step, TaskSpec
 from parley.store import attempts, tasks
 from parley.store.errors import ResultTooLarge
@@ -48,6 +50,10 @@ class TaskUnderWork:
     session: Resource | None = None
     agent: Resource | None = None
     agent_name: str | None = None
+    session_spec: SessionSpec | None = None
+    agent_spec: AgentSpec | None = None
+    unusable: list[str] = field(default_factory=list[str])
+    """What is wrong in the specs of its session and its agent."""
     denied: dict[str, Hold] = field(default_factory=dict[str, Hold])
     """Steps whose start the store refused in this reconcile."""
     requests: dict[int, Mapping[str, JsonValue]] = field(default_factory=dict[int, Mapping[str, JsonValue]])

@@ -3,11 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from pydantic import ValidationError
-
 from parley.controller.context import TASK_KEY, TURNS_KEY, Context
 from parley.controller.finality import FINAL_PHASES, is_final
-from parley.controller.projection import Resource, TaskWorkload
+from parley.controller.projection import Resource, TaskWorkload, referred
 from parley.controller.queue import Key
 from parley.controller.refusals import Refusals
 from parley.controller.rows import task_state, turns_of
@@ -19,13 +17,12 @@ from parley.engine.state import Hold, Surroundings, TaskState
 from parley.engine.status import build_status
 from parley.kube.events import Transition
 from parley.kube.kinds import TASK
+from parley.resources.agent import AgentSpec
 from parley.resources.reasons import Reason
 from parley.resources.session import SessionSpec
 from parley.resources.task import StepPhase, TaskPhase, TaskSpec, TaskStatus
-from parley.resources.validation import spec_problems
 from parley.store.records import TaskRecord
 from parley.store.tasks import load_task, register_task
-from parley.templates.check import template_problems
 
 _MOST_ROUNDS = 20
 
@@ -44,14 +41,13 @@ class TaskReconciler:
         self._sessions = sessions
         self._actions = TaskActions(context)
         self._refusals = Refusals(context.kube)
-        self._problems: dict[str, tuple[str, ...]] = {}
 
     async def reconcile(self, namespace: str, name: str) -> None:
         """Bring a Task as far as it goes now. Raises what the store and the API server raise."""
         resource = self._context.projection.tasks.get(namespace, name)
         if resource is None or resource.deleting or is_final(resource):
             return
-        task = self._read(resource)
+        task = await self._read(resource)
         for _ in range(_MOST_ROUNDS):
             seen = await self._observe(task)
             plan = make_plan(task.spec, task.steps, seen.state, seen.around)
@@ -65,31 +61,22 @@ class TaskReconciler:
 
     def forget(self, uid: str) -> None:
         """Drop what is remembered of a task that has ended or is gone."""
-        self._problems.pop(uid, None)
         self._context.projection.workloads.forget_task(uid)
 
-    def _read(self, resource: Resource) -> TaskUnderWork:
-        problems = self._problems.get(resource.uid)
-        try:
-            spec = TaskSpec.model_validate(resource.spec)
-        except ValidationError as error:
-            # Only a CRD that is older or newer than this operator lets such an object in.
-            problems = tuple(f"spec.{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            spec = TaskSpec.model_construct(
-                message="", desired_state=resource.spec.get("desiredState", "Running")
-            )
-        if problems is None:
-            found = [*spec_problems(spec), *template_problems(spec)]
-            problems = tuple(f"{problem.path}: {problem.message}" for problem in found)
-        self._problems[resource.uid] = problems
-        return TaskUnderWork(resource, spec, spec.effective_steps(), problems)
+    async def _read(self, resource: Resource) -> TaskUnderWork:
+        reading = await self._context.specs.read(TaskSpec, resource)
+        spec = reading.spec
+        if spec is None:
+            # Only a CRD of another version lets such an object in: enough of a spec to refuse it by.
+            spec = TaskSpec(message="unreadable")
+        return TaskUnderWork(resource, spec, spec.effective_steps(), reading.problems)
 
     async def _observe(self, task: TaskUnderWork) -> _Observation:
         context, resource = self._context, task.resource
         # Pods before rows: a runner commits before its pod ends, so a pod seen ended here has its outcome in the
         # rows read after it. The other way round an outcome between the two would look like a lost pod.
         workload = context.projection.workloads.of_task(resource.uid)
-        self._resolve(task)
+        await self._resolve(task)
         record = await self._load(task)
         state = task_state(record)
         bound = record.session_uid if record.attempts else None
@@ -118,18 +105,26 @@ class TaskReconciler:
         said = await self._refusals.in_namespace(namespace)
         return jobs | {name: replace(jobs[name], refusal=said.get(jobs[name].uid)) for name in waiting}
 
-    def _resolve(self, task: TaskUnderWork) -> None:
+    async def _resolve(self, task: TaskUnderWork) -> None:
         """Look up the session and the agent; both may be made, or made again, at any time."""
-        projection, namespace = self._context.projection, task.resource.namespace
+        projection, specs, namespace = self._context.projection, self._context.specs, task.resource.namespace
         task.session, task.agent, task.agent_name = None, None, None
+        task.session_spec, task.agent_spec, task.unusable = None, None, []
         if task.spec.session_ref is not None:
             task.session = projection.sessions.get(namespace, task.spec.session_ref.name)
             if task.session is not None:
-                task.agent_name = SessionSpec.model_validate(task.session.spec).agent_ref.name
+                session = await specs.read(SessionSpec, task.session)
+                task.session_spec = session.spec
+                task.unusable += [f"Session {task.session.name}: {problem}" for problem in session.problems]
+                task.agent_name = referred(task.session, "agentRef")
         elif task.spec.agent_ref is not None:
             task.agent_name = task.spec.agent_ref.name
         if task.agent_name is not None:
             task.agent = projection.agents.get(namespace, task.agent_name)
+            if task.agent is not None:
+                agent = await specs.read(AgentSpec, task.agent)
+                task.agent_spec = agent.spec
+                task.unusable += [f"Agent {task.agent.name}: {problem}" for problem in agent.problems]
 
     def _hold(self, task: TaskUnderWork) -> Hold | None:
         session_ref = task.spec.session_ref
@@ -139,6 +134,8 @@ class TaskReconciler:
             )
         if task.agent_name is not None and task.agent is None:
             return Hold(Reason.AGENT_NOT_FOUND, f"Agent {task.agent_name} does not exist in this namespace")
+        if task.unusable:
+            return Hold(Reason.INVALID_SPEC, "; ".join(task.unusable))
         return None
 
     async def _load(self, task: TaskUnderWork) -> TaskRecord:
