@@ -20,7 +20,16 @@ from parley.templates.check import template_problems
 from cluster.driver.packages import IMAGE, NODE
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *(ROOT / "examples").rglob("*.md")])
+PAGES = sorted(
+    [
+        *ROOT.glob("*.md"),
+        *(
+            page
+            for folder in ("docs", "examples", "cluster", "charts")
+            for page in (ROOT / folder).rglob("*.md")
+        ),
+    ]
+)
 MANIFESTS = sorted(path for path in (ROOT / "examples").rglob("*.yaml") if "model" not in path.parts)
 SPECS: dict[str, type[AgentSpec | SessionSpec | TaskSpec]] = {
     "Agent": AgentSpec,
@@ -146,11 +155,11 @@ def anchors_of(page: Path) -> set[str]:
 
 
 def test_files_named_in_the_pages_exist() -> None:
-    roots = (ROOT, ROOT / "operator" / "parley")
     missing: list[str] = []
     for page in PAGES:
+        roots = (page.parent, ROOT, ROOT / "operator" / "parley")
         for text in re.findall(r"`([^`\n]+)`", FENCE.sub("", page.read_text())):
-            named = re.fullmatch(r"([\w.-]+/)+([\w.-]+\.(py|yaml|md|sh))?", text)
+            named = re.fullmatch(r"([\w.-]+/)+[\w.-]+\.(py|yaml|md|sh)", text)
             if named and not any((root / text).exists() for root in roots):
                 missing.append(f"{page.relative_to(ROOT)}: {text}")
     assert missing == []
