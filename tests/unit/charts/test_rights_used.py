@@ -1,0 +1,98 @@
+"""The rights that the chart gives are the rights that the code uses: none missing, none more.
+
+The calls of ``KubeApi`` are read from the sources, so that a new call changes this test's answer by itself.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import parley.kube.kinds
+import pytest
+from parley.controller.watch import WATCHED
+from parley.kube.client import KubeApi
+from parley.kube.kinds import AGENT, JOB, POD, SESSION, TASK, TOKEN_REVIEW, Kind
+
+from tests.unit.charts.rendering import BUNDLED, EXTERNAL, Manifest, manifests
+
+PACKAGE = Path(parley.kube.kinds.__file__).parents[1]
+VERBS = {
+    "get": "get",
+    "list": "list",
+    "create": "create",
+    "replace": "update",
+    "apply_status": "patch",
+    "delete": "delete",
+}
+OF_EVERYBODY = {"review_token", "close"}
+# Which kinds a call means that does not name one.
+VARIABLE_KINDS = {
+    ("controller/listing.py", "get"): (AGENT, SESSION, TASK),
+    ("controller/listing.py", "list"): (AGENT, SESSION, TASK, JOB, POD),
+}
+Right = tuple[str, str, str]
+
+
+def calls(part: str) -> Iterator[tuple[str, str, ast.Call]]:
+    """(file, method, call) of everything asked of a KubeApi in a part of the package."""
+    for path in sorted(PACKAGE.joinpath(part).rglob("*.py")) if "." not in part else [PACKAGE / part]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                owner = ast.unparse(node.func.value)
+                if owner.rpartition(".")[2].lstrip("_") == "kube" and hasattr(KubeApi, node.func.attr):
+                    yield str(path.relative_to(PACKAGE)), node.func.attr, node
+
+
+def used(*parts: str) -> set[Right]:
+    found: set[Right] = set()
+    for part in parts:
+        for file, method, call in calls(part):
+            if method == "review_token":
+                found.add((TOKEN_REVIEW.group, TOKEN_REVIEW.plural, "create"))
+            if method in OF_EVERYBODY:
+                continue
+            named = getattr(parley.kube.kinds, ast.unparse(call.args[0]), None)
+            kinds = (named,) if isinstance(named, Kind) else VARIABLE_KINDS.get((file, method))
+            assert kinds, f"{file}: {ast.unparse(call)}: say in VARIABLE_KINDS which kinds this asks for"
+            suffix = "/status" if method == "apply_status" else ""
+            found |= {(kind.group, f"{kind.plural}{suffix}", VERBS[method]) for kind in kinds}
+    return found
+
+
+def granted(account: str, settings: tuple[str, ...]) -> set[Right]:
+    """What the roles bound to a service account of the release allow."""
+    everything = manifests(settings)
+
+    def bound(binding: Manifest) -> bool:
+        return any(subject["name"] == account for subject in binding.get("subjects", []))
+
+    roles = {
+        (binding["roleRef"]["kind"], binding["roleRef"]["name"])
+        for binding in everything
+        if binding["kind"].endswith("RoleBinding") and bound(binding)
+    }
+    return {
+        (group, resource, verb)
+        for role in everything
+        if (role["kind"], role["metadata"]["name"]) in roles
+        for rule in role["rules"]
+        for group in rule["apiGroups"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+    }
+
+
+@pytest.mark.parametrize("settings", [EXTERNAL, BUNDLED, (*EXTERNAL, "watchNamespaces={shop}")])
+def test_the_operator_has_the_rights_it_uses(settings: tuple[str, ...]) -> None:
+    watched = {(kind.group, kind.plural, verb) for kind in WATCHED for verb in ("list", "watch")}
+    uses = used("controller", "kube/lease.py", "kube/events.py") | watched
+    assert granted("parley-operator", settings) == uses
+
+
+@pytest.mark.parametrize("settings", [EXTERNAL, (*EXTERNAL, "watchNamespaces={shop}")])
+def test_the_gateway_has_the_rights_it_uses(settings: tuple[str, ...]) -> None:
+    assert granted("parley-gateway", settings) == used("gateway")
+
+
+def test_the_runner_and_the_migration_ask_nothing_of_the_api_server() -> None:
+    assert used("runner", "store") == set()
