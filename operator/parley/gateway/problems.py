@@ -50,12 +50,14 @@ def unavailable(title: str, detail: str) -> JSONResponse:
     return problem_response(problem, {"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 
-async def _not_authenticated(_: Request, error: NotAuthenticated) -> JSONResponse:
+async def _not_authenticated(request: Request, error: NotAuthenticated) -> JSONResponse:
+    log.warning("refused %s %s: %s", request.method, request.url.path, error)
     problem = Problem(title="Not authenticated", status=401, detail=str(error))
     return problem_response(problem, {"WWW-Authenticate": "Bearer"})
 
 
-async def _not_a_step(_: Request, error: NotAStep) -> JSONResponse:
+async def _not_a_step(request: Request, error: NotAStep) -> JSONResponse:
+    log.warning("refused %s %s: %s", request.method, request.url.path, error)
     return problem_response(Problem(title="Not a step's pod", status=403, detail=str(error)))
 
 

@@ -2,12 +2,13 @@
 
 import asyncio
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Header, Path, Request
+from fastapi import APIRouter, Depends, Header, Path, Request, Response
+from fastapi.routing import APIRoute
 
 from parley.gateway.identity import StepIdentities, StepPod
 from parley.gateway.problems import BadCall, OtherStore
@@ -80,13 +81,27 @@ def _backend(request: Request) -> Backend:
     return request.app.state.backend
 
 
+class StepRoute(APIRoute):
+    """Finds out who calls before anything of the body is read: a stranger's must cost nothing."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        """Put the identity before FastAPI's own handler, which begins with the body."""
+        handle = super().get_route_handler()
+
+        async def identified(request: Request) -> Response:
+            identities = _backend(request).identities
+            request.state.pod = await identities.identify(request.headers.get("Authorization"))
+            return await handle(request)
+
+        return identified
+
+
 async def _caller(
-    backend: Annotated[Backend, Depends(_backend)],
-    authorization: Annotated[str | None, Header()] = None,
+    request: Request,
     store: Annotated[str | None, Header(alias=STORE_HEADER)] = None,
     nonce: Annotated[str | None, Header(alias=NONCE_HEADER)] = None,
 ) -> Caller:
-    pod = await backend.identities.identify(authorization)
+    pod: StepPod = request.state.pod
     if not store:
         raise BadCall(f"the header {STORE_HEADER} is missing")
     if not nonce or not _NONCE.fullmatch(nonce):
@@ -103,6 +118,7 @@ Call = Annotated[int, Path(ge=0, le=1000)]
 router = APIRouter(
     prefix="/runner/v1",
     tags=["runner"],
+    route_class=StepRoute,
     responses={
         401: {"model": Problem, "description": "no token, or not one for Parley"},
         403: {"model": Problem, "description": "the token's pod is not a running step of a Task"},

@@ -94,6 +94,15 @@ def _explanation(response: httpx2.Response) -> str:
     return ": ".join(filter(None, [problem.reason or problem.title, problem.detail]))
 
 
+def _read(answer: type[Answer], content: bytes) -> Answer:
+    try:
+        return answer.model_validate_json(content)
+    except ValidationError as error:
+        wrong = [".".join(str(part) for part in one["loc"]) for one in error.errors(include_input=False)]
+        message = f"its answer is not understood at {', '.join(wrong[:5])}: gateway and runner may differ in version"
+        raise Rejected(message) from None
+
+
 def _retry_after(response: httpx2.Response) -> float:
     value = response.headers.get("Retry-After", "")
     return min(float(value), LONGEST_RETRY_AFTER_SECONDS) if value.isdecimal() else 0.0
@@ -182,7 +191,7 @@ class GatewayClient:
             else:
                 verdict = _judge(response)
                 if verdict is _Verdict.DONE:
-                    return answer.model_validate_json(response.content)
+                    return _read(answer, response.content)
                 why = _explanation(response)
                 asked_to_wait = _retry_after(response)
             if verdict is not _Verdict.REFUSED:

@@ -172,6 +172,20 @@ async def test_a_body_over_the_limit_is_413_whether_it_says_so_or_not(
     assert response.status_code == 413
 
 
+async def test_a_strangers_body_is_not_read(client: httpx2.AsyncClient) -> None:
+    read: list[int] = []
+
+    async def chunks() -> AsyncIterator[bytes]:
+        for number in range(10):
+            read.append(number)
+            yield b"{"
+
+    response = await client.post("/runner/v1/attempts/1/finish", content=chunks())
+
+    assert response.status_code == 401
+    assert read == []
+
+
 async def test_a_path_that_does_not_exist_is_a_problem_too(client: httpx2.AsyncClient) -> None:
     assert problem(await client.get("/nothing"))["status"] == 404
     assert problem(await client.get("/runner/v1/take"))["status"] == 405

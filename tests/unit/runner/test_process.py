@@ -69,6 +69,15 @@ async def test_a_take_that_is_rejected_ends_with_1(gateway: FakeGateway, why: Ca
     assert "what is this" in why()
 
 
+async def test_an_answer_of_another_version_ends_with_1_and_names_the_field(
+    gateway: FakeGateway, why: Callable[[], str]
+) -> None:
+    gateway.fail("take", 200)
+
+    assert await run_attempt(step_of(gateway, FakeModel())) == 1
+    assert "not understood at attempt, number, deadline" in why()
+
+
 async def test_an_outcome_that_cannot_be_committed_ends_with_1(
     gateway: FakeGateway, why: Callable[[], str]
 ) -> None:
