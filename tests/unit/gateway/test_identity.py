@@ -1,11 +1,12 @@
 """Whose token it is: every link of the chain from token to Task must hold."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 from parley.gateway.identity import POD_SECONDS, TOKEN_SECONDS, StepIdentities, StepPod
 from parley.gateway.problems import NotAStep, NotAuthenticated
+from parley.kube.client import TokenIdentity
 from parley.kube.errors import Forbidden, KubeUnavailable
 
 from tests.fake_kube import FakeKube
@@ -228,3 +229,18 @@ async def test_two_pods_of_one_job_are_told_apart(kube: FakeKube, identities: St
 
     assert [pod.uid for pod in found] == [first.pod_uid, second.pod_uid, first.pod_uid]
     assert {pod.job for pod in found} == {first.job}
+
+
+async def test_a_token_for_another_audience_is_refused_also_if_the_api_server_lets_it_pass() -> None:
+    class Careless(FakeKube):
+        async def review_token(self, token: str, audiences: Sequence[str]) -> TokenIdentity:
+            return self.identities[token]
+
+    careless = Careless()
+    step = await add_step(careless)
+    careless.identities[step.token] = identity(
+        step.pod, step.pod_uid, audiences=("https://kubernetes.default.svc",)
+    )
+
+    with pytest.raises(NotAuthenticated, match="not for the audience parley"):
+        await StepIdentities(careless).identify(step.authorization)
