@@ -233,7 +233,7 @@ async def test_two_pods_of_one_job_are_told_apart(kube: FakeKube, identities: St
 
 async def test_a_token_for_another_audience_is_refused_also_if_the_api_server_lets_it_pass() -> None:
     class Careless(FakeKube):
-        async def review_token(self, token: str, audiences: Sequence[str]) -> TokenIdentity:
+        async def review_token(self, token: str, audiences: Sequence[str]) -> TokenIdentity:  # noqa: ARG002
             return self.identities[token]
 
     careless = Careless()
