@@ -7,7 +7,7 @@ import ssl
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
@@ -88,6 +88,15 @@ class Cluster:
     def request(self, method: str, path: str, **options: Any) -> httpx2.Response:
         """Ask the API server directly."""
         return self._http.request(method, path, **options)
+
+    def watch(self, kind: str, namespace: str, version: str, seconds: int) -> Iterator[dict[str, Any]]:
+        """Yield what the API server tells of a kind's objects since a resourceVersion, for some seconds."""
+        params = {"watch": "1", "resourceVersion": version, "timeoutSeconds": str(seconds)}
+        path = f"{PATHS[kind]}/namespaces/{namespace}/{kind}s"
+        with self._http.stream("GET", path, params=params, timeout=seconds + 20.0) as answer:
+            answer.raise_for_status()
+            for line in answer.iter_lines():
+                yield json.loads(line)
 
     def stream(self, method: str, path: str, **options: Any) -> AbstractContextManager[httpx2.Response]:
         """Ask the API server for a watch."""
