@@ -1,0 +1,74 @@
+"""What the pages tell to type can be typed: their shell blocks run as they stand, in a namespace of the test's own."""
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.cluster import ROOT, Cluster
+
+pytestmark = pytest.mark.cluster
+
+
+def shell_blocks(page: str, heading: str) -> list[str]:
+    """The shell blocks of one section of a page."""
+    text = (ROOT / page).read_text()
+    section = re.split(rf"^## {heading}$", text, flags=re.MULTILINE)[1].split("\n## ")[0]
+    return re.findall(r"^```sh\n(.*?)^```$", section, re.MULTILINE | re.DOTALL)
+
+
+def run(cluster: Cluster, namespace: str, folder: Path, script: str) -> str:
+    """Run a block in the repository, with a kubeconfig that points to the namespace."""
+    kubeconfig = folder / "kubeconfig"
+    if not kubeconfig.exists():
+        shutil.copy(cluster.kubeconfig, kubeconfig)
+        cluster.kubectl(
+            "config", "set-context", "--current", f"--namespace={namespace}", "--kubeconfig", str(kubeconfig)
+        )
+    path = f"{ROOT / 'cluster' / 'bin'}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["sh", "-eu", "-c", script],
+        cwd=folder,
+        env={**os.environ, "KUBECONFIG": str(kubeconfig), "PATH": path},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        timeout=400,
+    )
+    assert done.returncode == 0, f"{script}\n{done.stdout}\n{cluster.describe(namespace)}"
+    return done.stdout
+
+
+def test_the_pages_commands_run(cluster: Cluster, namespace: str, tmp_path: Path) -> None:
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+
+    # When somebody follows the examples' page to its end
+    text = (ROOT / "examples" / "README.md").read_text()
+    apply_all = re.findall(r"^```sh\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)[0]
+    assert "Your name is Alice." in run(cluster, namespace, tmp_path, apply_all)
+    (tmp_path / "alice-3.yaml").write_text(text.split("```yaml\n")[1].split("```")[0])
+    assert "Your order is 12345." in run(
+        cluster, namespace, tmp_path, shell_blocks("examples/README.md", "Go on talking")[0]
+    )
+
+    # And types what the README shows
+    said = run(cluster, namespace, tmp_path, shell_blocks("README.md", "Use it with kubectl")[0])
+    assert "session.parley.dev/alice" in said
+    assert "Succeeded: Nice to meet you, Alice." in said
+    assert "lastSequence: " in said
+    assert '"message": "outcome committed"' in said
+
+    # And, when something is wrong, what the page for that shows
+    job = cluster.wait_task(namespace, "bob-1")["status"]["steps"][0]["job"]
+    look = (
+        shell_blocks("docs/troubleshooting.md", "Look")[0]
+        .replace("NAME", "bob-1")
+        .replace("job/JOB", f"job/{job}")
+    )
+    assert "bob-1" in run(cluster, namespace, tmp_path, look)
+    said = run(cluster, namespace, tmp_path, shell_blocks("docs/troubleshooting.md", "Nothing happens")[0])
+    assert "parley-operator" in said
