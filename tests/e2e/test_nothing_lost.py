@@ -22,8 +22,8 @@ from tests.e2e.disruption import (
 
 pytestmark = [pytest.mark.cluster, pytest.mark.disruptive]
 
-CHAINS = 3
-TURNS = 3
+CHAINS = 2
+TURNS = 2
 
 
 @pytest.fixture(autouse=True)
