@@ -120,7 +120,9 @@ class Sights:
     def _gone(self, kind: Kind, resource: Resource) -> None:
         if kind is TASK:
             self._context.projection.workloads.forget_task(resource.uid)
-            if self._context.ready_steps.forget(resource.uid) and (name := referred(resource, "sessionRef")):
+            self._context.ready_steps.forget(resource.uid)
+            if name := referred(resource, "sessionRef"):
+                # Tickets may have waited for this task alone: it was gone before its first plan.
                 self._context.wake(TURNS_KEY, resource.namespace, name)
             self._context.wake(GONE_TASK_KEY, resource.namespace, resource.uid)
         elif kind is SESSION:

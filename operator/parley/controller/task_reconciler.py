@@ -165,11 +165,11 @@ class TaskReconciler:
         return record
 
     def _note_turn(self, task: TaskUnderWork, plan: Plan) -> None:
+        """Say what is ready. Tickets wait for each open task of the session, so those without a turn say so too."""
         resource = task.resource
-        if task.spec.session_ref is None or not any(takes_turn(task.spec, step) for step in task.steps):
-            return
-        if self._context.ready_steps.note(resource.uid, plan.ready_turn):
-            self._context.wake(TURNS_KEY, resource.namespace, task.spec.session_ref.name)
+        session = referred(resource, "sessionRef")
+        if session is not None and self._context.ready_steps.note(resource.uid, plan.ready_turn):
+            self._context.wake(TURNS_KEY, resource.namespace, session)
 
     async def _show(self, task: TaskUnderWork, plan: Plan, seen: _Observation) -> None:
         resource = task.resource

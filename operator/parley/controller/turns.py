@@ -22,9 +22,9 @@ class ReadySteps:
         self._steps[task_uid] = step
         return changed
 
-    def forget(self, task_uid: str) -> bool:
-        """Drop a task that ended or is gone; tells whether it was ready."""
-        return self._steps.pop(task_uid, None) is not None
+    def forget(self, task_uid: str) -> None:
+        """Drop a task that ended or is gone."""
+        self._steps.pop(task_uid, None)
 
     def in_order(self, tasks: Iterable[Resource]) -> list[ReadyTurn] | None:
         """Return the ready steps of a session's open tasks, oldest first; None while one has not been planned."""
