@@ -202,10 +202,6 @@ def judge_runner(verdict: Verdict) -> Verdict:
     if verdict.reason in {Reason.OOM_KILLED, Reason.STEP_TIMEOUT, Reason.CONTAINER_CONFIG_ERROR}:
         return verdict
     if verdict.exit_code == 1:
-        return Verdict(
-            PodState.FAILED,
-            Reason.ERROR,
-            "the runner could not commit the step's result; see the pod's log",
-            1,
-        )
+        message = f"the runner could not commit the step's result: {verdict.message}"
+        return Verdict(PodState.FAILED, Reason.ERROR, message, 1)
     return Verdict(PodState.DISRUPTED, Reason.POD_LOST, verdict.message, verdict.exit_code)
