@@ -19,7 +19,7 @@ from parley.kube.errors import (
     KubeUnavailable,
     NotFound,
 )
-from parley.kube.kinds import CONFIG_MAP, JOB, NAMESPACE, POD, TASK
+from parley.kube.kinds import CONFIG_MAP, EVENT, JOB, NAMESPACE, POD, TASK
 
 Handler = Callable[[web.Request], web.StreamResponse]
 
@@ -112,6 +112,19 @@ async def test_list_reads_every_chunk(server: ApiServer, kube: LiveKube) -> None
     assert resource_version == "7"
     selector = {"limit": "500", "labelSelector": "parley.dev/task=refund,app=parley"}
     assert [query for _, _, query, _ in server.asked] == [selector, {**selector, "continue": "next"}]
+
+
+async def test_list_selects_by_fields(server: ApiServer, kube: LiveKube) -> None:
+    server.answer({"metadata": {"resourceVersion": "7"}, "items": []})
+    await kube.list(EVENT, namespace="shop", fields={"reason": "FailedCreate", "regarding.kind": "Job"})
+    assert server.asked == [
+        (
+            "GET",
+            "/apis/events.k8s.io/v1/namespaces/shop/events",
+            {"limit": "500", "fieldSelector": "reason=FailedCreate,regarding.kind=Job"},
+            None,
+        )
+    ]
 
 
 async def test_list_starts_over_when_its_snapshot_expired(server: ApiServer, kube: LiveKube) -> None:
