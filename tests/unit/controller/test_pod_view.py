@@ -1,0 +1,178 @@
+"""From Kubernetes' JSON to the engine's view: pods and Jobs as a real API server sent them."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from parley.controller.pod_view import controlling_job, read_job, read_pod
+from parley.engine.pods import PodState, judge
+from parley.resources.reasons import Reason
+
+from tests.unit.controller.objects import sample
+
+
+def test_a_pod_is_read_whole() -> None:
+    pod = read_pod(sample("pod-exit-3"))
+
+    assert pod.name.startswith("exit-3-")
+    assert len(pod.uid) == 36
+    assert (pod.phase, pod.deleting, pod.running) == ("Failed", False, False)
+    assert (pod.exit_code, pod.terminated_reason, pod.termination_message) == (3, "Error", "no such order\n")
+    assert pod.started_at is not None
+    assert pod.finished_at is not None
+    assert datetime(2026, 11, 23, tzinfo=UTC) < pod.started_at <= pod.finished_at
+
+
+def test_a_running_pod_tells_since_when() -> None:
+    pod = read_pod(sample("pod-running"))
+
+    assert pod.running
+    assert pod.started_at is not None
+    assert pod.finished_at is None
+
+
+@pytest.mark.parametrize(
+    ("name", "state", "reason", "words"),
+    [
+        ("pod-new", PodState.WAITING, Reason.SCHEDULING, ""),
+        ("pod-creating", PodState.WAITING, Reason.SCHEDULING, ""),
+        ("pod-running", PodState.RUNNING, Reason.RUNNING, ""),
+        ("pod-exit-0-still-running-phase", PodState.SUCCEEDED, Reason.SUCCEEDED, ""),
+        ("pod-exit-0", PodState.SUCCEEDED, Reason.SUCCEEDED, ""),
+        ("pod-exit-3", PodState.FAILED, Reason.EXIT_CODE, "exit code 3: no such order"),
+        ("pod-out-of-memory", PodState.FAILED, Reason.OOM_KILLED, "memory"),
+        (
+            "pod-no-command",
+            PodState.FAILED,
+            Reason.CONTAINER_CONFIG_ERROR,
+            '"scroe": executable file not found',
+        ),
+        ("pod-no-image", PodState.WAITING, Reason.IMAGE_PULL_FAILED, "registry.invalid/nosuch:1"),
+        ("pod-no-image-backing-off", PodState.WAITING, Reason.IMAGE_PULL_FAILED, "registry.invalid/nosuch:1"),
+        ("pod-no-secret", PodState.WAITING, Reason.SECRET_NOT_FOUND, '"openai"'),
+        (
+            "pod-no-secret-key",
+            PodState.WAITING,
+            Reason.SECRET_NOT_FOUND,
+            "key api-key in Secret team/present",
+        ),
+        ("pod-no-config-map", PodState.WAITING, Reason.CONTAINER_CONFIG_ERROR, '"secret-names"'),
+        ("pod-no-node", PodState.WAITING, Reason.UNSCHEDULABLE, "1 Insufficient cpu"),
+        ("pod-deleted-still-running", PodState.RUNNING, Reason.RUNNING, ""),
+        ("pod-deleted", PodState.DISRUPTED, Reason.POD_LOST, "deleted"),
+        ("pod-deleted-exit-143", PodState.DISRUPTED, Reason.POD_LOST, "deleted"),
+        ("pod-evicted-still-running", PodState.RUNNING, Reason.RUNNING, ""),
+        ("pod-evicted", PodState.DISRUPTED, Reason.EVICTED, "Eviction API"),
+    ],
+)
+def test_the_verdict_on_a_real_pod(name: str, state: PodState, reason: Reason, words: str) -> None:
+    verdict = judge(read_pod(sample(name)), read_job(sample("job-new")))
+
+    assert (verdict.state, verdict.reason) == (state, reason)
+    assert words in verdict.message
+
+
+def test_a_real_pod_that_its_jobs_deadline_ended_is_late_and_not_lost() -> None:
+    verdict = judge(read_pod(sample("pod-late")), read_job(sample("job-late")))
+
+    assert (verdict.state, verdict.reason) == (PodState.FAILED, Reason.STEP_TIMEOUT)
+
+
+@pytest.mark.parametrize(
+    ("name", "failed_reason", "completed", "suspended"),
+    [
+        ("job-new", None, False, False),
+        ("job-almost-complete", None, False, False),
+        ("job-complete", None, True, False),
+        ("job-exit-3-failing", "BackoffLimitExceeded", False, False),
+        ("job-exit-3", "BackoffLimitExceeded", False, False),
+        ("job-evicted", "PodFailurePolicy", False, False),
+        ("job-late", "DeadlineExceeded", False, False),
+        ("job-suspended", None, False, True),
+    ],
+)
+def test_a_job_is_read(name: str, failed_reason: str | None, completed: bool, suspended: bool) -> None:
+    job = read_job(sample(name))
+
+    assert (job.failed_reason, job.completed, job.suspended) == (failed_reason, completed, suspended)
+    assert job.ended is (failed_reason is not None or completed or suspended)
+
+
+def test_the_jobs_word_on_its_failure_is_kept() -> None:
+    assert "DisruptionTarget" in read_job(sample("job-evicted")).failed_message
+
+
+# What cannot be made to happen at will.
+
+
+def changed(name: str, **status: Any) -> dict[str, Any]:
+    body = sample(name)
+    body["status"] |= status
+    return body
+
+
+def test_a_pod_that_the_kubelet_evicted_has_no_container_left() -> None:
+    evicted = changed(
+        "pod-running",
+        phase="Failed",
+        reason="Evicted",
+        message="The node was low on resource: memory. Threshold quantity: 100Mi, available: 80Mi.",
+        containerStatuses=[],
+    )
+
+    verdict = judge(read_pod(evicted), None)
+
+    assert (verdict.state, verdict.reason) == (PodState.DISRUPTED, Reason.EVICTED)
+    assert "low on resource" in verdict.message
+
+
+def test_a_pod_that_the_kubelet_refused_at_its_door_is_a_disruption() -> None:
+    refused = changed(
+        "pod-new", phase="Failed", reason="OutOfcpu", message="Node didn't have enough resource: cpu"
+    )
+
+    assert judge(read_pod(refused), None).state is PodState.DISRUPTED
+
+
+def test_only_the_steps_own_container_counts() -> None:
+    """A sidecar that some webhook injected may run on, or fail."""
+    body = sample("pod-exit-0")
+    (own,) = body["status"]["containerStatuses"]
+    sidecar = {"name": "proxy", "state": {"terminated": {"exitCode": 1, "reason": "Error"}}}
+
+    pod = read_pod(changed("pod-exit-0", phase="Failed", containerStatuses=[sidecar, own]))
+
+    assert pod.exit_code == 0
+
+
+def test_a_disruption_that_was_taken_back_is_none() -> None:
+    body = sample("pod-evicted-still-running")
+    for condition in body["status"]["conditions"]:
+        if condition["type"] == "DisruptionTarget":
+            condition["status"] = "False"
+
+    assert read_pod(body).disruption is None
+
+
+def test_a_scheduling_gate_is_not_unschedulable() -> None:
+    gated = [{"type": "PodScheduled", "status": "False", "reason": "SchedulingGated", "message": "waits"}]
+
+    assert read_pod(changed("pod-new", conditions=gated)).unschedulable is None
+
+
+@pytest.mark.parametrize("status", [{}, {"phase": "Pending", "conditions": None, "containerStatuses": None}])
+def test_a_pod_of_which_nothing_is_known_waits(status: dict[str, Any]) -> None:
+    body = sample("pod-new") | {"status": status}
+
+    assert judge(read_pod(body), None).state is PodState.WAITING
+
+
+def test_a_pod_names_the_job_that_controls_it() -> None:
+    pod = sample("pod-exit-0")
+    assert controlling_job(pod) == "exit-0"
+
+    pod["metadata"]["ownerReferences"][0]["controller"] = False
+    assert controlling_job(pod) is None
+
+    del pod["metadata"]["ownerReferences"]
+    assert controlling_job(pod) is None
