@@ -4,9 +4,12 @@ Only a complete list can tell that an object is gone which went while nobody wat
 given, for an older task might be missing (design 3.2, 5.6).
 """
 
+from collections.abc import Mapping
+from typing import cast
+
 from parley.controller.context import GONE_SESSION_KEY, GONE_TASK_KEY, Context
 from parley.controller.job_builder import MANAGED_BY_LABEL
-from parley.controller.projection import Resource
+from parley.controller.projection import Resource, TaskWorkload
 from parley.controller.sights import Sights
 from parley.kube.client import FIELD_MANAGER, JsonObject
 from parley.kube.kinds import AGENT, JOB, POD, SESSION, TASK, Kind
@@ -25,8 +28,11 @@ async def take_in_everything(context: Context, sights: Sights) -> None:
         rows = await list_open(connection, context.cluster)
     # Workloads before tasks, so that a task's first plan knows its pods.
     for kind in (POD, JOB):
-        for body in await _list(context, kind):
+        known = context.projection.workloads.all()
+        listed = await _list(context, kind)
+        for body in listed:
             sights.see(kind, body, False)
+        _drop_workloads(context, kind, known, {_uid(body) for body in listed})
     for kind in (AGENT, SESSION, TASK):
         known = {resource.uid: resource for resource in sights.cache(kind)}
         for body in await _list(context, kind):
@@ -42,6 +48,26 @@ async def take_in_everything(context: Context, sights: Sights) -> None:
         if row.uid not in living and _watched(context, row.namespace):
             gone = GONE_TASK_KEY if row.kind == "Task" else GONE_SESSION_KEY
             context.wake(gone, row.namespace, row.uid)
+
+
+def _drop_workloads(
+    context: Context, kind: Kind, known: Mapping[str, TaskWorkload], listed: set[str]
+) -> None:
+    """Drop what was known before the list and is not in it: its deletion was missed."""
+    workloads = context.projection.workloads
+    for task_uid, workload in known.items():
+        if kind is JOB:
+            for job in workload.jobs.values():
+                if job.uid not in listed:
+                    workloads.drop_job(task_uid, job.name)
+        else:
+            for name, pod in workload.pods.items():
+                if pod.uid not in listed:
+                    workloads.drop_pod(task_uid, name, pod.uid)
+
+
+def _uid(body: JsonObject) -> str:
+    return str(cast("JsonObject", body["metadata"])["uid"])
 
 
 def _watched(context: Context, namespace: str) -> bool:

@@ -49,6 +49,7 @@ def read_job(body: JsonObject) -> JobView:
         failed_message=str(failed.get("message") or "") if failed else "",
         completed=complete is not None and complete.get("status") == "True",
         suspended=bool(spec.get("suspend")),
+        version=int(str(metadata.get("resourceVersion") or 0)),
     )
 
 
@@ -88,4 +89,5 @@ def read_pod(body: JsonObject) -> PodView:
         finished_at=_time(terminated.get("finishedAt")),
         status_reason=str(status.get("reason") or ""),
         status_message=str(status.get("message") or ""),
+        version=int(str(metadata.get("resourceVersion") or 0)),
     )

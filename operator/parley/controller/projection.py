@@ -144,6 +144,9 @@ class TaskWorkload:
     jobs: dict[str, JobView] = field(default_factory=dict[str, JobView])
     pods: dict[str, PodView] = field(default_factory=dict[str, PodView])
     vanished: set[str] = field(default_factory=set[str])
+    """Jobs that were seen deleted."""
+    gone_pods: set[str] = field(default_factory=set[str])
+    """uids of pods that were seen deleted."""
 
 
 class Workloads:
@@ -159,12 +162,18 @@ class Workloads:
             return TaskWorkload()
         return TaskWorkload(dict(known.jobs), dict(known.pods), set(known.vanished))
 
+    def all(self) -> dict[str, TaskWorkload]:
+        """Copies of everything that is known now, by task uid."""
+        return {uid: self.of_task(uid) for uid in tuple(self._by_task)}
+
     def see_job(self, task_uid: str, job: JobView) -> bool:
         """Take in a Job; tells whether it changed anything."""
-        jobs = self._by_task[task_uid].jobs
-        changed = jobs.get(job.name) != job
-        jobs[job.name] = job
-        return changed
+        workload = self._by_task[task_uid]
+        known = workload.jobs.get(job.name)
+        if job.name in workload.vanished or (known and job.version < known.version):
+            return False
+        workload.jobs[job.name] = job
+        return known != job
 
     def drop_job(self, task_uid: str, name: str) -> None:
         """A Job was deleted: it must not be made again for the same attempt."""
@@ -174,18 +183,21 @@ class Workloads:
 
     def see_pod(self, task_uid: str, job: str, pod: PodView) -> bool:
         """Take in a pod of a Job; tells whether it changed anything. Parley's Jobs make one pod each."""
-        pods = self._by_task[task_uid].pods
-        changed = pods.get(job) != pod
-        pods[job] = pod
-        return changed
+        workload = self._by_task[task_uid]
+        known = workload.pods.get(job)
+        if pod.uid in workload.gone_pods or (known and pod.version < known.version):
+            return False
+        workload.pods[job] = pod
+        return known != pod
 
     def drop_pod(self, task_uid: str, job: str, uid: str) -> bool:
         """A pod was deleted. One that was seen ended stays known, so that its outcome can still be committed."""
-        pods = self._by_task[task_uid].pods
-        known = pods.get(job)
+        workload = self._by_task[task_uid]
+        workload.gone_pods.add(uid)
+        known = workload.pods.get(job)
         if known is None or known.uid != uid or known.exit_code is not None:
             return False
-        del pods[job]
+        del workload.pods[job]
         return True
 
     def forget_task(self, uid: str) -> None:

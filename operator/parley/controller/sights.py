@@ -86,7 +86,10 @@ class Sights:
             changed = workloads.see_pod(uid, owner, pod)
             if deleted:
                 changed = workloads.drop_pod(uid, owner, pod.uid) or changed
-        if changed:
+        if deleted and self._context.projection.tasks.by_uid(uid) is None:
+            # The garbage collector follows its Task: nothing asks for these any more.
+            workloads.forget_task(uid)
+        elif changed:
             self._context.wake(TASK_KEY, str(metadata["namespace"]), str(labels[TASK_LABEL]))
 
     def _wake(self, kind: Kind, resource: Resource) -> None:

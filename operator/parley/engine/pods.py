@@ -4,7 +4,7 @@ The views are what the edge (``controller.pod_view``) read from Kubernetes; noth
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
@@ -45,6 +45,8 @@ class PodView:
     finished_at: datetime | None = None
     status_reason: str = ""
     status_message: str = ""
+    version: int = field(default=0, compare=False)
+    """Its resourceVersion: of two views of one pod the higher is newer."""
 
     @property
     def holds_node(self) -> bool:
@@ -64,6 +66,8 @@ class JobView:
     suspended: bool = False
     refusal: str | None = None
     """Newest message of the Job controller about a pod it could not create."""
+    version: int = field(default=0, compare=False)
+    """Its resourceVersion: of two views of one Job the higher is newer."""
 
     @property
     def ended(self) -> bool:

@@ -1,0 +1,150 @@
+"""Complete lists: what they add, what only they can tell gone, and what they must not undo."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from parley.controller import listing
+from parley.controller.context import Context
+from parley.controller.listing import take_in_everything
+from parley.controller.sights import Sights
+from parley.kube.kinds import AGENT, JOB, POD, SESSION, TASK, Kind
+from parley.store.records import OpenObject
+
+from tests.fake_kube import FakeKube
+from tests.unit.controller.contexts import storeless, woken
+from tests.unit.controller.objects import NAMESPACE, agent_body, sample, session_body, task_body
+
+OWNER = "00000000-0000-4000-8000-000000000001"
+
+
+def cluster_with(objects: Sequence[tuple[Kind, dict[str, Any]]]) -> FakeKube:
+    kube = FakeKube()
+    for kind, body in objects:
+        metadata = body["metadata"]
+        metadata.setdefault("labels", {})["app.kubernetes.io/managed-by"] = "parley-operator"
+        kube.objects[kind.kind, NAMESPACE, metadata["name"]] = body
+    return kube
+
+
+def given(
+    monkeypatch: pytest.MonkeyPatch, kube: FakeKube, rows: Sequence[OpenObject] = ()
+) -> tuple[Context, Sights]:
+    async def list_open(_: object, cluster: str) -> Sequence[OpenObject]:
+        assert cluster == "cluster-uid"
+        return rows
+
+    monkeypatch.setattr(listing, "list_open", list_open)
+    context = storeless(kube)
+    return context, Sights(context)
+
+
+async def test_everything_is_taken_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    kube = cluster_with(
+        [
+            (AGENT, agent_body()),
+            (SESSION, session_body("alice")),
+            (TASK, task_body("exit-0", session="alice", uid=OWNER)),
+            (JOB, sample("job-complete")),
+            (POD, sample("pod-exit-0")),
+        ]
+    )
+    context, sights = given(monkeypatch, kube)
+
+    await take_in_everything(context, sights)
+
+    assert await woken(context) >= {"Agent support", "Session alice", "Task exit-0"}
+    seen = context.projection.workloads.of_task(OWNER)
+    assert seen.jobs["exit-0"].completed
+    assert seen.pods["exit-0"].exit_code == 0
+
+
+async def test_jobs_and_pods_are_known_before_their_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    kube = cluster_with([(TASK, task_body("exit-0"))])
+    context, sights = given(monkeypatch, kube)
+
+    await take_in_everything(context, sights)
+
+    kinds = [request.kind for request in kube.requests if request.verb == "list"]
+    assert max(kinds.index("Job"), kinds.index("Pod")) < kinds.index("Task")
+
+
+async def test_an_object_that_went_unseen_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    context, sights = given(monkeypatch, FakeKube())
+    sights.see(TASK, task_body("a", session="alice"), False)
+    sights.see(SESSION, session_body("alice"), False)
+    await woken(context)
+
+    await take_in_everything(context, sights)
+
+    assert await woken(context) >= {"GoneTask uid-of-a", "GoneSession uid-of-alice"}
+    assert len(context.projection.tasks) == 0
+
+
+async def test_an_object_that_was_made_while_the_list_was_on_its_way_stays(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    kube = FakeKube()
+    context, sights = given(monkeypatch, kube)
+    listed = kube.list
+
+    async def slow_list(kind: Kind, **options: Any) -> Any:
+        found = await listed(kind, **options)
+        if kind is TASK:
+            sights.see(TASK, task_body("late"), False)
+        if kind is JOB:
+            sights.see(JOB, sample("job-new"), False)
+        return found
+
+    monkeypatch.setattr(kube, "list", slow_list)
+
+    await take_in_everything(context, sights)
+
+    assert await woken(context) >= {"Task late"}
+    assert context.projection.tasks.get(NAMESPACE, "late") is not None
+    assert "exit-0" in context.projection.workloads.of_task(OWNER).jobs
+
+
+async def test_jobs_and_pods_that_went_unseen_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their step would else be shown Running until its timeout."""
+    context, sights = given(monkeypatch, cluster_with([(TASK, task_body("exit-0", uid=OWNER))]))
+    sights.see(JOB, sample("job-new"), False)
+    sights.see(POD, sample("pod-running"), False)
+
+    await take_in_everything(context, sights)
+
+    seen = context.projection.workloads.of_task(OWNER)
+    assert (seen.jobs, seen.pods, seen.vanished) == ({}, {}, {"exit-0"})
+
+
+async def test_a_pod_that_had_ended_stays_for_its_outcome_although_it_is_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    context, sights = given(monkeypatch, cluster_with([(TASK, task_body("exit-0", uid=OWNER))]))
+    sights.see(POD, sample("pod-exit-0"), False)
+
+    await take_in_everything(context, sights)
+
+    assert context.projection.workloads.of_task(OWNER).pods["exit-0"].exit_code == 0
+
+
+@pytest.mark.parametrize(
+    ("watched", "closed"),
+    [((), {"GoneTask old-task", "GoneSession old-session"}), (("elsewhere",), set())],
+    ids=["all namespaces", "another namespace"],
+)
+async def test_rows_without_an_object_are_closed_where_we_look(
+    monkeypatch: pytest.MonkeyPatch, watched: tuple[str, ...], closed: set[str]
+) -> None:
+    rows = [
+        OpenObject("Task", "uid-of-a", NAMESPACE, "a"),
+        OpenObject("Task", "old-task", NAMESPACE, "a"),
+        OpenObject("Session", "old-session", NAMESPACE, "alice"),
+    ]
+    kube = cluster_with([(TASK, task_body("a"))])
+    context, sights = given(monkeypatch, kube, rows)
+    object.__setattr__(context.settings, "watch_namespaces", watched)
+
+    await take_in_everything(context, sights)
+
+    assert {key for key in await woken(context) if key.startswith("Gone")} == closed
