@@ -1,8 +1,21 @@
 """etcd, API server, controller manager and scheduler."""
 
+import json
+
 from cluster.driver.component import Component
-from cluster.driver.layout import DOMAIN, Layout
+from cluster.driver.layout import DOMAIN, SYSTEM_NAMESPACE, Layout
 from cluster.driver.probes import https_ok, tcp_open
+
+# What Parley's own processes ask for, without bodies: a test compares it with what they are allowed.
+_AUDIT_POLICY = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "omitStages": ["RequestReceived"],
+    "rules": [
+        {"level": "Metadata", "userGroups": [f"system:serviceaccounts:{SYSTEM_NAMESPACE}"]},
+        {"level": "None"},
+    ],
+}
 
 
 def etcd(layout: Layout) -> Component:
@@ -37,6 +50,7 @@ def etcd(layout: Layout) -> Component:
 
 def api_server(layout: Layout) -> Component:
     certificates = layout.certificates
+    audit_policy = layout.config / "audit-policy.json"
     return Component(
         name="kube-apiserver",
         argv=(
@@ -67,7 +81,12 @@ def api_server(layout: Layout) -> Component:
             f"--service-account-issuer=https://kubernetes.default.svc.{DOMAIN}",
             f"--service-account-key-file={certificates}/service-account.pub",
             f"--service-account-signing-key-file={certificates}/service-account.key",
+            f"--audit-policy-file={audit_policy}",
+            f"--audit-log-path={layout.logs}/audit.log",
+            "--audit-log-maxsize=50",
+            "--audit-log-maxbackup=1",
         ),
+        files={audit_policy: json.dumps(_AUDIT_POLICY, indent=1)},
         needs=(layout.bin / "kube-apiserver", certificates / "kube-apiserver.crt"),
         # It would wait a minute for its clients' open watches; what it promised is in etcd already.
         patience=3.0,
