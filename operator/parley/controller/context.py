@@ -42,6 +42,8 @@ class Context:
     ready_steps: ReadySteps = field(default_factory=ReadySteps)
     known_sessions: set[str] = field(default_factory=set[str])
     """uids of sessions that have a row in this store."""
+    mismatched_sessions: dict[str, str] = field(default_factory=dict[str, str])
+    """By uid: why a session takes no turn, because this store is not the one it was held in."""
 
     specs: SpecReader = field(default_factory=SpecReader)
     echoes: Echoes = field(default_factory=Echoes)

@@ -31,6 +31,15 @@ class SessionReconciler:
             namespace=session.namespace,
             name=session.name,
         )
+        shown = SessionStatus.model_validate(session.status).events
+        summary = await session_summary(connection, session.uid, recent=0)
+        held = summary.last_sequence if summary else 0
+        if shown is not None and shown.last_sequence > held:
+            # Going on would number new events as old ones (design 5.6).
+            self._context.mismatched_sessions[session.uid] = (
+                f"the status shows {shown.last_sequence} events, this store holds {held}: the conversation was held in "
+                "another store. Create the Session anew to begin again"
+            )
         self._context.known_sessions.add(session.uid)
 
     async def show(self, namespace: str, name: str) -> None:
@@ -47,6 +56,7 @@ class SessionReconciler:
         status = build_session_status(
             summary,
             problems=reading.problems,
+            mismatch=context.mismatched_sessions.get(session.uid),
             agent=agent,
             agent_found=context.projection.agents.get(namespace, agent) is not None,
             shown=reading.spec is None or reading.spec.status_text is StatusText.SHOW,
@@ -66,7 +76,7 @@ class SessionReconciler:
         """Give tickets to the session's ready steps, and wake the task whose turn it is."""
         context = self._context
         session = context.projection.sessions.get(namespace, name)
-        if session is None:
+        if session is None or session.uid in context.mismatched_sessions:
             return
         tasks = [
             task

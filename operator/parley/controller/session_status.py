@@ -21,6 +21,7 @@ def build_session_status(
     summary: SessionSummary | None,
     *,
     problems: Sequence[str],
+    mismatch: str | None,
     agent: str,
     agent_found: bool,
     shown: bool,
@@ -33,6 +34,7 @@ def build_session_status(
     Args:
         summary: what the store holds; None while the session has no row.
         problems: what is wrong in the spec.
+        mismatch: why the store cannot be the one that the conversation was held in.
         agent: name of the agent that answers.
         agent_found: whether there is an Agent of that name.
         shown: whether the texts of events may be shown.
@@ -40,7 +42,9 @@ def build_session_status(
         now: the time of conditions that change.
         previous: the status that stands.
     """
-    if problems:
+    if mismatch:
+        verdicts = invalid(Reason.STORE_MISMATCH, mismatch)
+    elif problems:
         verdicts = invalid(Reason.INVALID_SPEC, "; ".join(problems))
     elif agent_found:
         verdicts = is_ready("the session takes messages")
@@ -50,8 +54,10 @@ def build_session_status(
         observed_generation=generation,
         phase=SessionPhase.ACTIVE if agent_found else SessionPhase.PENDING,
         conditions=merge_conditions(previous.conditions, verdicts, generation=generation, now=now),
-        events=_counts(summary) if summary else None,
-        recent_events=[_recent(event, shown=shown) for event in summary.recent] if summary else [],
+        events=previous.events if mismatch else _counts(summary) if summary else None,
+        recent_events=previous.recent_events
+        if mismatch
+        else [_recent(event, shown=shown) for event in (summary.recent if summary else [])],
         tasks=TaskCounts(
             active=summary.tasks_active, succeeded=summary.tasks_succeeded, failed=summary.tasks_failed
         )

@@ -71,6 +71,9 @@ class Sights:
         if not isinstance(metadata, dict) or not isinstance(labels, dict) or TASK_UID_LABEL not in labels:
             return
         uid, workloads = str(labels[TASK_UID_LABEL]), self._context.projection.workloads
+        task = self._context.projection.tasks.by_uid(uid)
+        if task is not None and is_final(task):
+            return
         if kind is JOB:
             job = read_job(body)
             if deleted:
@@ -86,7 +89,7 @@ class Sights:
             changed = workloads.see_pod(uid, owner, pod)
             if deleted:
                 changed = workloads.drop_pod(uid, owner, pod.uid) or changed
-        if deleted and self._context.projection.tasks.by_uid(uid) is None:
+        if deleted and task is None:
             # The garbage collector follows its Task: nothing asks for these any more.
             workloads.forget_task(uid)
         elif changed:

@@ -9,8 +9,8 @@ from pydantic import JsonValue
 
 from parley.controller.context import Context
 from parley.controller.job_builder import JobOwner, build_job
-from parley.controller.pod_view import read_job
-from parley.controller.projection import Resource
+from parley.controller.pod_view import controlling_job, read_job, read_pod
+from parley.controller.projection import TASK_UID_LABEL, Resource
 from parley.controller.requests import build_request, render_output, workload_of
 from parley.engine.names import job_name
 from parley.engine.plan import (
@@ -19,6 +19,7 @@ from parley.engine.plan import (
     CreateJob,
     EndTask,
     FinishContainer,
+    LookAgain,
     SetSuspended,
     StartAttempt,
     StopJob,
@@ -26,7 +27,7 @@ from parley.engine.plan import (
 from parley.engine.pods import PodState
 from parley.engine.state import Hold, TaskState
 from parley.kube.errors import AlreadyExists, Conflict, Forbidden, Invalid
-from parley.kube.kinds import JOB
+from parley.kube.kinds import JOB, POD
 from parley.resources.agent import AgentSpec
 from parley.resources.problems import MAX_DEPTH
 from parley.resources.reasons import Reason
@@ -59,6 +60,8 @@ class TaskUnderWork:
     """Steps whose start the store refused in this reconcile."""
     requests: dict[int, Mapping[str, JsonValue]] = field(default_factory=dict[int, Mapping[str, JsonValue]])
     """Requests of attempts inserted in this reconcile."""
+    looked: set[str] = field(default_factory=set[str])
+    """Jobs whose pods were read from the API server in this reconcile."""
     refusals: dict[str, str] = field(default_factory=dict[str, str])
     """By Job name: why the API server refused to make it in this reconcile."""
 
@@ -82,6 +85,8 @@ class TaskActions:
                 await self._close(action)
             case StopJob():
                 await self._stop_job(action, task)
+            case LookAgain():
+                await self._look_again(action, task)
             case SetSuspended():
                 async with self._context.store() as connection:
                     await tasks.set_suspended(
@@ -207,6 +212,17 @@ class TaskActions:
                 # The Job controller wrote it meanwhile; the next round reads it again.
                 return
         context.projection.workloads.see_job(resource.uid, job)
+
+    async def _look_again(self, action: LookAgain, task: TaskUnderWork) -> None:
+        kube, resource = self._context.kube, task.resource
+        workloads = self._context.projection.workloads
+        pods = await kube.list(POD, namespace=resource.namespace, labels={TASK_UID_LABEL: resource.uid})
+        for body in pods.items:
+            if (job := controlling_job(body)) is not None:
+                workloads.see_pod(resource.uid, job, read_pod(body))
+        if (body := await kube.get(JOB, resource.namespace, action.job)) is not None:
+            workloads.see_job(resource.uid, read_job(body))
+        task.looked.add(action.job)
 
     async def _end(self, action: EndTask, task: TaskUnderWork, state: TaskState) -> None:
         context = self._context

@@ -85,9 +85,11 @@ class TaskReconciler:
             pods=workload.pods,
             jobs=await self._with_refusals(resource.namespace, state, workload),
             vanished=frozenset(workload.vanished),
+            looked=frozenset(task.looked),
             refusals=task.refusals,
             hold=None if gone else self._hold(task),
             session_gone=gone,
+            lacking=_lacking(resource, state),
             problems=task.problems,
             turns=turns_of(record, task.session.uid if task.session else None),
             denied=task.denied,
@@ -134,6 +136,8 @@ class TaskReconciler:
             )
         if task.agent_name is not None and task.agent is None:
             return Hold(Reason.AGENT_NOT_FOUND, f"Agent {task.agent_name} does not exist in this namespace")
+        if task.session is not None and (mismatch := self._context.mismatched_sessions.get(task.session.uid)):
+            return Hold(Reason.STORE_MISMATCH, f"Session {task.session.name}: {mismatch}")
         if task.unusable:
             return Hold(Reason.INVALID_SPEC, "; ".join(task.unusable))
         return None
@@ -239,6 +243,17 @@ _WARNINGS = frozenset(
         Reason.EVICTED,
     }
 )
+
+
+def _lacking(resource: Resource, state: TaskState) -> str | None:
+    """Say which attempt the status names that the store lacks: then its work may have run, and must not run again."""
+    for step in TaskStatus.model_validate(resource.status).steps:
+        if step.attempt > len(state.of_step(step.name)):
+            return (
+                f"the status names attempt {step.attempt} of step {step.name}, which this store does not hold: the "
+                "task began with another store. Create it anew to run it again"
+            )
+    return None
 
 
 def _turn_ended(task: TaskUnderWork, status: TaskStatus, previous: TaskStatus) -> bool:

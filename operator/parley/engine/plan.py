@@ -67,6 +67,13 @@ class StopJob:
 
 
 @dataclass(frozen=True, slots=True)
+class LookAgain:
+    """Read an attempt's Job and pod from the API server: that the watches show no pod may be their lag."""
+
+    job: str
+
+
+@dataclass(frozen=True, slots=True)
 class SetSuspended:
     """Let the task's deadlines stand still, or go on."""
 
@@ -82,7 +89,9 @@ class EndTask:
     message: str = ""
 
 
-Action = CloseAttempt | StartAttempt | CreateJob | FinishContainer | StopJob | SetSuspended | EndTask
+Action = (
+    CloseAttempt | StartAttempt | CreateJob | FinishContainer | StopJob | LookAgain | SetSuspended | EndTask
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +176,8 @@ def make_plan(task: TaskSpec, steps: Sequence[Step], state: TaskState, around: S
 def _end_of_task(task: TaskSpec, state: TaskState, around: Surroundings) -> EndTask | None:
     if task.desired_state is DesiredState.CANCELLED:
         return EndTask("Cancelled", Reason.CANCELLED, "cancelled as asked by spec.desiredState")
+    if around.lacking is not None:
+        return EndTask("Failed", Reason.STORE_MISMATCH, around.lacking)
     if around.problems:
         return EndTask("Failed", Reason.INVALID_SPEC, "; ".join(around.problems))
     if around.session_gone:
@@ -237,6 +248,9 @@ def _watch_attempt(
     attempt = attempts[-1]
     verdict = _judge_attempt(step, attempt, around)
     if verdict.state is PodState.DISRUPTED:
+        if attempt.job not in around.pods and attempt.job not in around.looked:
+            view = StepView(step.name, StepPhase.RUNNING, attempts, verdict.reason, verdict.message)
+            return _StepOutcome(view, (LookAgain(attempt.job),), ready_turn=takes_turn(task, step))
         close = CloseAttempt(attempt.id, "Lost", verdict.reason or Reason.POD_LOST, verdict.message)
         return _after_disruption(task, index, step, attempts, state, around, close=close)
     running = StepView(

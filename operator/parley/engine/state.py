@@ -97,11 +97,15 @@ class Surroundings:
     jobs: Mapping[str, JobView] = field(default_factory=dict[str, JobView])
     vanished: frozenset[str] = frozenset()
     """Jobs that were seen and are gone."""
+    looked: frozenset[str] = frozenset()
+    """Jobs whose pods were just read from the API server itself, past any watch."""
     refusals: Mapping[str, str] = field(default_factory=dict[str, str])
     """By Job name: why the API server just refused to make it."""
     hold: Hold | None = None
     """Something the task needs is not there (agent, session): nothing new starts."""
     session_gone: bool = False
+    lacking: str | None = None
+    """What the task's status shows and the store does not hold, in a sentence."""
     problems: tuple[str, ...] = ()
     """What is wrong with the spec, each with the path of its field."""
     turns: Mapping[str, Turn] = field(default_factory=dict[str, Turn])

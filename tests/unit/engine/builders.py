@@ -1,6 +1,7 @@
 """Short ways to write a task's rows and surroundings, and to read a plan."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ from parley.engine.plan import (
     CreateJob,
     EndTask,
     FinishContainer,
+    LookAgain,
     Plan,
     SetSuspended,
     StartAttempt,
@@ -100,8 +102,18 @@ def around(
     return Surroundings(pods=pods or {}, jobs={view.name: view for view in views}, **fields)
 
 
-def plan(spec: TaskSpec, state: TaskState | None = None, surroundings: Surroundings | None = None) -> Plan:
-    return make_plan(spec, spec.effective_steps(), state or rows(), surroundings or Surroundings())
+def plan(
+    spec: TaskSpec,
+    state: TaskState | None = None,
+    surroundings: Surroundings | None = None,
+    *,
+    looked: bool = True,
+) -> Plan:
+    """The plan, ``looked``: after the API server itself was asked for every attempt's pod."""
+    state = state or rows()
+    jobs = frozenset(a.job for a in state.attempts) if looked else frozenset[str]()
+    known = replace(surroundings or Surroundings(), looked=jobs)
+    return make_plan(spec, spec.effective_steps(), state, known)
 
 
 def told(action: Action) -> str:
@@ -119,6 +131,8 @@ def told(action: Action) -> str:
             return f"close {action.attempt} {action.phase} {action.reason}"
         case StopJob():
             return f"stop {action.job}"
+        case LookAgain():
+            return f"look {action.job}"
         case SetSuspended():
             return "suspend" if action.suspended else "resume"
         case EndTask():

@@ -17,6 +17,7 @@ from parley.engine.plan import (
     CreateJob,
     EndTask,
     FinishContainer,
+    LookAgain,
     Plan,
     SetSuspended,
     StartAttempt,
@@ -160,12 +161,18 @@ class Simulation:
     def _reconciling(self) -> Iterator[None]:
         memory, spec = self.memory, self.memory.spec
         denied: dict[str, Hold] = {}
+        looked: set[str] = set()
         for _ in range(_MOST_ROUNDS):
             jobs, pods, vanished = dict(memory.jobs), dict(memory.pods), frozenset(memory.vanished)
             yield
             state = self.store.read()
             around = Surroundings(
-                pods=pods, jobs=jobs, vanished=vanished, turns=dict(self.store.turns), denied=denied
+                pods=pods,
+                jobs=jobs,
+                vanished=vanished,
+                turns=dict(self.store.turns),
+                denied=denied,
+                looked=frozenset(looked),
             )
             plan = make_plan(spec, self._steps, state, around)
             memory.planned, memory.ready = True, plan.ready_turn
@@ -178,10 +185,10 @@ class Simulation:
             for action in plan.actions:
                 yield
                 self.log.append(f"  {told(action)}")
-                self._carry_out(action, spec, denied)
+                self._carry_out(action, spec, denied, looked)
         raise AssertionError(f"not settled after {_MOST_ROUNDS} rounds")
 
-    def _carry_out(self, action: Action, spec: TaskSpec, denied: dict[str, Hold]) -> None:
+    def _carry_out(self, action: Action, spec: TaskSpec, denied: dict[str, Hold], looked: set[str]) -> None:
         if isinstance(action, StartAttempt | CreateJob):
             assert spec.desired_state is not DesiredState.CANCELLED, "something starts in a cancelled task"
         match action:
@@ -204,6 +211,10 @@ class Simulation:
                     self.memory.vanished.add(action.job)
                 else:
                     self.memory.jobs[action.job] = stopped
+            case LookAgain():
+                if action.job in self.cluster.pods:
+                    self.memory.pods[action.job] = self.cluster.pods[action.job]
+                looked.add(action.job)
             case SetSuspended():
                 self.store.set_suspended(action.suspended)
             case EndTask():

@@ -349,3 +349,11 @@ def test_a_refused_job_is_not_tried_past_the_deadline() -> None:
     made = plan(CONTAINER, rows(attempt(left=timedelta(seconds=3))), refused)
 
     assert made.wake_at == NOW + timedelta(seconds=3)
+
+
+def test_a_pod_that_the_watches_do_not_show_is_looked_for_before_it_is_taken_for_lost() -> None:
+    job = JobView("build-1", "uid", failed_reason="BackoffLimitExceeded")
+
+    made = plan(CONTAINER, rows(attempt()), around(jobs=[job]), looked=False)
+
+    assert actions(made) == ["look build-1"]

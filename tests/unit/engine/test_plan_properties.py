@@ -3,7 +3,6 @@
 The promises themselves are asserted where they could be broken: in the simulation's store, cluster and operator.
 """
 
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from parley.engine.plan import MAX_DISRUPTIONS
@@ -115,9 +114,6 @@ def test_a_task_whose_pods_are_never_lost_runs_each_step_once(seed: int, restart
     assert [(a.step, a.number) for a in simulation.store.attempts] == [("one", 1), ("two", 1), ("three", 1)]
 
 
-@pytest.mark.xfail(
-    strict=True, reason="absence in the cache is taken for a lost pod: nobody looks before it is run again"
-)
 def test_a_container_runs_once_although_the_watch_of_pods_lags() -> None:
     """Its Job is seen Complete before its pod is seen at all."""
     scenario = Scenario(spec=task(container("one")), scripts={"one": Script()}, skewed=True)
