@@ -1,0 +1,178 @@
+"""What users see of a Session: the store's account of it, cut to size, in step with its agent."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from parley.controller.session_status import build_session_status
+from parley.resources.session import SessionStatus
+from parley.store.records import EventRecord, SessionSummary
+
+from tests.hostile import stored_size, texts
+from tests.kstatus import kstatus
+from tests.status_schema import status_problems
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+
+def event(sequence: int, text: str = "Hi", **fields: Any) -> EventRecord:
+    shown = {
+        "type": "message",
+        "role": "user",
+        "task": "alice-1",
+        "step": "reply",
+        "item": -1,
+        "attempt": 1,
+    } | fields
+    return EventRecord(sequence=sequence, id=f"id-{sequence}", time=NOW, text=text, **shown)
+
+
+SUMMARY = SessionSummary(
+    last_sequence=12,
+    messages=9,
+    last_time=NOW,
+    recent=[event(n) for n in range(3, 13)],
+    input_tokens=70,
+    output_tokens=80,
+    tasks_active=1,
+    tasks_succeeded=2,
+    tasks_failed=3,
+)
+
+
+def build(summary: SessionSummary | None = SUMMARY, **fields: Any) -> SessionStatus:
+    known: dict[str, Any] = {
+        "problems": (),
+        "mismatch": None,
+        "agent": "support",
+        "agent_found": True,
+        "shown": True,
+        "generation": 4,
+        "now": NOW,
+        "previous": SessionStatus(),
+    }
+    return build_session_status(summary, **(known | fields))
+
+
+def verdict(status: SessionStatus, generation: int = 4) -> str:
+    return kstatus({"metadata": {"generation": generation}, "status": status.to_json()}).status
+
+
+def test_the_stores_account_is_shown() -> None:
+    shown = build().to_json()
+
+    assert shown["events"] == {
+        "count": 12,
+        "messages": 9,
+        "lastSequence": 12,
+        "lastTime": "2026-11-23T12:00:00Z",
+    }
+    assert shown["tasks"] == {"active": 1, "succeeded": 2, "failed": 3}
+    assert shown["usage"] == {"inputTokens": 70, "outputTokens": 80}
+    recent = shown["recentEvents"]
+    assert isinstance(recent, list)
+    assert recent[0] == {
+        "sequence": 3,
+        "time": "2026-11-23T12:00:00Z",
+        "type": "message",
+        "role": "user",
+        "task": "alice-1",
+        "step": "reply",
+        "text": "Hi",
+    }
+    assert not status_problems("sessions", shown)
+
+
+@pytest.mark.parametrize(
+    ("what", "fields", "phase", "reason", "status"),
+    [
+        ("its agent is there", {}, "Active", "Ready", "Current"),
+        ("its agent is not there yet", {"agent_found": False}, "Pending", "AgentNotFound", "InProgress"),
+        ("its spec is wrong", {"problems": ("spec.context: is bad",)}, "Active", "InvalidSpec", "Failed"),
+        ("another store", {"mismatch": "12 events are missing"}, "Active", "StoreMismatch", "Failed"),
+        ("both", {"problems": ("spec: is bad",), "agent_found": False}, "Pending", "InvalidSpec", "Failed"),
+    ],
+)
+@pytest.mark.parametrize("summary", [SUMMARY, None], ids=["with a row", "without a row"])
+def test_a_session_as_users_and_kstatus_see_it(
+    what: str, fields: dict[str, Any], phase: str, reason: str, status: str, summary: SessionSummary | None
+) -> None:
+    built = build(summary, **fields)
+
+    assert (built.phase, {c.reason for c in built.conditions}) == (phase, {reason}), what
+    assert verdict(built) == status
+    assert verdict(built, generation=5) == "InProgress", "its spec was changed since"
+    assert not status_problems("sessions", built.to_json())
+
+
+def test_the_message_names_what_is_missing_or_wrong() -> None:
+    assert "Agent support" in build(agent_found=False).conditions[0].message
+    problems = ("spec.context.no: quote it", "spec.systemTemplate: line 1")
+    assert build(problems=problems).conditions[0].message == "; ".join(problems)
+
+
+def test_in_another_store_what_was_seen_before_stays() -> None:
+    """An account of less than was said would hide that it was lost."""
+    before = build()
+
+    after = build(
+        replace(SUMMARY, last_sequence=2, recent=[event(1)]), mismatch="10 are missing", previous=before
+    )
+
+    assert after.events == before.events
+    assert after.recent_events == before.recent_events
+    assert after.conditions[0].message == "10 are missing"
+
+
+def test_a_session_without_a_row_shows_no_counts() -> None:
+    assert build(None).to_json().keys() == {"observedGeneration", "phase", "conditions", "recentEvents"}
+
+
+def test_hidden_texts_are_left_out_and_the_rest_is_shown() -> None:
+    shown = build(replace(SUMMARY, recent=[event(1, "my password is …")]), shown=False).to_json()
+
+    assert "password" not in str(shown)
+    assert shown["recentEvents"] == [
+        {
+            "sequence": 1,
+            "time": "2026-11-23T12:00:00Z",
+            "type": "message",
+            "role": "user",
+            "task": "alice-1",
+            "step": "reply",
+        }
+    ]
+
+
+def test_a_posted_message_has_no_task_yet() -> None:
+    shown = build(replace(SUMMARY, recent=[event(1, task=None, step=None, attempt=None)])).to_json()
+
+    assert not status_problems("sessions", shown)
+
+
+def test_the_time_of_a_transition_stays_while_nothing_flips() -> None:
+    before = build(agent_found=False)
+
+    same = build(agent_found=False, now=NOW + timedelta(hours=1), previous=before)
+    found = build(now=NOW + timedelta(hours=2), previous=same)
+
+    assert same.conditions[0].last_transition_time == NOW
+    assert found.conditions[0].last_transition_time == NOW + timedelta(hours=2)
+
+
+@settings(max_examples=50, deadline=None)
+@given(said=st.lists(texts(), min_size=10, max_size=10))
+def test_the_newest_texts_are_cut_to_size(said: list[str]) -> None:
+    status = build(replace(SUMMARY, recent=[event(n + 1, text) for n, text in enumerate(said)]))
+
+    written = status.to_json()
+    assert not status_problems("sessions", written)
+    assert SessionStatus.model_validate(written) == status
+    assert stored_size(written) <= 20 * 1024  # type: ignore[arg-type]
+    for shown, text in zip(status.recent_events, said, strict=True):
+        assert shown.text is not None
+        assert len(shown.text) <= 256
+        assert shown.text == text or (shown.text.endswith("…") and text.startswith(shown.text[:-1]))
