@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from random import Random
+from typing import NamedTuple
 
 from parley.engine.pods import JobView, PodView
 from parley.resources.reasons import Reason
@@ -39,8 +40,12 @@ class Script:
         return number <= self.losses
 
 
-Sight = JobView | PodView | None
-"""An object as a watch delivers it; None: deleted."""
+class Sight(NamedTuple):
+    """A Job or a pod as a watch delivers it; one that was deleted as it was last."""
+
+    job: JobView | None = None
+    pod: PodView | None = None
+    deleted: bool = False
 
 
 class SimCluster:
@@ -54,6 +59,7 @@ class SimCluster:
         self._scripts = scripts
         self._runners = runners
         self._rng = rng
+        self._version = 0
         self._made: set[str] = set()
         self._deleted: set[str] = set()
         self._nodes_lost: set[str] = set()
@@ -189,8 +195,7 @@ class SimCluster:
         """Delete the Job; its pod is told to stop and ends later."""
         self._deleted.add(name)
         self._made.discard(name)
-        del self.jobs[name]
-        self.sights["Job", name].append(None)
+        self._set_job(self.jobs.pop(name), deleted=True)
         self._change_pod(name, deleting=True)
 
     def _notice(self, name: str) -> None:
@@ -206,12 +211,18 @@ class SimCluster:
         self._set_pod(name, replace(self.pods[name], **shown))  # type: ignore[arg-type]
 
     def _set_pod(self, name: str, pod: PodView | None) -> None:
-        if pod is None:
-            self.pods.pop(name, None)
-        else:
+        deleted = pod is None
+        pod = replace(pod or self.pods.pop(name), version=self._next_version())
+        if not deleted:
             self.pods[name] = pod
-        self.sights["Pod", name].append(pod)
+        self.sights["Pod", name].append(Sight(pod=pod, deleted=deleted))
 
-    def _set_job(self, job: JobView) -> None:
-        self.jobs[job.name] = job
-        self.sights["Job", job.name].append(job)
+    def _set_job(self, job: JobView, *, deleted: bool = False) -> None:
+        job = replace(job, version=self._next_version())
+        if not deleted:
+            self.jobs[job.name] = job
+        self.sights["Job", job.name].append(Sight(job=job, deleted=deleted))
+
+    def _next_version(self) -> int:
+        self._version += 1
+        return self._version

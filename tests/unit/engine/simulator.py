@@ -6,8 +6,8 @@ passes only when nothing else can happen.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from dataclasses import dataclass
+from datetime import timedelta
 from random import Random
 
 import pytest
@@ -24,13 +24,13 @@ from parley.engine.plan import (
     StopJob,
     make_plan,
 )
-from parley.engine.pods import JobView, PodView
 from parley.engine.state import End, Hold, Surroundings, TaskState
 from parley.resources.reasons import Reason
 from parley.resources.task import DesiredState, TaskSpec
 
 from tests.unit.engine.builders import NOW, desired, told
 from tests.unit.engine.sim_cluster import Event, Script, SimCluster
+from tests.unit.engine.sim_memory import UID, Memory
 from tests.unit.engine.sim_store import SimStore
 
 _MOST_EVENTS = 4000
@@ -54,20 +54,6 @@ class Scenario:
     """The watch of Jobs may be ahead of the watch of pods."""
     rival: bool = False
     """Another task's turn may hold the session for a while."""
-
-
-@dataclass
-class Memory:
-    """All that an operator knows without asking; a restart drops it and lists anew."""
-
-    spec: TaskSpec
-    jobs: dict[str, JobView] = field(default_factory=dict[str, JobView])
-    pods: dict[str, PodView] = field(default_factory=dict[str, PodView])
-    vanished: set[str] = field(default_factory=set[str])
-    planned: bool = False
-    ready: str | None = None
-    wake_at: datetime | None = None
-    dirty: bool = True
 
 
 class Simulation:
@@ -163,13 +149,13 @@ class Simulation:
         denied: dict[str, Hold] = {}
         looked: set[str] = set()
         for _ in range(_MOST_ROUNDS):
-            jobs, pods, vanished = dict(memory.jobs), dict(memory.pods), frozenset(memory.vanished)
+            workload = memory.workload()
             yield
             state = self.store.read()
             around = Surroundings(
-                pods=pods,
-                jobs=jobs,
-                vanished=vanished,
+                pods=workload.pods,
+                jobs=workload.jobs,
+                vanished=frozenset(workload.vanished),
                 turns=dict(self.store.turns),
                 denied=denied,
                 looked=frozenset(looked),
@@ -198,8 +184,7 @@ class Simulation:
                 if refused == "turn":
                     denied[action.step.name] = Hold(Reason.SESSION_BUSY, "another turn holds the session")
             case CreateJob():
-                job = self.cluster.create_job(action.attempt.job)
-                self.memory.jobs[job.name] = job
+                self.memory.workloads.see_job(UID, self.cluster.create_job(action.attempt.job))
             case FinishContainer():
                 self.store.finish_container(action.attempt, action.verdict)
             case CloseAttempt():
@@ -207,13 +192,11 @@ class Simulation:
             case StopJob():
                 stopped = self.cluster.suspend_job(action.job)
                 if stopped is None:
-                    self.memory.jobs.pop(action.job, None)
-                    self.memory.vanished.add(action.job)
+                    self.memory.workloads.drop_job(UID, action.job)
                 else:
-                    self.memory.jobs[action.job] = stopped
+                    self.memory.workloads.see_job(UID, stopped)
             case LookAgain():
-                if action.job in self.cluster.pods:
-                    self.memory.pods[action.job] = self.cluster.pods[action.job]
+                self.memory.look(self.cluster, action.job)
                 looked.add(action.job)
             case SetSuspended():
                 self.store.set_suspended(action.suspended)
@@ -227,11 +210,7 @@ class Simulation:
         self._list()
 
     def _list(self) -> None:
-        """A complete list: what it shows replaces what the watches would have said, and every key is queued."""
-        memory = self.memory
-        memory.vanished |= memory.jobs.keys() - self.cluster.jobs.keys()
-        memory.spec, memory.jobs, memory.pods = self.spec, dict(self.cluster.jobs), dict(self.cluster.pods)
-        memory.dirty = True
+        self.memory.list_all(self.cluster, self.spec)
         self.cluster.sights.clear()
         self._spec_sights.clear()
 
@@ -261,12 +240,9 @@ class Simulation:
         if kind == "Job" and pods and not self.scenario.skewed:
             self._deliver(("Pod", name))
             return
-        view = self.cluster.sights[key].popleft()
+        sight = self.cluster.sights[key].popleft()
         for _ in range(self._rng.choice((1, 1, 2))):
-            if kind == "Job":
-                self._see_job(name, view)
-            else:
-                self._see_pod(name, view)
+            self.memory.hear(name, sight)
 
     def _reconnect(self, kind: str) -> None:
         """Bring what is there now, and nothing of what went meanwhile (as Kopf does)."""
@@ -275,7 +251,7 @@ class Simulation:
             if other == kind and sights:
                 last = sights.pop()
                 sights.clear()
-                if last is not None:
+                if not last.deleted:
                     sights.append(last)
 
     def _notify(self) -> None:
@@ -285,26 +261,6 @@ class Simulation:
     def _lose_notification(self) -> None:
         self._losses -= 1
         self.store.notified = False
-
-    def _see_job(self, name: str, job: object) -> None:
-        memory = self.memory
-        if isinstance(job, JobView):
-            memory.dirty = memory.dirty or memory.jobs.get(name) != job
-            memory.jobs[name] = job
-        else:
-            memory.jobs.pop(name, None)
-            memory.vanished.add(name)
-            memory.dirty = True
-
-    def _see_pod(self, name: str, pod: object) -> None:
-        memory = self.memory
-        known = memory.pods.get(name)
-        if isinstance(pod, PodView):
-            memory.dirty = memory.dirty or known != pod
-            memory.pods[name] = pod
-        elif known is not None and known.exit_code is None:
-            del memory.pods[name]
-            memory.dirty = True
 
     def _deliver_spec(self) -> None:
         spec = self._spec_sights.pop(0)

@@ -39,6 +39,7 @@ def scenarios(draw: st.DrawFn, *, cancels: bool = False) -> Scenario:
         cancels=cancels,
         restarts=draw(st.integers(0, 4)),
         lossy=draw(st.booleans()),
+        skewed=draw(st.booleans()),
         rival=draw(st.booleans()),
     )
 
