@@ -12,7 +12,7 @@ from functools import partial
 from typing import TypeVar, cast
 
 from parley.controller.announcer import Announcer
-from parley.controller.context import AGENT_KEY, SESSION_KEY, TASK_KEY, Context
+from parley.controller.context import AGENT_KEY, SESSION_KEY, TASK_KEY, TURNS_KEY, Context
 from parley.controller.finality import is_final
 from parley.controller.health import Health
 from parley.controller.listing import take_in_everything
@@ -209,5 +209,6 @@ def _wake_all(context: Context) -> None:
             context.wake(TASK_KEY, task.namespace, task.name)
     for session in context.projection.sessions:
         context.wake(SESSION_KEY, session.namespace, session.name)
+        context.wake(TURNS_KEY, session.namespace, session.name)
     for agent in context.projection.agents:
         context.wake(AGENT_KEY, agent.namespace, agent.name)

@@ -36,6 +36,12 @@ def controlling_job(body: JsonObject) -> str | None:
     return None
 
 
+def is_controlled_by(body: JsonObject, uid: str) -> bool:
+    """Whether the object of that uid controls this one."""
+    owners = _objects(_mapping(body.get("metadata")).get("ownerReferences"))
+    return any(owner.get("controller") and owner.get("uid") == uid for owner in owners)
+
+
 def read_job(body: JsonObject) -> JobView:
     """Read a Job."""
     metadata, spec, status = (_mapping(body.get(k)) for k in ("metadata", "spec", "status"))
@@ -72,6 +78,8 @@ def read_pod(body: JsonObject) -> PodView:
         uid=str(metadata["uid"]),
         phase=str(status.get("phase") or "Pending"),
         deleting="deletionTimestamp" in metadata,
+        overdue_at=_time(metadata.get("deletionTimestamp")),
+        node=str(_mapping(body.get("spec")).get("nodeName") or ""),
         disruption=(
             str(disruption.get("message") or disruption.get("reason") or "the pod was disrupted")
             if disruption and disruption.get("status") == "True"
@@ -91,3 +99,9 @@ def read_pod(body: JsonObject) -> PodView:
         status_message=str(status.get("message") or ""),
         version=int(str(metadata.get("resourceVersion") or 0)),
     )
+
+
+def is_node_ready(body: JsonObject) -> bool:
+    """Whether a node's kubelet answers."""
+    ready = _condition(_mapping(body.get("status")), "Ready")
+    return ready is not None and ready.get("status") == "True"

@@ -62,6 +62,10 @@ class KeyedQueue:
         if due < self._wakes.get(key, float("inf")):
             self._wakes[key] = due
             heapq.heappush(self._heap, (due, key))
+            if len(self._heap) > 2 * len(self._wakes) + 64:
+                # Wakes that were replaced by earlier ones would else stay until they are due, some for days.
+                self._heap = [(at, each) for each, at in self._wakes.items()]
+                heapq.heapify(self._heap)
             self._changed.set()
 
     def retry(self, key: Key, at_least: float = 0.0) -> float:

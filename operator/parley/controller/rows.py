@@ -2,18 +2,22 @@
 
 from parley.engine.state import Attempt, End, TaskState, Turn
 from parley.resources.reasons import Reason
-from parley.store.records import AttemptRecord, TaskRecord
+from parley.store.records import AttemptRecord, TaskEnd, TaskRecord
+
+_GONE = "the store saw this Task deleted: the cluster was restored from an older backup. Create it anew to run it again"
 
 
 def task_state(record: TaskRecord) -> TaskState:
     """Read a task's rows for the plan."""
     end = record.ended
+    if end is None and record.gone_since is not None:
+        end = TaskEnd("Failed", Reason.STORE_MISMATCH, _GONE, None, record.gone_since)
     return TaskState(
         now=record.now,
         created_at=record.registered_at,
         deadline=record.deadline,
         suspended=record.suspended_since is not None,
-        end=End(end.phase, Reason(end.reason), end.message, end.output, end.at) if end else None,
+        end=End(end.phase, _reason(end.reason), end.message, end.output, end.at) if end else None,
         attempts=tuple(_attempt(row) for row in record.attempts),
         outputs=record.outputs,
         input_tokens=record.input_tokens,
@@ -33,9 +37,17 @@ def _attempt(row: AttemptRecord) -> Attempt:
         created_at=row.created_at,
         taken_at=row.taken_at,
         ended_at=row.ended_at,
-        reason=Reason(row.reason) if row.reason else None,
+        reason=_reason(row.reason) if row.reason else None,
         message=row.message or "",
     )
+
+
+def _reason(name: str) -> Reason:
+    """Read a reason; one that only a newer version knows is an Error to this one, and stops nothing."""
+    try:
+        return Reason(name)
+    except ValueError:
+        return Reason.ERROR
 
 
 def turns_of(record: TaskRecord, session_uid: str | None) -> dict[str, Turn]:

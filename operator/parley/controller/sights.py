@@ -99,6 +99,9 @@ class Sights:
         if kind is TASK:
             if not is_final(resource):
                 self._context.wake(TASK_KEY, resource.namespace, resource.name)
+            if resource.deleting and (name := referred(resource, "sessionRef")):
+                # It takes no turn any more, however long a finalizer of somebody else holds it.
+                self._context.wake(TURNS_KEY, resource.namespace, name)
             return
         self._context.wake(SESSION_KEY if kind is SESSION else AGENT_KEY, resource.namespace, resource.name)
         self._wake_dependents(kind, resource)
@@ -130,6 +133,8 @@ class Sights:
             if name := referred(resource, "sessionRef"):
                 # Tickets may have waited for this task alone: it was gone before its first plan.
                 self._context.wake(TURNS_KEY, resource.namespace, name)
+            if name := referred(resource, "sessionRef"):
+                self._context.wake(SESSION_KEY, resource.namespace, name)
             self._context.wake(GONE_TASK_KEY, resource.namespace, resource.uid)
         elif kind is SESSION:
             self._context.known_sessions.discard(resource.uid)

@@ -9,7 +9,7 @@ from pydantic import JsonValue
 
 from parley.controller.context import Context
 from parley.controller.job_builder import JobOwner, build_job
-from parley.controller.pod_view import controlling_job, read_job, read_pod
+from parley.controller.pod_view import controlling_job, is_controlled_by, read_job, read_pod
 from parley.controller.projection import TASK_UID_LABEL, Resource
 from parley.controller.requests import build_request, render_output, workload_of
 from parley.engine.names import job_name
@@ -18,6 +18,7 @@ from parley.engine.plan import (
     CloseAttempt,
     CreateJob,
     EndTask,
+    EndTurn,
     FinishContainer,
     LookAgain,
     SetSuspended,
@@ -33,7 +34,7 @@ from parley.resources.problems import MAX_DEPTH
 from parley.resources.reasons import Reason
 from parley.resources.session import SessionSpec
 from parley.resources.task import Step, TaskSpec
-from parley.store import attempts, tasks
+from parley.store import attempts, tasks, turns
 from parley.store.errors import ResultTooLarge
 from parley.store.records import Close, NewAttempt, NotGranted
 from parley.templates.errors import TemplateError
@@ -87,6 +88,9 @@ class TaskActions:
                 await self._stop_job(action, task)
             case LookAgain():
                 await self._look_again(action, task)
+            case EndTurn():
+                async with self._context.store() as connection:
+                    await turns.end_turn(connection, self._context.fence, task.resource.uid, action.step)
             case SetSuspended():
                 async with self._context.store() as connection:
                     await tasks.set_suspended(
@@ -149,6 +153,11 @@ class TaskActions:
         except AlreadyExists:
             existing = await context.kube.get(JOB, resource.namespace, attempt.job)
             if existing is None:
+                return
+            if not is_controlled_by(existing, resource.uid):
+                task.refusals[attempt.job] = (
+                    f"a Job named {attempt.job} exists that is not this task's: delete it"
+                )
                 return
             created = existing
         except (Forbidden, Invalid) as error:

@@ -2,29 +2,33 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
-from parley.controller.context import TASK_KEY, TURNS_KEY, Context
+from parley.controller.context import GONE_TASK_KEY, SESSION_KEY, TASK_KEY, TURNS_KEY, Context
 from parley.controller.finality import FINAL_PHASES, is_final
+from parley.controller.pod_view import is_node_ready
 from parley.controller.projection import Resource, TaskWorkload, referred
 from parley.controller.queue import Key
 from parley.controller.refusals import Refusals
 from parley.controller.rows import task_state, turns_of
 from parley.controller.session_reconciler import SessionReconciler
 from parley.controller.task_actions import TaskActions, TaskUnderWork
-from parley.engine.plan import Plan, lacks_pod, make_plan, takes_turn
-from parley.engine.pods import JobView
+from parley.controller.task_status import TaskStatusWriter
+from parley.engine.plan import Plan, lacks_pod, make_plan
+from parley.engine.pods import JobView, PodView
 from parley.engine.state import Hold, Surroundings, TaskState
-from parley.engine.status import build_status
-from parley.kube.events import Transition
-from parley.kube.kinds import TASK
+from parley.kube.kinds import NODE
 from parley.resources.agent import AgentSpec
 from parley.resources.reasons import Reason
 from parley.resources.session import SessionSpec
-from parley.resources.task import StepPhase, TaskPhase, TaskSpec, TaskStatus
+from parley.resources.task import TaskSpec, TaskStatus
 from parley.store.records import TaskRecord
 from parley.store.tasks import load_task, register_task
 
 _MOST_ROUNDS = 20
+_SESSION_DELAY = 5.0
+"""Seconds until a session shows that a task of it began; a short turn shows its end instead, in one write."""
+_NODE_PATIENCE = timedelta(seconds=60)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,7 @@ class TaskReconciler:
         self._context = context
         self._sessions = sessions
         self._actions = TaskActions(context)
+        self._writer = TaskStatusWriter(context, sessions)
         self._refusals = Refusals(context.kube)
 
     async def reconcile(self, namespace: str, name: str) -> None:
@@ -53,7 +58,8 @@ class TaskReconciler:
             plan = make_plan(task.spec, task.steps, seen.state, seen.around)
             self._note_turn(task, plan)
             if not plan.actions:
-                await self._show(task, plan, seen)
+                status = await self._writer.show(task, plan, seen.state, seen.around.hold)
+                self._settle(resource, status, plan, seen.state)
                 return
             for action in plan.actions:
                 await self._actions.carry_out(action, task, seen.state)
@@ -82,7 +88,7 @@ class TaskReconciler:
         bound = record.session_uid if record.attempts else None
         gone = bound is not None and (task.session is None or task.session.uid != bound)
         around = Surroundings(
-            pods=workload.pods,
+            pods=await self._with_lost_nodes(workload.pods, state.now),
             jobs=await self._with_refusals(resource.namespace, state, workload),
             vanished=frozenset(workload.vanished),
             looked=frozenset(task.looked),
@@ -163,10 +169,30 @@ class TaskReconciler:
                     timeout=task.spec.timeout_or_none(),
                     created_at=resource.created,
                 )
+                self._after_registration(task)
                 record = await load_task(connection, resource.uid)
         if record is None:
             raise RuntimeError(f"the row of Task {resource.namespace}/{resource.name} vanished")
         return record
+
+    def _after_registration(self, task: TaskUnderWork) -> None:
+        context, resource = self._context, task.resource
+        if context.projection.tasks.by_uid(resource.uid) is None:
+            # It went while it was registered: what closes its row may have come too early.
+            context.wake(GONE_TASK_KEY, resource.namespace, resource.uid)
+        if task.session is not None:
+            key = Key(SESSION_KEY, task.session.namespace, task.session.name)
+            context.queue.add_after(key, _SESSION_DELAY)
+
+    async def _with_lost_nodes(self, pods: Mapping[str, PodView], now: datetime) -> Mapping[str, PodView]:
+        """Return the pods, marked where the node that should have ended them is gone or does not answer."""
+        found = dict(pods)
+        for name, pod in pods.items():
+            if pod.overdue_at is None or not pod.holds_node or now < pod.overdue_at + _NODE_PATIENCE:
+                continue
+            body = await self._context.kube.get(NODE, None, pod.node)
+            found[name] = replace(pod, node_lost=body is None or not is_node_ready(body))
+        return found
 
     def _note_turn(self, task: TaskUnderWork, plan: Plan) -> None:
         """Say what is ready. Tickets wait for each open task of the session, so those without a turn say so too."""
@@ -175,74 +201,14 @@ class TaskReconciler:
         if session is not None and self._context.ready_steps.note(resource.uid, plan.ready_turn):
             self._context.wake(TURNS_KEY, resource.namespace, session)
 
-    async def _show(self, task: TaskUnderWork, plan: Plan, seen: _Observation) -> None:
-        resource = task.resource
-        previous = TaskStatus.model_validate(resource.status)
-        status = build_status(
-            plan.steps,
-            seen.state,
-            hold=seen.around.hold,
-            agent=task.agent_name or previous.agent,
-            generation=resource.generation,
-            previous=previous,
-        )
-        ended = status.phase in FINAL_PHASES
-        if task.session is not None and (ended or _turn_ended(task, status, previous)):
-            # Whoever sees Succeeded sees its events: the session's status goes first (design 4).
-            await self._sessions.show(task.session.namespace, task.session.name)
-        body = status.to_json()
-        if body != resource.status:
-            written = await self._context.kube.apply_status(
-                TASK,
-                resource.namespace,
-                resource.name,
-                body,
-                resource_version=resource.resource_version,
-            )
-            self._context.echoes.wrote(TASK, written)
-            self._context.projection.tasks.see(Resource.from_object(written))
-            self._tell(resource, status, previous)
-        if ended:
+    def _settle(self, resource: Resource, status: TaskStatus, plan: Plan, state: TaskState) -> None:
+        """Remember when to look again, or nothing more of a task that has ended."""
+        if status.phase in FINAL_PHASES:
             self.forget(resource.uid)
         elif plan.wake_at is not None:
-            seconds = (plan.wake_at - seen.state.now).total_seconds()
+            seconds = (plan.wake_at - state.now).total_seconds()
             # The store's clock is read in milliseconds: a little late beats a round too early.
             self._context.queue.add_after(Key(TASK_KEY, resource.namespace, resource.name), seconds + 0.05)
-
-    def _tell(self, resource: Resource, status: TaskStatus, previous: TaskStatus) -> None:
-        """Tell users of a transition: another phase, or another reason for the same one."""
-        ready = next(c for c in status.conditions if c.type == "Ready")
-        before = next((c for c in previous.conditions if c.type == "Ready"), None)
-        if before is not None and (before.reason, previous.phase) == (ready.reason, status.phase):
-            return
-        self._context.tell(
-            Transition(
-                kind=TASK,
-                namespace=resource.namespace,
-                name=resource.name,
-                uid=resource.uid,
-                type="Warning" if status.phase is TaskPhase.FAILED or ready.reason in _WARNINGS else "Normal",
-                reason=ready.reason,
-                note=ready.message or f"the task is {status.phase}",
-                key=f"{status.phase}/{sum(step.attempt for step in status.steps)}/{resource.generation}",
-            )
-        )
-
-
-_WARNINGS = frozenset(
-    {
-        Reason.AGENT_NOT_FOUND,
-        Reason.SESSION_NOT_FOUND,
-        Reason.IMAGE_PULL_FAILED,
-        Reason.SECRET_NOT_FOUND,
-        Reason.CONTAINER_CONFIG_ERROR,
-        Reason.UNSCHEDULABLE,
-        Reason.QUOTA_EXCEEDED,
-        Reason.POD_REFUSED,
-        Reason.POD_LOST,
-        Reason.EVICTED,
-    }
-)
 
 
 def _lacking(resource: Resource, state: TaskState) -> str | None:
@@ -254,12 +220,3 @@ def _lacking(resource: Resource, state: TaskState) -> str | None:
                 "task began with another store. Create it anew to run it again"
             )
     return None
-
-
-def _turn_ended(task: TaskUnderWork, status: TaskStatus, previous: TaskStatus) -> bool:
-    before = {step.name: step.phase for step in previous.steps}
-    turns = {step.name for step in task.steps if takes_turn(task.spec, step)}
-    return any(
-        step.name in turns and step.phase is StepPhase.SUCCEEDED and before.get(step.name) != step.phase
-        for step in status.steps
-    )

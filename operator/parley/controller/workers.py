@@ -27,6 +27,7 @@ from parley.store.tasks import task_gone
 
 log = logging.getLogger(__name__)
 _LONGEST_RECONCILE = 60.0
+_LONGEST_PAUSE = 60.0
 
 
 class Workers:
@@ -76,10 +77,11 @@ class Workers:
             queue.retry(key)
         except NotFound:
             outcome = "gone"
+            queue.forget(key)
         except (StoreUnavailable, KubeUnavailable) as error:
             outcome = "unavailable"
-            after = error.retry_after or 0.0 if isinstance(error, KubeUnavailable) else 0.0
-            delay = queue.retry(key, after)
+            asked = error.retry_after or 0.0 if isinstance(error, KubeUnavailable) else 0.0
+            delay = queue.retry(key, min(asked, _LONGEST_PAUSE))
             log.warning("%s waits %.1f s: %s", key, delay, error)
         except Exception:
             delay = queue.retry(key)

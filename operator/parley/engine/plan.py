@@ -18,6 +18,7 @@ from parley.resources.task import DesiredState, Step, StepPhase, TaskSpec
 MAX_DISRUPTIONS = 5
 _POD_PATIENCE = timedelta(seconds=3)
 _REFUSED_PAUSE = timedelta(seconds=10)
+_NODE_PAUSE = timedelta(seconds=30)
 _ENDED_PHASES = {"Succeeded": StepPhase.SUCCEEDED, "Cancelled": StepPhase.CANCELLED}
 
 
@@ -81,6 +82,13 @@ class SetSuspended:
 
 
 @dataclass(frozen=True, slots=True)
+class EndTurn:
+    """Give the session's turn back although the step has not ended: it may not go on now, others may."""
+
+    step: str
+
+
+@dataclass(frozen=True, slots=True)
 class EndTask:
     """End the task; on success its output is rendered first. Open attempts are closed with it."""
 
@@ -90,7 +98,15 @@ class EndTask:
 
 
 Action = (
-    CloseAttempt | StartAttempt | CreateJob | FinishContainer | StopJob | LookAgain | SetSuspended | EndTask
+    CloseAttempt
+    | StartAttempt
+    | CreateJob
+    | FinishContainer
+    | StopJob
+    | LookAgain
+    | SetSuspended
+    | EndTurn
+    | EndTask
 )
 
 
@@ -229,7 +245,10 @@ def _start(
         view = StepView(
             step.name, StepPhase.PENDING if pending else StepPhase.QUEUED, attempts, hold.reason, hold.message
         )
-        return _StepOutcome(view, actions=(close,) if close else (), ready_turn=turn and not pending)
+        actions: tuple[Action, ...] = (close,) if close else ()
+        if pending and not close and around.turns.get(step.name) is Turn.HELD:
+            actions = (EndTurn(step.name),)
+        return _StepOutcome(view, actions, ready_turn=turn and not pending)
     number = attempts[-1].number + 1 if attempts else 1
     start = StartAttempt(step, index, number, cause, turn, close)
     return _StepOutcome(
@@ -270,6 +289,9 @@ def _watch_attempt(
     if attempt.job not in around.pods:
         due = attempt.created_at + _POD_PATIENCE
         wake_at = min(wake_at, due if state.now < due else state.now + _REFUSED_PAUSE)
+    elif around.pods[attempt.job].deleting:
+        # Its node may be gone, and then nobody says that it ended.
+        wake_at = min(wake_at, state.now + _NODE_PAUSE)
     return _StepOutcome(running, actions, wake_at=wake_at, ready_turn=takes_turn(task, step))
 
 
@@ -316,7 +338,7 @@ def _after_disruption(
         view = StepView(
             step.name, StepPhase.RUNNING, attempts, Reason.POD_LOST, f"waits until pod {pod.name} has ended"
         )
-        return _StepOutcome(view, (close,) if close else ())
+        return _StepOutcome(view, (close,) if close else (), wake_at=state.now + _NODE_PAUSE)
     return _start(task, index, step, attempts, state, around, cause="Disruption", close=close)
 
 

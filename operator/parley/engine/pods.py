@@ -31,6 +31,9 @@ class PodView:
     uid: str
     phase: str
     deleting: bool = False
+    overdue_at: datetime | None = None
+    """When a pod that is being deleted should have been gone: its node's kubelet does not do it."""
+    node: str = ""
     disruption: str | None = None
     """Message of the DisruptionTarget condition while it is True: eviction, preemption, taint, deletion."""
     node_lost: bool = False

@@ -61,7 +61,7 @@ def newer(body: dict[str, Any]) -> dict[str, Any]:
             TASK,
             task_body("alice-1", session="alice"),
             {"Task alice-1"},
-            {"GoneTask uid-of-alice-1", "Turns alice"},
+            {"GoneTask uid-of-alice-1", "Turns alice", "Session alice"},
         ),
         ("a task without one", TASK, task_body("alone"), {"Task alone"}, {"GoneTask uid-of-alone"}),
         (

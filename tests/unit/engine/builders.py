@@ -10,6 +10,7 @@ from parley.engine.plan import (
     CloseAttempt,
     CreateJob,
     EndTask,
+    EndTurn,
     FinishContainer,
     LookAgain,
     Plan,
@@ -133,6 +134,8 @@ def told(action: Action) -> str:
             return f"stop {action.job}"
         case LookAgain():
             return f"look {action.job}"
+        case EndTurn():
+            return f"end turn {action.step}"
         case SetSuspended():
             return "suspend" if action.suspended else "resume"
         case EndTask():

@@ -111,6 +111,10 @@ class SimStore:
         self.turns.clear()
         return True
 
+    def end_turn(self, step: str) -> None:
+        assert not any(a.open and a.step == step for a in self.attempts), "a turn ends under an open attempt"
+        self.turns.pop(step, None)
+
     def set_suspended(self, suspended: bool) -> None:
         assert self.end is None
         if suspended:

@@ -16,6 +16,7 @@ from parley.engine.plan import (
     CloseAttempt,
     CreateJob,
     EndTask,
+    EndTurn,
     FinishContainer,
     LookAgain,
     Plan,
@@ -174,7 +175,7 @@ class Simulation:
                 self._carry_out(action, spec, denied, looked)
         raise AssertionError(f"not settled after {_MOST_ROUNDS} rounds")
 
-    def _carry_out(self, action: Action, spec: TaskSpec, denied: dict[str, Hold], looked: set[str]) -> None:
+    def _carry_out(self, action: Action, spec: TaskSpec, denied: dict[str, Hold], looked: set[str]) -> None:  # noqa: C901, PLR0912 - one case an action
         if isinstance(action, StartAttempt | CreateJob):
             assert spec.desired_state is not DesiredState.CANCELLED, "something starts in a cancelled task"
         match action:
@@ -198,6 +199,8 @@ class Simulation:
             case LookAgain():
                 self.memory.look(self.cluster, action.job)
                 looked.add(action.job)
+            case EndTurn():
+                self.store.end_turn(action.step)
             case SetSuspended():
                 self.store.set_suspended(action.suspended)
             case EndTask():

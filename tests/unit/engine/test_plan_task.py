@@ -80,13 +80,22 @@ def test_a_start_says_which_step_of_the_spec_it_is() -> None:
 
 @pytest.mark.parametrize("spec", [TWO, TURN], ids=["container", "turn"])
 def test_nothing_starts_while_the_agent_or_session_is_missing(spec: object) -> None:
-    turns = {"ask": Turn.HELD}
-
-    made = plan(spec, rows(), around(hold=NO_AGENT, turns=turns))  # type: ignore[arg-type]
+    made = plan(spec, rows(), around(hold=NO_AGENT))  # type: ignore[arg-type]
 
     assert actions(made) == []
     assert made.steps[0].reason is Reason.AGENT_NOT_FOUND
     assert made.ready_turn is None, "a step that could not start must not hold up the others' turns"
+
+
+@pytest.mark.parametrize("why", ["suspended", "no agent"])
+def test_a_turn_whose_pod_was_lost_is_given_back_when_it_may_not_go_on(why: str) -> None:
+    suspended = why == "suspended"
+    spec = desired(TURN, DesiredState.SUSPENDED) if suspended else TURN
+    known = around(hold=None if suspended else NO_AGENT, turns={"ask": Turn.HELD})
+
+    made = plan(spec, rows(*lost(1, "ask"), suspended=suspended), known)
+
+    assert actions(made) == ["end turn ask"]
 
 
 def test_what_runs_goes_on_when_the_agent_goes_missing() -> None:
