@@ -75,9 +75,9 @@ def test_rights_are_for_the_cluster_or_for_the_namespaces_watched() -> None:
         "pods",
     }
     everywhere, restricted = EXTERNAL, (*EXTERNAL, "watchNamespaces={shop,desk}")
-    assert rights(everywhere, "ClusterRole") == served | {"events", "namespaces", "tokenreviews"}
+    assert rights(everywhere, "ClusterRole") == served | {"events", "namespaces", "nodes", "tokenreviews"}
     assert rights(everywhere, "Role") == {"leases", "configmaps", "events"}
-    assert rights(restricted, "ClusterRole") == {"namespaces", "tokenreviews"}
+    assert rights(restricted, "ClusterRole") == {"namespaces", "nodes", "tokenreviews"}
     assert rights(restricted, "Role") == served | {"leases", "configmaps", "events"}
     assert {
         role["metadata"]["namespace"]
