@@ -6,10 +6,10 @@ It keeps the rules a reconciler depends on and nothing else: no schemas, no garb
 
 import copy
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from typing import NamedTuple, cast
 
-from parley.kube.client import JsonObject, Listing, Propagation, TokenIdentity
+from parley.kube.client import JsonObject, Listing, Page, Propagation, TokenIdentity, collect
 from parley.kube.errors import AlreadyExists, Conflict, KubeError, NotFound
 from parley.kube.kinds import PARLEY_GROUP, Kind
 from pydantic import JsonValue
@@ -31,6 +31,7 @@ class FakeKube:
         self.objects: dict[tuple[str, str | None, str], JsonObject] = {}
         self.requests: list[Request] = []
         self.identities: dict[str, TokenIdentity] = {}
+        self.page_size = 500
         self.on_change: Callable[[str, Kind, JsonObject], None] = lambda _type, _kind, _body: None
         self._version = 0
         self._failures: list[tuple[str, str, KubeError]] = []
@@ -66,19 +67,34 @@ class FakeKube:
         labels: Mapping[str, str] | None = None,
         fields: Mapping[str, str] | None = None,
     ) -> Listing:
-        self._arrive("list", kind, namespace, "")
-        wanted = (labels or {}).items()
-        found = [
-            copy.deepcopy(body)
-            for (stored_kind, stored_namespace, _), body in sorted(
-                self.objects.items(), key=lambda item: str(item[0])
-            )
-            if stored_kind == kind.kind
-            and namespace in {None, stored_namespace}
-            and wanted <= cast("dict[str, str]", _metadata(body).get("labels") or {}).items()
-            and all(_field(body, path) == value for path, value in (fields or {}).items())
-        ]
-        return Listing(found, str(self._version))
+        return await collect(self.pages(kind, namespace=namespace, labels=labels, fields=fields))
+
+    async def pages(
+        self,
+        kind: Kind,
+        *,
+        namespace: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        fields: Mapping[str, str] | None = None,
+    ) -> AsyncIterator[Page]:
+        """Each page is a request; one that ``fail`` makes expire (410) begins the list again, as the live client."""
+        position: int = 0
+        found: Sequence[JsonObject] = ()
+        while True:
+            try:
+                self._arrive("list", kind, namespace, "")
+            except KubeError as error:
+                if error.status != 410:
+                    raise
+                position = 0
+                continue
+            if position == 0:
+                found = self._selected(kind, namespace, labels or {}, fields or {})
+            end = position + self.page_size
+            yield Page([*found[position:end]], str(self._version), position == 0)
+            if end >= len(found):
+                return
+            position = end
 
     async def create(self, kind: Kind, namespace: str | None, body: JsonObject) -> JsonObject:
         name = str(_metadata(body).get("name", ""))
@@ -149,6 +165,24 @@ class FakeKube:
 
     async def close(self) -> None:
         """Nothing is open."""
+
+    def _selected(
+        self,
+        kind: Kind,
+        namespace: str | None,
+        labels: Mapping[str, str],
+        fields: Mapping[str, str],
+    ) -> Sequence[JsonObject]:
+        return [
+            copy.deepcopy(body)
+            for (stored_kind, stored_namespace, _), body in sorted(
+                self.objects.items(), key=lambda item: str(item[0])
+            )
+            if stored_kind == kind.kind
+            and namespace in {None, stored_namespace}
+            and labels.items() <= cast("dict[str, str]", _metadata(body).get("labels") or {}).items()
+            and all(_field(body, path) == value for path, value in fields.items())
+        ]
 
     def _current(self, kind: Kind, namespace: str | None, name: str, resource_version: str) -> JsonObject:
         stored = self.objects.get((kind.kind, namespace, name))

@@ -6,7 +6,7 @@ Kinds are known beforehand (``parley.kube.kinds``), so requests go by path: no d
 import asyncio
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any, Protocol, cast
 
@@ -15,13 +15,21 @@ from kubernetes.aio import config as kubernetes_config
 from kubernetes.aio.client import ApiClient, Configuration
 from pydantic import JsonValue
 
-from parley.kube.client import FIELD_MANAGER, JsonObject, Listing, Propagation, TokenIdentity
+from parley.kube.client import (
+    CHUNK_SIZE,
+    FIELD_MANAGER,
+    JsonObject,
+    Listing,
+    Page,
+    Propagation,
+    TokenIdentity,
+    collect,
+)
 from parley.kube.errors import KubeError, KubeUnavailable, NotFound, error_for
 from parley.kube.kinds import TOKEN_REVIEW, Kind
 
 CONNECT_TIMEOUT = 5.0
 REQUEST_TIMEOUT = 15.0
-CHUNK_SIZE = 500
 CONNECTIONS = 20
 """Requests at a time: enough for the reconcilers, without flooding an API server that is just back."""
 
@@ -129,14 +137,34 @@ class LiveKube:
         fields: Mapping[str, str] | None = None,
     ) -> Listing:
         """See ``KubeApi.list``."""
+        return await collect(self.pages(kind, namespace=namespace, labels=labels, fields=fields))
+
+    async def pages(
+        self,
+        kind: Kind,
+        *,
+        namespace: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        fields: Mapping[str, str] | None = None,
+    ) -> AsyncIterator[Page]:
+        """See ``KubeApi.pages``."""
         query = [("limit", str(CHUNK_SIZE))]
         for parameter, wanted in (("labelSelector", labels), ("fieldSelector", fields)):
             if wanted:
                 query.append((parameter, ",".join(f"{key}={value}" for key, value in wanted.items())))
         path = kind.path(namespace)
         for _ in range(_RELISTS):
+            token = ""
             try:
-                return await self._list_chunks(path, query)
+                while True:
+                    asked = [*query, ("continue", token)] if token else query
+                    page, following = _page(await self._request("GET", path, query=asked), first=not token)
+                    yield page
+                    # Or it would be held, together with the next one, until that has been read.
+                    del page
+                    if not following:
+                        return
+                    token = following
             except KubeError as error:
                 # 410: the list's snapshot was compacted away between two chunks.
                 if error.status != 410:
@@ -144,17 +172,6 @@ class LiveKube:
         raise KubeUnavailable(
             410, "Expired", f"the list of {kind.plural} expired {_RELISTS} times while read"
         )
-
-    async def _list_chunks(self, path: str, query: Sequence[tuple[str, str]]) -> Listing:
-        items: list[JsonObject] = []
-        token = ""
-        while True:
-            page = await self._request("GET", path, query=[*query, *([("continue", token)] if token else [])])
-            metadata = cast("Mapping[str, str]", page.get("metadata") or {})
-            items += cast("list[JsonObject]", page.get("items") or [])
-            token = metadata.get("continue", "")
-            if not token:
-                return Listing(items, metadata.get("resourceVersion", ""))
 
     async def create(self, kind: Kind, namespace: str | None, body: JsonObject) -> JsonObject:
         """See ``KubeApi.create``."""
@@ -266,6 +283,13 @@ class LiveKube:
             message = f"cannot reach the API server for {method} {path}: {error}"
             raise KubeUnavailable(0, "Unreachable", message) from error
         return _decode(answer, raw, f"{method} {path}")
+
+
+def _page(answer: JsonObject, *, first: bool) -> tuple[Page, str]:
+    """Return the page and the token that continues the list; an empty one at its end."""
+    metadata = cast("Mapping[str, str]", answer.get("metadata") or {})
+    items = cast("list[JsonObject]", answer.get("items") or [])
+    return Page(items, metadata.get("resourceVersion", ""), first), metadata.get("continue", "")
 
 
 def _decode(answer: _Answer, raw: bytes, what: str) -> JsonObject:

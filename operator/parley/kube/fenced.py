@@ -1,8 +1,8 @@
 """A ``KubeApi`` that only a fresh leader can write through, and that counts what it writes."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
-from parley.kube.client import JsonObject, KubeApi, Listing, Propagation, TokenIdentity
+from parley.kube.client import JsonObject, KubeApi, Listing, Page, Propagation, TokenIdentity
 from parley.kube.kinds import Kind
 
 
@@ -34,6 +34,17 @@ class FencedKube:
     ) -> Listing:
         """See ``KubeApi.list``."""
         return await self._kube.list(kind, namespace=namespace, labels=labels, fields=fields)
+
+    def pages(
+        self,
+        kind: Kind,
+        *,
+        namespace: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        fields: Mapping[str, str] | None = None,
+    ) -> AsyncIterator[Page]:
+        """See ``KubeApi.pages``."""
+        return self._kube.pages(kind, namespace=namespace, labels=labels, fields=fields)
 
     async def create(self, kind: Kind, namespace: str | None, body: JsonObject) -> JsonObject:
         """See ``KubeApi.create``; raises what the guard raises."""
