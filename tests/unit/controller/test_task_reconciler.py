@@ -1,0 +1,267 @@
+"""One round of a task: what is noted for its session's turns, written to its status, told, and woken later.
+
+The rows come from a script; what the plan does with them is tested with the engine.
+"""
+
+import copy
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, cast
+
+import pytest
+from parley.controller import task_reconciler
+from parley.controller.context import Context
+from parley.controller.session_reconciler import SessionReconciler
+from parley.controller.sights import Sights
+from parley.controller.task_reconciler import TaskReconciler
+from parley.kube.errors import Conflict
+from parley.kube.events import Transition
+from parley.kube.kinds import AGENT, JOB, POD, SESSION, TASK
+from parley.resources.reasons import Reason
+from parley.store.records import AttemptRecord, TaskEnd, TaskRecord
+
+from tests.fake_kube import FakeKube
+from tests.unit.controller.contexts import storeless, woken
+from tests.unit.controller.objects import NAMESPACE, agent_body, body, sample, session_body, task_body
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+UID = "00000000-0000-4000-8000-000000000001"
+STEPS = [{"name": "step", "container": {"image": "i"}}]
+
+
+def record(**fields: Any) -> TaskRecord:
+    known: dict[str, Any] = {
+        "uid": UID,
+        "cluster": "cluster-uid",
+        "namespace": NAMESPACE,
+        "name": "exit-0",
+        "session_uid": None,
+        "created_at": NOW,
+        "registered_at": NOW,
+        "deadline": None,
+        "suspended_since": None,
+        "gone_since": None,
+        "ended": None,
+        "attempts": [],
+        "outputs": {},
+        "turns": [],
+        "input_tokens": 0,
+        "output_tokens": 0,
+        "now": NOW,
+    }
+    return TaskRecord(**(known | fields))
+
+
+RUNNING = AttemptRecord(
+    id=1,
+    step="step",
+    item=-1,
+    number=1,
+    cause="First",
+    job="exit-0",
+    index=0,
+    state="Open",
+    holder=None,
+    deadline=NOW + timedelta(hours=1),
+    lease_until=None,
+    reason=None,
+    message=None,
+    definite=False,
+    retry_after=None,
+    exit_code=None,
+    pod_uid=None,
+    input_tokens=0,
+    output_tokens=0,
+    created_at=NOW,
+    taken_at=None,
+    ended_at=None,
+)
+ENDED = TaskEnd("Succeeded", "Succeeded", "all steps are done", "ok", NOW)
+DONE = replace(RUNNING, state="Succeeded", reason="Succeeded", ended_at=NOW)
+
+
+class Story:
+    """A Task ``exit-0`` with rows, its Job and pod running; ``log`` has the writes in order."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, rows: TaskRecord, session: str | None = None) -> None:
+        self.rows = rows
+        self.kube = FakeKube()
+        self.context: Context = storeless(self.kube)
+        self.log: list[str] = []
+        self.told: list[Transition] = []
+        self.context.tell = self.told.append
+        self.kube.on_change = lambda _, kind, made: self.log.append(f"{kind.kind} {made['metadata']['name']}")  # type: ignore[index, call-overload]
+        reference: dict[str, Any] = {"sessionRef": {"name": session}} if session else {}
+        self.see(task_body("exit-0", uid=UID) | {"spec": {"steps": STEPS, **reference}})
+        for kind, made in ((AGENT, agent_body()), (SESSION, session_body("alice"))):
+            Sights(self.context).see(kind, made, False)
+        for kind, name in ((JOB, "job-new"), (POD, "pod-running")):
+            Sights(self.context).see(kind, sample(name), False)
+        self.log.clear()
+        monkeypatch.setattr(task_reconciler, "load_task", self._load)
+        self.reconciler = TaskReconciler(self.context, cast("SessionReconciler", self))
+
+    def see(self, made: dict[str, Any]) -> None:
+        self.kube.objects["Task", NAMESPACE, "exit-0"] = copy.deepcopy(made)
+        self.kube._version = 100
+        Sights(self.context).see(TASK, made, False)
+
+    async def reconcile(self) -> dict[str, Any]:
+        """Return the status afterwards."""
+        await woken(self.context)
+        await self.reconciler.reconcile(NAMESPACE, "exit-0")
+        return cast("dict[str, Any]", self.kube.objects["Task", NAMESPACE, "exit-0"]["status"])
+
+    # The session reconciler's part.
+
+    async def register(self, *_: object) -> None:
+        self.log.append("register the session")
+
+    async def show(self, namespace: str, name: str) -> None:
+        self.log.append(f"show session {namespace}/{name}")
+
+    async def _load(self, _: object, uid: str) -> TaskRecord:
+        assert uid == UID
+        return self.rows
+
+
+@pytest.fixture
+def story(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Story]:
+    return lambda rows, session=None: Story(monkeypatch, rows, session)
+
+
+IN_SESSION = {"session_uid": "uid-of-alice"}
+
+
+async def test_a_task_that_takes_no_turn_does_not_hold_up_the_sessions_tickets(
+    story: Callable[..., Story],
+) -> None:
+    """Tickets wait until each open task of the session was planned: this one is, and needs none."""
+    given = story(record(attempts=[RUNNING], **IN_SESSION), "alice")
+
+    await given.reconcile()
+
+    tasks = given.context.projection.tasks.referring_to(NAMESPACE, "alice")
+    assert [task.name for task in tasks] == ["exit-0"]
+    assert given.context.ready_steps.in_order(tasks) == []
+    assert "Turns alice" in await woken(given.context), "others may have waited for this first plan"
+
+
+async def test_a_task_that_cannot_be_read_does_not_either(story: Callable[..., Story]) -> None:
+    given = story(record(ended=replace(ENDED, phase="Failed", reason="InvalidSpec")))
+    given.see(body("exit-0", uid=UID, version=2, message={"not": "text"}, sessionRef={"name": "alice"}))
+
+    status = await given.reconcile()
+
+    assert status["phase"] == "Failed"
+    assert (
+        given.context.ready_steps.in_order(given.context.projection.tasks.referring_to(NAMESPACE, "alice"))
+        == []
+    )
+
+
+async def test_a_running_task_shows_it_and_looks_again_at_its_deadline(story: Callable[..., Story]) -> None:
+    given = story(record(attempts=[RUNNING]))
+
+    status = await given.reconcile()
+
+    assert (status["phase"], status["progress"], status["observedGeneration"]) == ("Running", "0/1", 1)
+    assert status["steps"][0]["job"] == "exit-0"
+    assert given.log == ["Task exit-0"]
+    (due,) = given.context.queue._wakes.values()
+    assert due == pytest.approx(3600, abs=1)
+
+
+async def test_what_has_not_changed_is_not_written_again(story: Callable[..., Story]) -> None:
+    given = story(record(attempts=[RUNNING]))
+    await given.reconcile()
+    given.rows = replace(given.rows, now=NOW + timedelta(minutes=5))
+
+    await given.reconcile()
+
+    assert given.log == ["Task exit-0"]
+
+
+async def test_each_transition_is_told_once(story: Callable[..., Story]) -> None:
+    given = story(record(attempts=[RUNNING]))
+    await given.reconcile()
+    await given.reconcile()
+    given.rows = record(attempts=[DONE], ended=ENDED)
+    await given.reconcile()
+
+    assert [(event.reason, event.type, event.uid) for event in given.told] == [
+        (Reason.RUNNING, "Normal", UID),
+        (Reason.SUCCEEDED, "Normal", UID),
+    ]
+
+
+async def test_a_failure_is_told_as_a_warning(story: Callable[..., Story]) -> None:
+    failed = replace(ENDED, phase="Failed", reason="ExitCode", message="step step: exit code 3")
+    given = story(record(attempts=[replace(DONE, state="Failed", reason="ExitCode")], ended=failed))
+
+    await given.reconcile()
+
+    assert [(event.type, event.note) for event in given.told] == [("Warning", "step step: exit code 3")]
+
+
+async def test_whoever_sees_the_end_sees_its_events(story: Callable[..., Story]) -> None:
+    """The session's status is written before the task's final one (design: conditions)."""
+    given = story(record(attempts=[DONE], ended=ENDED, **IN_SESSION), "alice")
+
+    await given.reconcile()
+
+    assert given.log == [f"show session {NAMESPACE}/alice", "Task exit-0"]
+
+
+async def test_an_ended_task_is_never_planned_again(story: Callable[..., Story]) -> None:
+    """Its own status says so, whatever an emptier store would say (design: when the two stores disagree)."""
+    given = story(record(attempts=[DONE], ended=ENDED))
+    await given.reconcile()
+    given.rows = record()
+
+    status = await given.reconcile()
+
+    assert status["phase"] == "Succeeded"
+    assert given.log == ["Task exit-0"]
+    assert given.context.projection.workloads.all() == {}, "nobody asks for its pods any more"
+
+
+async def test_a_status_is_never_written_over_a_newer_object(story: Callable[..., Story]) -> None:
+    given = story(record(attempts=[RUNNING]))
+    given.kube.edit(TASK, NAMESPACE, "exit-0", lambda made: made["spec"].update(desiredState="Cancelled"))  # type: ignore[union-attr]
+
+    with pytest.raises(Conflict):
+        await given.reconcile()
+
+    assert given.told == [], "what was not written has not happened"
+
+
+async def test_a_task_that_is_gone_or_going_is_left_alone(story: Callable[..., Story]) -> None:
+    given = story(record(attempts=[RUNNING]))
+    leaving = task_body("exit-0", uid=UID, version=9)
+    leaving["metadata"]["deletionTimestamp"] = "2026-11-23T12:00:00Z"
+    given.see(leaving)
+
+    await given.reconcile()
+    Sights(given.context).see(TASK, leaving, True)
+    await given.reconcile()
+
+    assert given.log == []
+
+
+async def test_a_task_whose_session_was_made_again_has_lost_it(
+    story: Callable[..., Story], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = story(record(attempts=[RUNNING], session_uid="uid-of-an-older-alice"), "alice")
+
+    async def end_task(*_: object, reason: str, **__: object) -> bool:
+        given.rows = replace(given.rows, ended=replace(ENDED, phase="Failed", reason=reason))
+        return True
+
+    monkeypatch.setattr("parley.store.tasks.end_task", end_task)
+
+    status = await given.reconcile()
+
+    assert status["phase"] == "Failed"
+    assert {condition["reason"] for condition in status["conditions"]} == {"SessionDeleted"}
