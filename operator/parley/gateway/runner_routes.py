@@ -161,8 +161,6 @@ async def put_call(
     attempt: AttemptId, round_number: Round, call: Call, body: CallBody, caller: Calling, backend: Store
 ) -> StoredAnswer:
     """Journal that a call begins, or its result; the answer is what was stored first."""
-    if (body.begun is None) == (body.result is None):
-        raise BadCall("exactly one of begun and result must be given")
     async with backend.store_of(caller) as conn:
         return await runner_calls.put_call(conn, attempt, caller.holder, round_number, call, body)
 

@@ -5,9 +5,9 @@ Every call carries ``Authorization: Bearer <projected token>``, ``Parley-Store: 
 """
 
 from datetime import datetime
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field, JsonValue
+from pydantic import Field, JsonValue, model_validator
 
 from parley.protocol.request import PromptRequest, ProtocolModel
 
@@ -111,10 +111,16 @@ class ResponseBody(ProtocolModel):
 
 
 class CallBody(ProtocolModel):
-    """``PUT /attempts/{id}/journal/{round}/calls/{call}``: exactly one of the two."""
+    """``PUT /attempts/{id}/journal/{round}/calls/{call}``: exactly one of the two; null is a value as any other."""
 
     begun: JsonValue = None
     result: JsonValue = None
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Self:
+        if len(self.model_fields_set) != 1:
+            raise ValueError("exactly one of begun and result must be given")
+        return self
 
 
 class StoredAnswer(ProtocolModel):

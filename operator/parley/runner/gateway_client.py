@@ -176,7 +176,8 @@ class GatewayClient:
         Raises:
             StopRunning, NotAdmitted, TooLarge, Rejected: see there.
         """
-        content = None if body is None else body.model_dump_json(by_alias=True).encode()
+        # Only what was set: of a call's entry one field is given, and null would be a value of the other.
+        content = None if body is None else body.model_dump_json(by_alias=True, exclude_unset=True).encode()
         refused_since: float | None = None
         wait = FIRST_WAIT_SECONDS
         while True:

@@ -166,14 +166,8 @@ async def put_response(
 async def put_call(
     conn: Connection, attempt: int, holder: str, round_number: int, call: int, body: CallBody
 ) -> StoredAnswer:
-    """Journal a call: ``begun`` before it runs, ``result`` after. The first write of each wins.
-
-    Raises:
-        ValueError: the body has both or neither.
-    """
+    """Journal a call: ``begun`` before it runs, ``result`` after. The first write of each wins."""
     begun = "begun" in body.model_fields_set
-    if begun == ("result" in body.model_fields_set):
-        raise ValueError("A call's entry takes exactly one of begun and result.")
     value = encode_limited(body.begun if begun else body.result, "The call's entry")
     async with conn.transaction():
         held = await lock_held(conn, attempt, holder, session=False)

@@ -147,7 +147,7 @@ async def test_a_call_is_begun_or_done(
 ) -> None:
     response = await client.put("/runner/v1/attempts/1/journal/0/calls/0", headers=headers(step), json=body)
 
-    assert problem(response)["status"] == 400
+    assert problem(response)["status"] == 422
 
 
 async def test_no_json_at_all(client: httpx2.AsyncClient, step: StepInCluster) -> None:

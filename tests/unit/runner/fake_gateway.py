@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-from parley.protocol.messages import InputMessage, JournalEntry, StoredEvent, TakeAnswer
+from parley.protocol.messages import FinishBody, InputMessage, JournalEntry, StoredEvent, TakeAnswer
 from parley.protocol.request import PromptRequest
 from parley.runner.gateway_client import GatewayClient
 from parley.runner.settings import RunnerSettings
@@ -143,5 +143,5 @@ class FakeGateway:
             return {"stored": entry.result if given is not None else body["begun"], "key": f"key-{place}"}
         assert call == "finish"
         if self.outcome is None:
-            self.outcome = body
+            self.outcome = FinishBody.model_validate(body).model_dump(mode="json", by_alias=True)
         return {"firstSequence": 1, "lastSequence": 2}
