@@ -7,7 +7,9 @@ import pytest
 from parley.controller import listing
 from parley.controller.context import Context
 from parley.controller.listing import take_in_everything
+from parley.controller.queue import Key
 from parley.controller.sights import Sights
+from parley.kube.errors import KubeError
 from parley.kube.kinds import AGENT, JOB, POD, SESSION, TASK, Kind
 from parley.store.records import OpenObject
 
@@ -59,14 +61,36 @@ async def test_everything_is_taken_in(monkeypatch: pytest.MonkeyPatch) -> None:
     assert seen.pods["exit-0"].exit_code == 0
 
 
-async def test_jobs_and_pods_are_known_before_their_task(monkeypatch: pytest.MonkeyPatch) -> None:
-    kube = cluster_with([(TASK, task_body("exit-0"))])
-    context, sights = given(monkeypatch, kube)
+async def test_jobs_and_pods_are_known_before_their_task_is_queued(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A plan that does not know them would make the Job again, or take it for lost."""
+    objects = [(TASK, task_body("exit-0", uid=OWNER)), (JOB, sample("job-new")), (POD, sample("pod-running"))]
+    context, sights = given(monkeypatch, cluster_with(objects))
+    known: list[tuple[set[str], set[str]]] = []
+    add = context.queue.add
+
+    def watch(key: Key) -> None:
+        add(key)
+        if key.name == "exit-0" and context.projection.tasks.by_uid(OWNER) is not None:
+            workload = context.projection.workloads.of_task(OWNER)
+            known.append((set(workload.jobs), set(workload.pods)))
+
+    monkeypatch.setattr(context.queue, "add", watch)
 
     await take_in_everything(context, sights)
 
-    kinds = [request.kind for request in kube.requests if request.verb == "list"]
-    assert max(kinds.index("Job"), kinds.index("Pod")) < kinds.index("Task")
+    assert known
+    assert all(seen == ({"exit-0"}, {"exit-0"}) for seen in known)
+
+
+async def test_what_an_ended_task_ran_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = task_body("exit-0", uid=OWNER, status={"phase": "Succeeded"})
+    objects = [(TASK, ended), (JOB, sample("job-complete")), (POD, sample("pod-exit-0"))]
+    context, sights = given(monkeypatch, cluster_with(objects))
+
+    await take_in_everything(context, sights)
+
+    assert context.projection.workloads.all() == {}
+    assert await woken(context) == set()
 
 
 async def test_an_object_that_went_unseen_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -86,17 +110,16 @@ async def test_an_object_that_was_made_while_the_list_was_on_its_way_stays(
 ) -> None:
     kube = FakeKube()
     context, sights = given(monkeypatch, kube)
-    listed = kube.list
+    arrive = kube._arrive
 
-    async def slow_list(kind: Kind, **options: Any) -> Any:
-        found = await listed(kind, **options)
-        if kind is TASK:
+    def while_it_is_on_its_way(verb: str, kind: Kind, namespace: str | None, name: str) -> None:
+        arrive(verb, kind, namespace, name)
+        if kind is TASK and verb == "list":
             sights.see(TASK, task_body("late"), False)
-        if kind is JOB:
+        if kind is JOB and verb == "list":
             sights.see(JOB, sample("job-new"), False)
-        return found
 
-    monkeypatch.setattr(kube, "list", slow_list)
+    monkeypatch.setattr(kube, "_arrive", while_it_is_on_its_way)
 
     await take_in_everything(context, sights)
 
@@ -148,3 +171,37 @@ async def test_rows_without_an_object_are_closed_where_we_look(
     await take_in_everything(context, sights)
 
     assert {key for key in await woken(context) if key.startswith("Gone")} == closed
+
+
+@pytest.mark.parametrize(
+    ("kind", "bodies"),
+    [
+        (TASK, [task_body(name) for name in "abc"]),
+        (TASK, [task_body(name, status={"phase": "Failed"}) for name in "abc"]),
+        (SESSION, [session_body(name) for name in "abc"]),
+    ],
+    ids=["open tasks", "ended tasks", "sessions"],
+)
+async def test_what_went_while_a_list_expired_and_began_again_is_gone(
+    monkeypatch: pytest.MonkeyPatch, kind: Kind, bodies: list[dict[str, Any]]
+) -> None:
+    """Given pages of one object each, when the second page has expired and ``a`` is deleted, then ``a`` is gone."""
+    kube = cluster_with([(kind, body) for body in bodies])
+    kube.page_size = 1
+    context, sights = given(monkeypatch, kube)
+    arrive, lists = kube._arrive, 0
+
+    def expire_once(verb: str, asked: Kind, namespace: str | None, name: str) -> None:
+        nonlocal lists
+        arrive(verb, asked, namespace, name)
+        if verb == "list" and asked is kind:
+            lists += 1
+            if lists == 2:
+                del kube.objects[kind.kind, NAMESPACE, "a"]
+                raise KubeError(410, "Expired", "the continue parameter is too old")
+
+    monkeypatch.setattr(kube, "_arrive", expire_once)
+
+    await take_in_everything(context, sights)
+
+    assert {resource.name for resource in sights.cache(kind)} == {"b", "c"}

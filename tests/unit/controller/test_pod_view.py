@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from parley.controller.pod_view import controlling_job, read_job, read_pod
+from parley.controller.pod_view import controlling_job, is_controlled_by, is_node_ready, read_job, read_pod
 from parley.engine.pods import PodState, judge
 from parley.resources.reasons import Reason
 
@@ -176,3 +176,46 @@ def test_a_pod_names_the_job_that_controls_it() -> None:
 
     del pod["metadata"]["ownerReferences"]
     assert controlling_job(pod) is None
+
+
+def test_a_pod_that_is_being_deleted_tells_where_and_until_when() -> None:
+    pod = read_pod(sample("pod-deleted-still-running"))
+
+    assert pod.deleting
+    assert pod.node == "node-1"
+    assert pod.overdue_at is not None
+    assert read_pod(sample("pod-running")).overdue_at is None
+    assert read_pod(sample("pod-new")).node == ""
+
+
+def test_an_object_is_controlled_by_the_uid_that_its_owner_has() -> None:
+    pod = sample("pod-exit-0")
+    (owner,) = pod["metadata"]["ownerReferences"]
+
+    assert is_controlled_by(pod, owner["uid"])
+    assert not is_controlled_by(pod, "another")
+    owner["controller"] = False
+    assert not is_controlled_by(pod, owner["uid"])
+
+
+@pytest.mark.parametrize(
+    ("conditions", "ready"),
+    [
+        ([{"type": "Ready", "status": "True"}], True),
+        ([{"type": "Ready", "status": "False"}], False),
+        ([{"type": "Ready", "status": "Unknown"}], False),
+        ([{"type": "DiskPressure", "status": "True"}], False),
+        ([], False),
+    ],
+)
+def test_a_node_is_ready_when_its_kubelet_says_so(conditions: list[dict[str, str]], ready: bool) -> None:
+    assert is_node_ready({"metadata": {"name": "n"}, "status": {"conditions": conditions}}) is ready
+
+
+def test_of_two_views_the_higher_version_is_newer_and_else_they_are_the_same() -> None:
+    body = sample("pod-running")
+    before = read_pod(body)
+    body["metadata"]["resourceVersion"] = str(before.version + 1)
+
+    assert read_pod(body) == before
+    assert read_pod(body).version == before.version + 1

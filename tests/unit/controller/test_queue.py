@@ -215,6 +215,19 @@ async def test_a_wake_while_it_is_worked_on_comes_after_the_work(queue: KeyedQue
     assert await other == A
 
 
+@in_virtual_time
+async def test_wakes_that_were_replaced_are_not_kept_for_days(queue: KeyedQueue) -> None:
+    """A key is reconciled often and asks each time to be woken at its far deadline."""
+    queue.add_after(B, 7200)
+    for _ in range(1000):
+        queue.add_after(A, 3600)
+        queue.add(A)
+        queue.done(await queue.get())
+
+    assert len(queue._heap) < 100
+    assert await queue.get() == B, "and none that still counts is lost"
+
+
 # Failures.
 
 

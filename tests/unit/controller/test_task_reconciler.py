@@ -6,7 +6,7 @@ The rows come from a script; what the plan does with them is tested with the eng
 import copy
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Any, cast
 
 import pytest
@@ -15,68 +15,19 @@ from parley.controller.context import Context
 from parley.controller.session_reconciler import SessionReconciler
 from parley.controller.sights import Sights
 from parley.controller.task_reconciler import TaskReconciler
-from parley.kube.errors import Conflict
+from parley.engine.pods import PodView
+from parley.kube.errors import Conflict, Invalid
 from parley.kube.events import Transition
 from parley.kube.kinds import AGENT, JOB, POD, SESSION, TASK
 from parley.resources.reasons import Reason
-from parley.store.records import AttemptRecord, TaskEnd, TaskRecord
+from parley.store.records import TaskEnd, TaskRecord
 
 from tests.fake_kube import FakeKube
 from tests.unit.controller.contexts import storeless, woken
 from tests.unit.controller.objects import NAMESPACE, agent_body, body, sample, session_body, task_body
+from tests.unit.controller.records import NOW, RUNNING, UID, record
 
-NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
-UID = "00000000-0000-4000-8000-000000000001"
 STEPS = [{"name": "step", "container": {"image": "i"}}]
-
-
-def record(**fields: Any) -> TaskRecord:
-    known: dict[str, Any] = {
-        "uid": UID,
-        "cluster": "cluster-uid",
-        "namespace": NAMESPACE,
-        "name": "exit-0",
-        "session_uid": None,
-        "created_at": NOW,
-        "registered_at": NOW,
-        "deadline": None,
-        "suspended_since": None,
-        "gone_since": None,
-        "ended": None,
-        "attempts": [],
-        "outputs": {},
-        "turns": [],
-        "input_tokens": 0,
-        "output_tokens": 0,
-        "now": NOW,
-    }
-    return TaskRecord(**(known | fields))
-
-
-RUNNING = AttemptRecord(
-    id=1,
-    step="step",
-    item=-1,
-    number=1,
-    cause="First",
-    job="exit-0",
-    index=0,
-    state="Open",
-    holder=None,
-    deadline=NOW + timedelta(hours=1),
-    lease_until=None,
-    reason=None,
-    message=None,
-    definite=False,
-    retry_after=None,
-    exit_code=None,
-    pod_uid=None,
-    input_tokens=0,
-    output_tokens=0,
-    created_at=NOW,
-    taken_at=None,
-    ended_at=None,
-)
 ENDED = TaskEnd("Succeeded", "Succeeded", "all steps are done", "ok", NOW)
 DONE = replace(RUNNING, state="Succeeded", reason="Succeeded", ended_at=NOW)
 
@@ -265,3 +216,48 @@ async def test_a_task_whose_session_was_made_again_has_lost_it(
 
     assert status["phase"] == "Failed"
     assert {condition["reason"] for condition in status["conditions"]} == {"SessionDeleted"}
+
+
+async def test_an_output_that_the_api_server_cannot_hold_hides_nothing_else(
+    story: Callable[..., Story],
+) -> None:
+    given = story(record(attempts=[DONE], ended=replace(ENDED, output=10**400), outputs={"step": 10**400}))
+    given.kube.fail(Invalid(400, "BadRequest", "number out of range"), verb="patch")
+
+    status = await given.reconcile()
+
+    assert (status["phase"], status["truncated"]) == ("Succeeded", True)
+    assert "output" not in status
+    (step,) = status["steps"]
+    assert (step["phase"], step["truncated"], step.get("output")) == ("Succeeded", True, None)
+
+
+def node(ready: str | None) -> dict[str, Any]:
+    conditions = [] if ready is None else [{"type": "Ready", "status": ready}]
+    return {"metadata": {"name": "node-1"}, "status": {"conditions": conditions}}
+
+
+@pytest.mark.parametrize(
+    ("what", "pod", "known", "lost"),
+    [
+        ("its node went", {"overdue_at": NOW - timedelta(minutes=2)}, None, True),
+        ("its node does not answer", {"overdue_at": NOW - timedelta(minutes=2)}, node("Unknown"), True),
+        ("its node never said", {"overdue_at": NOW - timedelta(minutes=2)}, node(None), True),
+        ("its node is only slow", {"overdue_at": NOW - timedelta(minutes=2)}, node("True"), False),
+        ("it is about to end", {"overdue_at": NOW + timedelta(seconds=20)}, None, False),
+        ("it was told to end just now", {"overdue_at": NOW - timedelta(seconds=20)}, None, False),
+        ("nobody told it to end", {}, None, False),
+        ("it has ended", {"overdue_at": NOW - timedelta(minutes=2), "exit_code": 137}, None, False),
+    ],
+)
+async def test_a_pod_that_does_not_end_is_lost_with_its_node(
+    story: Callable[..., Story], what: str, pod: dict[str, Any], known: dict[str, Any] | None, lost: bool
+) -> None:
+    given = story(record())
+    if known is not None:
+        given.kube.objects["Node", None, "node-1"] = known
+    view = PodView("pod", "uid", "Running", running=True, node="node-1", deleting="overdue_at" in pod, **pod)
+
+    marked = await given.reconciler._with_lost_nodes({"job": view}, NOW)
+
+    assert marked["job"].node_lost is lost, what
