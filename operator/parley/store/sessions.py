@@ -27,6 +27,11 @@ UPDATE tasks t SET ended_at = now(), end_phase = 'Failed', end_reason = %(reason
 WHERE t.uid = %(task_uid)s AND EXISTS (SELECT FROM attempts a WHERE a.task_uid = t.uid)
 RETURNING t.uid
 """
+# Those of tasks that are registered with another session by now, and those of posted messages.
+WITHDRAW_REST = """
+UPDATE turns SET state = 'Withdrawn', ended_at = now() WHERE session_uid = %(uid)s AND state = 'Waiting'
+RETURNING task_uid
+"""
 UNBIND = "UPDATE tasks SET session_uid = NULL WHERE uid = %(task_uid)s"
 SUMMARY = """
 SELECT json_build_object(
@@ -69,7 +74,8 @@ async def session_gone(conn: Connection, fence: Fence, uid: str) -> bool:
     """Close a session whose object is gone, and with it the tasks bound to it, in one transaction.
 
     A task that has attempts is bound: it ends Failed, SessionDeleted, its open attempts are Cancelled and its turn
-    ends. A task without attempts loses its ticket only; it may be registered with another Session of that name.
+    ends. A task without attempts loses its ticket only; it may be registered with another Session of that name, or
+    may have been already. All of them are notified.
 
     Returns:
         Whether this call did it; False when it was done before or the session is unknown.
@@ -79,6 +85,8 @@ async def session_gone(conn: Connection, fence: Fence, uid: str) -> bool:
             return False
         for task_uid in await fetch_values(conn, str, LOCK_TASKS, {"uid": uid}):
             await _release(conn, task_uid)
+        for task_uid in await fetch_values(conn, str, WITHDRAW_REST, {"uid": uid}):
+            await wake(conn, task_uid)
         return True
 
 

@@ -23,6 +23,13 @@ ON CONFLICT (uid) DO UPDATE SET
 WHERE t.ended_at IS NULL AND t.gone_since IS NULL
   AND (t.install, t.session_uid) IS DISTINCT FROM (excluded.install, excluded.session_uid)
 """
+# Else the old ticket would keep the step from a place in the queue of the session it has now.
+WITHDRAW_ELSEWHERE = """
+UPDATE turns u SET state = 'Withdrawn', ended_at = now()
+FROM tasks t
+WHERE t.uid = %(uid)s AND u.task_uid = t.uid AND u.state = 'Waiting'
+  AND u.session_uid IS DISTINCT FROM t.session_uid
+"""
 # One value, so one round trip and one moment; the request of an attempt is left out, it may be large.
 LOAD = """
 SELECT json_build_object(
@@ -99,7 +106,8 @@ async def register_task(  # noqa: PLR0913 - a row's columns
     """Make the task's row, or find it made already.
 
     The deadline (``timeout`` from now) is set by the first registration. ``session_uid`` may change until the
-    task has an attempt: by its first step a task is bound to its session's uid for good.
+    task has an attempt: by its first step a task is bound to its session's uid for good. A task that changes its
+    session loses its tickets in the old one.
     """
     parameters = {
         "uid": uid,
@@ -113,7 +121,11 @@ async def register_task(  # noqa: PLR0913 - a row's columns
         "timeout": timeout,
     }
     async with leading(conn, fence):
-        await execute(conn, REGISTER, parameters)
+        before = await lock_session_of_task(conn, uid)
+        if not await execute(conn, REGISTER, parameters):
+            return
+        if await execute(conn, WITHDRAW_ELSEWHERE, parameters) and before is not None:
+            await wake_next(conn, before)
 
 
 async def load_task(conn: Connection, uid: str) -> TaskRecord | None:

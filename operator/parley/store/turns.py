@@ -21,6 +21,14 @@ WHERE u.session_uid = %(session_uid)s AND u.state = 'Waiting' AND u.task_uid IS 
   AND NOT EXISTS (SELECT FROM unnest(%(task_uids)s::text[], %(steps)s::text[]) AS ready (task_uid, step)
                   WHERE ready.task_uid = u.task_uid AND ready.step = u.step)
 """
+# A step has one ticket at a time: what waits for a session that its task has left stands in the way of the new one.
+WITHDRAW_ELSEWHERE = """
+UPDATE turns u SET state = 'Withdrawn', ended_at = now()
+FROM unnest(%(task_uids)s::text[], %(steps)s::text[]) AS ready (task_uid, step)
+JOIN tasks t ON t.uid = ready.task_uid AND t.session_uid = %(session_uid)s
+WHERE u.task_uid = ready.task_uid AND u.step = ready.step AND u.state = 'Waiting'
+  AND u.session_uid <> %(session_uid)s
+"""
 GIVE_TICKETS = """
 WITH fresh AS (
   SELECT ready.task_uid, ready.task_name, ready.step, row_number() OVER (ORDER BY ready.place) AS nth
@@ -30,7 +38,8 @@ WITH fresh AS (
   WHERE t.session_uid = %(session_uid)s
     AND t.ended_at IS NULL AND t.gone_since IS NULL AND t.suspended_since IS NULL
     AND NOT EXISTS (SELECT FROM turns u
-                    WHERE u.task_uid = ready.task_uid AND u.step = ready.step AND u.state IN ('Waiting', 'Held'))
+                    WHERE u.session_uid = %(session_uid)s AND u.task_uid = ready.task_uid AND u.step = ready.step
+                      AND u.state IN ('Waiting', 'Held'))
 ), counted AS (
   UPDATE sessions SET last_ticket = last_ticket + (SELECT count(*) FROM fresh)
   WHERE uid = %(session_uid)s AND EXISTS (SELECT FROM fresh)
@@ -71,6 +80,7 @@ async def queue_turns(
         await execute(conn, BIND_POSTS, parameters)
         if await execute(conn, WITHDRAW, parameters):
             await wake_next(conn, session_uid)
+        await execute(conn, WITHDRAW_ELSEWHERE, parameters)
         await execute(conn, GIVE_TICKETS, parameters)
         return await session_turns(conn, session_uid)
 

@@ -119,6 +119,50 @@ async def test_a_gone_session_fails_the_tasks_bound_to_it_and_lets_the_others_go
     assert await story.queue(again, waiting) == [(waiting, "Waiting")]
 
 
+async def test_a_session_made_again_is_queued_for_whichever_is_seen_first(story: Story) -> None:
+    # Given tasks that wait for a session, one of them holding its turn
+    alice = await story.session()
+    held, first, second = [await story.task(alice) for _ in range(3)]
+    await story.queue(alice, held, first, second)
+    await story.start(held, session_uid=alice)
+
+    # When the Session is made again, and a task is registered with the new one before the old one is seen gone
+    again = await story.session("alice")
+    await story.register(first, again)
+    assert await story.queue(again, first) == [(first, "Waiting")]
+    async with story.conn() as conn:
+        await sessions.session_gone(conn, story.fence, alice)
+    await story.register(second, again)
+
+    # Then both wait in the new queue only
+    assert await story.queue(again, first, second) == [(first, "Waiting"), (second, "Waiting")]
+    turns = [turn for task in (held, first, second) for turn in (await story.load(task)).turns]
+    assert {(turn.session_uid, turn.state) for turn in turns} == {
+        (alice, "Done"),
+        (alice, "Withdrawn"),
+        (again, "Waiting"),
+    }
+    assert isinstance(await story.insert(first, session_uid=again), Inserted)
+
+
+async def test_an_old_ticket_of_a_session_left_behind_does_not_stand_in_the_way(story: Story) -> None:
+    # Given a task that an earlier version moved to another session without withdrawing its ticket
+    alice, again = await story.session(), await story.session()
+    moved, stuck = await story.task(alice), await story.task(alice)
+    await story.queue(alice, moved, stuck)
+    for task in (moved, stuck):
+        await story.sql("UPDATE tasks SET session_uid = %s WHERE uid = %s", again, task)
+
+    # When it is queued for its session, and the old session goes
+    assert await story.queue(again, moved) == [(moved, "Waiting")]
+    async with story.conn() as conn:
+        await sessions.session_gone(conn, story.fence, alice)
+
+    # Then nothing waits for the old session
+    assert [turn.state for turn in (await story.load(stuck)).turns] == ["Withdrawn"]
+    assert await story.queue(alice, moved) == []
+
+
 async def test_a_task_is_bound_by_its_first_attempt(story: Story) -> None:
     alice, again = await story.session(), await story.session()
     task = await story.task(None)

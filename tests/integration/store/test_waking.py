@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 from parley.protocol.messages import PauseBody, PausedCall
-from parley.store import runner_calls, tasks
+from parley.store import runner_calls, sessions, tasks
 from parley.store.listener import listen
 
 from tests.integration.store.story import Story, says
@@ -109,6 +109,20 @@ async def test_the_listener_comes_back_after_its_connection_was_killed(story: St
         await ear.until(lambda: ear.connected == 2)
         await story.finish(attempt, says("Hello"))
         await ear.until(lambda: ear.heard == [task])
+
+
+async def test_a_session_that_goes_wakes_the_tasks_that_still_wait_for_it(
+    story: Story, database: str
+) -> None:
+    alice, again = await story.session(), await story.session()
+    bound, *moved = [await story.task(alice) for _ in range(3)]
+    await story.queue(alice, bound, *moved)
+    await story.sql("UPDATE tasks SET session_uid = %s WHERE uid = ANY(%s)", again, moved)
+    async with listening(database) as ear:
+        await ear.until(lambda: ear.connected == 1)
+        async with story.conn() as conn:
+            await sessions.session_gone(conn, story.fence, alice)
+        await ear.until(lambda: {bound, *moved} <= set(ear.heard))
 
 
 async def test_a_listener_waits_for_a_database_that_is_not_there_yet() -> None:
