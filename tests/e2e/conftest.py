@@ -102,3 +102,7 @@ def task(name: str, **spec: object) -> dict[str, object]:
 def container(script: str, **fields: object) -> dict[str, object]:
     """A container step's body that runs a shell script on the image every node of the cluster has."""
     return {"image": "parley:dev", "command": ["sh", "-c", script], **fields}
+
+
+LONG_SCRIPT = "trap 'exit 143' TERM; sleep 300 & wait"
+"""Runs until it is stopped, and then ends at once: a shell that waits in the foreground would not hear of it."""

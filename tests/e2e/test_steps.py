@@ -5,7 +5,7 @@ import time
 import pytest
 
 from tests.cluster import Cluster, condition, step_of
-from tests.e2e.conftest import container, session, task
+from tests.e2e.conftest import LONG_SCRIPT, container, session, task
 
 pytestmark = pytest.mark.cluster
 
@@ -77,7 +77,7 @@ def test_kubectl_prints_and_waits(cluster: Cluster, namespace: str) -> None:
 
 
 def test_a_step_that_takes_too_long_is_stopped(cluster: Cluster, namespace: str) -> None:
-    step = {"name": "slow", "timeout": "5s", "container": container("sleep 300")}
+    step = {"name": "slow", "timeout": "5s", "container": container(LONG_SCRIPT)}
     cluster.apply(namespace, task("late", steps=[step, {"name": "after", "container": container("true")}]))
     ended = cluster.wait_task(namespace, "late")
     assert ended["status"]["phase"] == "Failed"
@@ -90,7 +90,7 @@ def test_a_step_that_takes_too_long_is_stopped(cluster: Cluster, namespace: str)
 
 def test_a_task_that_takes_too_long_is_stopped(cluster: Cluster, namespace: str) -> None:
     cluster.apply(
-        namespace, task("late", timeout="5s", steps=[{"name": "slow", "container": container("sleep 300")}])
+        namespace, task("late", timeout="5s", steps=[{"name": "slow", "container": container(LONG_SCRIPT)}])
     )
     ended = cluster.wait_task(namespace, "late")
     assert ended["status"]["phase"] == "Failed"
@@ -100,7 +100,7 @@ def test_a_task_that_takes_too_long_is_stopped(cluster: Cluster, namespace: str)
 
 def test_cancelled_ends_the_pod_and_starts_nothing_more(cluster: Cluster, namespace: str) -> None:
     steps = [
-        {"name": "slow", "container": container("sleep 300")},
+        {"name": "slow", "container": container(LONG_SCRIPT)},
         {"name": "after", "container": container("true")},
     ]
     cluster.apply(namespace, task("stop-me", steps=steps))
