@@ -8,7 +8,7 @@ RUN := $(UV) run --no-sync
 CLUSTER_COMMAND := .venv/bin/python cluster/cluster
 export UV_PYTHON_DOWNLOADS ?= never
 
-.PHONY: help setup up down demo test lint crds kubeconfig
+.PHONY: help setup up down demo test bench lint crds kubeconfig
 help: ## Say what the targets do
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' $(MAKEFILE_LIST) | awk -F'\t' '{printf "  make %-12s %s\n", $$1, $$2}'
 
@@ -26,6 +26,9 @@ demo: up ## Run the examples to their end and show the conversation
 
 test: up ## Run all tests (ARGS='-k name' for some)
 	@$(RUN) pytest $(ARGS)
+
+bench: up ## Measure Parley against bare Jobs in the same run
+	@$(RUN) python -m tests.bench
 
 lint: setup ## Check style, types, import layers and charts
 	@sh cluster/lint "$(UV)"

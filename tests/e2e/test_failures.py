@@ -7,14 +7,13 @@ from typing import Any
 import pytest
 
 from tests.cluster import Cluster, condition, step_of
-from tests.e2e.conftest import Store, agent, container, session, task
+from tests.e2e.conftest import LONG_SCRIPT, Store, agent, container, session, task
 from tests.kstatus import kstatus
 
 pytestmark = pytest.mark.cluster
 
 ENDLESS = "{% for a in range(9999) %}{% for b in range(9999) %}{% for c in range(9999) %}{% endfor %}{% endfor %}{% endfor %}"
 GREEDY = ["python3", "-c", "b'x' * (256 << 20)"]
-OBEDIENT = "trap 'exit 0' TERM; sleep 300 & wait"
 """Runs long, but ends at once when told to: as process 1 a plain sleep would not hear it."""
 DEADLINE = "40s"
 """Time enough for a pod to come as far as it can."""
@@ -366,7 +365,7 @@ def test_a_namespace_can_be_deleted_while_its_tasks_run(
         elsewhere,
         task("talking", sessionRef={"name": "alice"}, message="[slow 300s] Hello"),
         task("waiting", sessionRef={"name": "alice"}, message="Hello"),
-        task("running", steps=[{"name": "slow", "container": container(OBEDIENT)}]),
+        task("running", steps=[{"name": "slow", "container": container(LONG_SCRIPT)}]),
     )
     cluster.wait_task(elsewhere, "running", "Running")
     cluster.wait_task(elsewhere, "talking", "Running")

@@ -13,12 +13,11 @@ import pytest
 from parley.protocol.messages import NONCE_HEADER, STORE_HEADER, TOKEN_AUDIENCE
 
 from tests.cluster import ROOT, SYSTEM_NAMESPACE, Cluster, condition
-from tests.e2e.conftest import Store, container, session, task
+from tests.e2e.conftest import LONG_SCRIPT, Store, container, session, task
 
 pytestmark = pytest.mark.cluster
 
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
-OBEDIENT = "trap 'exit 0' TERM; sleep 300 & wait"
 LOOK_AROUND = (
     'printf \'{"tokens": "%s", "uid": %s, "root": "%s"}\' '
     '"$(find / -name token -not -path "/proc/*" 2> /dev/null)" "$(id -u)" '
@@ -192,7 +191,7 @@ def bystander(name: str) -> dict[str, Any]:
                     "name": "c",
                     "image": "parley:dev",
                     "imagePullPolicy": "IfNotPresent",
-                    "command": ["sh", "-c", OBEDIENT],
+                    "command": ["sh", "-c", LONG_SCRIPT],
                     "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
                 }
             ],
@@ -210,7 +209,7 @@ def test_the_gateway_refuses_whoever_does_not_hold_the_attempt(
         session("alice"),
         task("victim", sessionRef={"name": "alice"}, message="[slow 20s] echo: mine"),
         task("other", agentRef={"name": "support"}, message="[slow 300s] Hello"),
-        task("contained", steps=[{"name": "run", "container": container(OBEDIENT)}]),
+        task("contained", steps=[{"name": "run", "container": container(LONG_SCRIPT)}]),
     )
     other_attempt, _, _ = held_attempt(cluster, store, namespace, "other")
     other = running_pod(cluster, namespace, "other")
@@ -417,7 +416,7 @@ def test_what_parley_may_do_is_what_it_does(cluster: Cluster, namespace: str) ->
     cluster.wait(
         "the quota counts", namespace, lambda: "used" in cluster.request("GET", path).json().get("status", {})
     )
-    cluster.apply(namespace, task("runs", steps=[{"name": "run", "container": container(OBEDIENT)}]))
+    cluster.apply(namespace, task("runs", steps=[{"name": "run", "container": container(LONG_SCRIPT)}]))
     running_pod(cluster, namespace, "runs")
     cluster.apply(namespace, task("waits", steps=[{"name": "run", "container": container("true")}]))
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from tests.cluster import GROUP, SYSTEM_NAMESPACE, Cluster, Refused, condition, step_of
-from tests.e2e.conftest import agent, container, session, task
+from tests.e2e.conftest import LONG_SCRIPT, agent, container, session, task
 from tests.e2e.disruption import all_ready
 from tests.e2e.recording import recorded
 from tests.kstatus import kstatus
@@ -13,7 +13,7 @@ from tests.kstatus import kstatus
 pytestmark = pytest.mark.cluster
 
 QUICK = [{"name": "only", "container": container("true")}]
-LONG_STEP = [{"name": "slow", "container": container("sleep 300")}]
+LONG_STEP = [{"name": "slow", "container": container(LONG_SCRIPT)}]
 
 
 def desire(cluster: Cluster, namespace: str, name: str, state: str) -> None:
