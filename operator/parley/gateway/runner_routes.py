@@ -136,7 +136,12 @@ async def take(caller: Calling, backend: Store) -> TakeAnswer:
     pod = caller.pod
     async with backend.store_of(caller) as conn:
         return await runner_calls.take(
-            conn, job=pod.job, index=pod.index, task_uid=pod.task_uid, holder=caller.holder
+            conn,
+            job=pod.job,
+            index=pod.index,
+            task_uid=pod.task_uid,
+            namespace=pod.namespace,
+            holder=caller.holder,
         )
 
 

@@ -226,7 +226,7 @@ async def close_attempt(
         return step is not None
 
 
-async def finish_container(  # noqa: PLR0913 - all that a pod's end tells
+async def finish_container(
     conn: Connection,
     fence: Fence,
     attempt_id: int,

@@ -104,15 +104,17 @@ class _Entry:
     result: JsonValue
 
 
-async def take(conn: Connection, *, job: str, index: int, task_uid: str, holder: str) -> TakeAnswer:
-    """Give the attempt of this Job, Task uid and completion index to the holder.
+async def take(
+    conn: Connection, *, job: str, index: int, task_uid: str, namespace: str, holder: str
+) -> TakeAnswer:
+    """Give the attempt of this Job, Task uid, namespace and completion index to the holder.
 
     Raises:
         Stopped: there is no such attempt, it is closed, or its task ended or is gone.
         OtherHolder: another process has it.
     """
     async with conn.transaction():
-        held = await take_attempt(conn, job, index, task_uid, holder)
+        held = await take_attempt(conn, job, index, task_uid, namespace, holder)
         return await describe(conn, held)
 
 

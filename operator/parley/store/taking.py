@@ -20,7 +20,9 @@ from parley.store.pool import Connection
 from parley.store.rows import execute, fetch_all, fetch_one
 
 SHARE_TASK = """
-SELECT name, session_uid, gone_since, ended_at, end_reason FROM tasks WHERE uid = %(task_uid)s FOR SHARE
+SELECT name, session_uid, gone_since, ended_at, end_reason FROM tasks
+WHERE uid = %(task_uid)s AND namespace = %(namespace)s
+FOR SHARE
 """
 FIND_ATTEMPT = """
 SELECT id, task_uid, step, item, number, state, holder, session_uid, ticket, deadline, reason, request, answer
@@ -105,14 +107,18 @@ class _Event:
     step: str | None
 
 
-async def take_attempt(conn: Connection, job: str, index: int, task_uid: str, holder: str) -> Held:
+async def take_attempt(
+    conn: Connection, job: str, index: int, task_uid: str, namespace: str, holder: str
+) -> Held:
     """Find the attempt of a Job and make the caller its holder, in the caller's transaction.
 
+    Whoever may make Jobs in one namespace can copy name and owner of another's: so the namespace counts as well.
+
     Raises:
-        Stopped: there is no such attempt, it is closed, or its task ended or is gone.
+        Stopped: there is no such attempt in this namespace, it is closed, or its task ended or is gone.
         OtherHolder: another process has it.
     """
-    parameters = {"job": job, "index": index, "task_uid": task_uid}
+    parameters = {"job": job, "index": index, "task_uid": task_uid, "namespace": namespace}
     task = await fetch_one(conn, LockedTask, SHARE_TASK, parameters)
     attempt = await fetch_one(conn, LockedAttempt, FIND_ATTEMPT, parameters)
     if task is None or attempt is None or attempt.request.get("kind") == "Container":

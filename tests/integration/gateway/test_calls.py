@@ -64,6 +64,21 @@ async def test_a_turn_from_take_to_finish(
     assert await story.events(session) == [(1, "user", "Hello"), (2, "assistant", "Hello, Alice.")]
 
 
+async def test_a_forged_job_in_another_namespace_takes_nothing(
+    client: httpx2.AsyncClient, story: Story, kube: FakeKube, store: str
+) -> None:
+    # Given a Job elsewhere with name and owner of a task's Job, and a pod of it
+    _, attempt, step = await turn(story, kube)
+    forged = await add_step(kube, job=step.job, task_uid=step.task_uid, namespace="elsewhere")
+
+    refused = await Caller(client, forged, store)("/take")
+
+    # Then it is told that there is nothing, and the task's own pod takes the attempt
+    assert (refused.status_code, refused.json()["reason"]) == (410, "Gone")
+    assert await story.sql("SELECT state, holder FROM attempts") == [("Open", None)]
+    assert (await Caller(client, step, store).get("/take"))["attempt"] == attempt
+
+
 async def test_each_call_may_be_repeated(
     client: httpx2.AsyncClient, story: Story, kube: FakeKube, store: str
 ) -> None:

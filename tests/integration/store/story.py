@@ -143,7 +143,12 @@ class Story:
     ) -> TakeAnswer:
         async with self.conn() as conn:
             return await runner_calls.take(
-                conn, job=f"{task}-{step}-{number}", index=0, task_uid=task, holder=holder
+                conn,
+                job=f"{task}-{step}-{number}",
+                index=0,
+                task_uid=task,
+                namespace="default",
+                holder=holder,
             )
 
     async def say(self, attempt: int, text: str, holder: str = "pod/1") -> InputAnswer:

@@ -63,13 +63,11 @@ async def test_take_answers_the_holder_again_and_nobody_else(story: Story) -> No
     assert await story.take(task, holder="pod/1") == taken
     with pytest.raises(OtherHolder):
         await story.take(task, holder="pod/2")
-    async with story.conn() as conn:
-        with pytest.raises(Stopped):
-            await runner_calls.take(conn, job="no-such-job", index=0, task_uid=task, holder="pod/1")
-        with pytest.raises(Stopped):
-            await runner_calls.take(
-                conn, job=f"{task}-reply-1", index=0, task_uid="another task", holder="pod/1"
-            )
+    right = {"job": f"{task}-reply-1", "task_uid": task, "namespace": "default"}
+    for wrong in ({"job": "no-such-job"}, {"task_uid": "another task"}, {"namespace": "elsewhere"}):
+        async with story.conn() as conn:
+            with pytest.raises(Stopped):
+                await runner_calls.take(conn, index=0, holder="pod/1", **(right | wrong))
 
 
 async def test_nobody_takes_a_container_step(story: Story) -> None:

@@ -9,7 +9,7 @@ from parley.kube.kinds import JOB, POD
 
 from tests.fake_kube import FakeKube
 
-NAMESPACE = "shop"
+NAMESPACE = "default"
 
 
 @dataclass
@@ -42,7 +42,7 @@ def identity(pod: str, pod_uid: str, **changes: Any) -> TokenIdentity:
 
 
 async def add_step(
-    kube: FakeKube, *, job: str = "hello-reply-1", task_uid: str = "task-uid"
+    kube: FakeKube, *, job: str = "hello-reply-1", task_uid: str = "task-uid", namespace: str = NAMESPACE
 ) -> StepInCluster:
     """Add a Task's Job and its running pod, and let the API server know the pod's token."""
     owner = {
@@ -52,18 +52,18 @@ async def add_step(
         "uid": task_uid,
         "controller": True,
     }
-    if (JOB.kind, NAMESPACE, job) not in kube.objects:
-        await kube.create(JOB, NAMESPACE, {"metadata": {"name": job, "ownerReferences": [owner]}})
-    job_uid = str(metadata(kube, JOB.kind, job)["uid"])
+    if (JOB.kind, namespace, job) not in kube.objects:
+        await kube.create(JOB, namespace, {"metadata": {"name": job, "ownerReferences": [owner]}})
+    job_uid = str(metadata(kube, JOB.kind, job, namespace)["uid"])
     pod = f"{job}-{uuid4().hex[:5]}"
     of_job = {"apiVersion": "batch/v1", "kind": "Job", "name": job, "uid": job_uid, "controller": True}
     body = {"metadata": {"name": pod, "ownerReferences": [of_job]}, "status": {"phase": "Running"}}
-    await kube.create(POD, NAMESPACE, cast("Any", body))
-    pod_uid = str(metadata(kube, POD.kind, pod)["uid"])
+    await kube.create(POD, namespace, cast("Any", body))
+    pod_uid = str(metadata(kube, POD.kind, pod, namespace)["uid"])
     token = f"token-of-{pod}"
-    kube.identities[token] = identity(pod, pod_uid)
+    kube.identities[token] = identity(pod, pod_uid, username=f"system:serviceaccount:{namespace}:default")
     return StepInCluster(token, pod, pod_uid, job, job_uid, task_uid)
 
 
-def metadata(kube: FakeKube, kind: str, name: str) -> dict[str, Any]:
-    return cast("dict[str, Any]", kube.objects[kind, NAMESPACE, name]["metadata"])
+def metadata(kube: FakeKube, kind: str, name: str, namespace: str = NAMESPACE) -> dict[str, Any]:
+    return cast("dict[str, Any]", kube.objects[kind, namespace, name]["metadata"])
