@@ -7,6 +7,7 @@ from typing import Any
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from psycopg import DataError
 from starlette.exceptions import HTTPException
 
 from parley.kube.errors import KubeError, KubeUnavailable
@@ -71,6 +72,13 @@ async def _malformed(_: Request, error: RequestValidationError) -> JSONResponse:
     return problem_response(Problem(title="Malformed request", status=422, detail="; ".join(wrong)[:2000]))
 
 
+async def _not_storable(request: Request, error: DataError) -> JSONResponse:
+    # Never its text, which may hold the value. A repeat would fail alike, so it is not for the caller to try again.
+    log.error("the store cannot hold what %s %s sent: %s", request.method, request.url.path, error.sqlstate)
+    detail = f"the store cannot hold a value of this body ({type(error).__name__}, {error.sqlstate})"
+    return problem_response(Problem(title="Not storable", status=422, detail=detail))
+
+
 async def _other_store(_: Request, error: OtherStore) -> JSONResponse:
     return unavailable("Another store", str(error))
 
@@ -120,6 +128,7 @@ _HANDLERS: list[tuple[type[Exception], Callable[[Request, Any], Awaitable[JSONRe
     (NotAStep, _not_a_step),
     (BadCall, _bad_call),
     (RequestValidationError, _malformed),
+    (DataError, _not_storable),
     (OtherStore, _other_store),
     (StoreUnavailable, _no_store),
     (OtherHolder, _other_holder),

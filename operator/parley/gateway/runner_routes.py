@@ -13,6 +13,7 @@ from fastapi.routing import APIRoute
 from parley.gateway.identity import StepIdentities, StepPod
 from parley.gateway.problems import BadCall, OtherStore
 from parley.protocol.messages import (
+    MAX_INDEX,
     NONCE_HEADER,
     STORE_HEADER,
     CallBody,
@@ -112,8 +113,8 @@ async def _caller(
 Calling = Annotated[Caller, Depends(_caller)]
 Store = Annotated[Backend, Depends(_backend)]
 AttemptId = Annotated[int, Path(ge=1, le=_MAX_ID)]
-Round = Annotated[int, Path(ge=0, le=1000)]
-Call = Annotated[int, Path(ge=0, le=1000)]
+Round = Annotated[int, Path(ge=0, le=MAX_INDEX)]
+Call = Annotated[int, Path(ge=0, le=MAX_INDEX)]
 
 router = APIRouter(
     prefix="/runner/v1",
@@ -125,6 +126,10 @@ router = APIRouter(
         409: {"model": Problem, "description": "another process holds the attempt: stop"},
         410: {"model": Problem, "description": "the attempt is closed or gone: stop"},
         413: {"model": Problem, "description": "the value is larger than the store takes"},
+        422: {
+            "model": Problem,
+            "description": "the body is malformed, or the store cannot hold it: definite",
+        },
         503: {"model": Problem, "description": "repeat the same request after Retry-After seconds"},
     },
 )

@@ -17,6 +17,14 @@ TOKEN_AUDIENCE = "parley"  # noqa: S105 - an audience is no secret
 MAX_OUTPUT_BYTES = 1024 * 1024
 """Largest output of a step, as JSON; a larger one is refused with ResultTooLarge."""
 
+MAX_INDEX = 1000
+"""Highest number of a round in a step, and of a call in a round."""
+MAX_TOKENS = 10**12
+"""Most tokens that one response or outcome may count."""
+MAX_RETRY_AFTER_SECONDS = 86_400
+"""Longest wait that a model's server may ask for; a longer one counts as this."""
+
+Tokens = Annotated[int, Field(ge=0, le=MAX_TOKENS)]
 EventType = Literal["message", "toolCall", "toolResult", "reply", "state", "summary"]
 Role = Literal["user", "assistant"]
 
@@ -24,8 +32,8 @@ Role = Literal["user", "assistant"]
 class Usage(ProtocolModel):
     """Tokens, as the model's provider counts them."""
 
-    input_tokens: int = 0
-    output_tokens: int = 0
+    input_tokens: Tokens = 0
+    output_tokens: Tokens = 0
 
 
 class EventDraft(ProtocolModel):
@@ -140,7 +148,9 @@ class FinishBody(ProtocolModel):
     reason: str | None = None
     message: str | None = None
     definite: bool = False
-    retry_after: int | None = Field(default=None, description="seconds, when the model's server asked for it")
+    retry_after: Annotated[int, Field(ge=0, le=MAX_RETRY_AFTER_SECONDS)] | None = Field(
+        default=None, description="seconds, when the model's server asked for it"
+    )
 
 
 class FinishAnswer(ProtocolModel):
@@ -153,8 +163,8 @@ class FinishAnswer(ProtocolModel):
 class PausedCall(ProtocolModel):
     """A call that waits: for a person, for a Job, or for a child Task."""
 
-    round: int
-    call: int
+    round: Annotated[int, Field(ge=0, le=MAX_INDEX)]
+    call: Annotated[int, Field(ge=0, le=MAX_INDEX)]
     kind: Literal["Approval", "Container", "Task"]
     tool: str
     arguments: JsonValue

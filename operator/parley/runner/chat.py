@@ -6,7 +6,7 @@ from typing import Literal, Protocol
 
 from pydantic import JsonValue
 
-from parley.protocol.messages import Usage
+from parley.protocol.messages import MAX_TOKENS, Usage
 
 JsonSchema = dict[str, JsonValue]
 
@@ -38,6 +38,14 @@ class Called:
 
 
 ChatMessage = Said | Called
+
+
+def tokens(input_tokens: int, output_tokens: int) -> Usage:
+    """Count tokens as a server says, within what the store can hold: a server may say anything."""
+    return Usage(
+        input_tokens=min(max(input_tokens, 0), MAX_TOKENS),
+        output_tokens=min(max(output_tokens, 0), MAX_TOKENS),
+    )
 
 
 @dataclass(frozen=True, slots=True)

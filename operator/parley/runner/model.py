@@ -38,10 +38,9 @@ from pydantic_ai.output import OutputObjectDefinition
 from pydantic_ai.providers.openai import OpenAIProvider
 from pydantic_ai.settings import ModelSettings
 
-from parley.protocol.messages import Usage
 from parley.resources.agent import ModelSpec
 from parley.resources.common import shorten
-from parley.runner.chat import Called, ChatMessage, JsonSchema, ModelCall, ModelFailure, ModelReply
+from parley.runner.chat import Called, ChatMessage, JsonSchema, ModelCall, ModelFailure, ModelReply, tokens
 from parley.runner.failure import OPENAI_URL
 from parley.runner.text import storable, storable_text
 
@@ -149,7 +148,7 @@ def _to_library(messages: Sequence[ChatMessage]) -> list[ModelMessage]:
 
 
 def _from_library(response: ModelResponse) -> ModelReply:
-    usage = Usage(input_tokens=response.usage.input_tokens, output_tokens=response.usage.output_tokens)
+    usage = tokens(response.usage.input_tokens, response.usage.output_tokens)
     text = storable_text("".join(part.content for part in response.parts if isinstance(part, TextPart)))
     calls = tuple(
         ModelCall(part.tool_call_id, storable_text(part.tool_name), _arguments(part))

@@ -6,6 +6,7 @@ import math
 import random
 from collections.abc import Awaitable, Callable
 
+from parley.protocol.messages import MAX_RETRY_AFTER_SECONDS
 from parley.resources.reasons import Reason
 from parley.runner.chat import ModelFailure, ModelReply
 from parley.runner.failure import StepFailure
@@ -42,7 +43,7 @@ async def ask_patiently(
             return await ask()
         except ModelFailure as failure:
             backoff = min(FIRST_WAIT_SECONDS * 2 ** (tries - 1), LONGEST_WAIT_SECONDS)
-            wait = max(failure.retry_after or 0.0, backoff * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
+            wait = max(_asked_to_wait(failure) or 0.0, backoff * random.uniform(0.5, 1.0))  # noqa: S311 - jitter
             last = tries == MAX_TRIES or waited + wait > MAX_WAITED_SECONDS or wait >= remaining()
             if last or not failure.retryable:
                 raise _outcome(failure, model, tries) from failure
@@ -57,10 +58,19 @@ async def ask_patiently(
 
 def _outcome(failure: ModelFailure, model: str, tries: int) -> StepFailure:
     asked = f" ({tries} tries)" if tries > 1 else ""
+    asked_to_wait = _asked_to_wait(failure)
     limited = failure.rate_limited and failure.retryable
     return StepFailure(
         Reason.MODEL_RATE_LIMITED if limited else Reason.MODEL_ERROR,
         f"model {model} {failure.message}{asked}",
         definite=not failure.retryable,
-        retry_after=None if failure.retry_after is None else math.ceil(failure.retry_after),
+        retry_after=None if asked_to_wait is None else math.ceil(asked_to_wait),
     )
+
+
+def _asked_to_wait(failure: ModelFailure) -> float | None:
+    """Seconds the server asked to wait, at most a day: a server may say anything, also nan."""
+    seconds = failure.retry_after
+    if seconds is None or math.isnan(seconds):
+        return None
+    return min(max(seconds, 0.0), MAX_RETRY_AFTER_SECONDS)

@@ -11,7 +11,7 @@ from pydantic import Field, JsonValue, TypeAdapter
 from parley.protocol.messages import CallBody, EventDraft, JournalEntry, ResponseBody, Usage
 from parley.protocol.request import ProtocolModel
 from parley.resources.reasons import Reason
-from parley.runner.chat import Called, ChatMessage, ModelCall, ModelReply
+from parley.runner.chat import Called, ChatMessage, ModelCall, ModelReply, tokens
 from parley.runner.failure import StepFailure
 from parley.runner.gateway_client import GatewayClient
 
@@ -125,7 +125,4 @@ class Rounds:
 
 def add(first: Usage, second: Usage) -> Usage:
     """Add up tokens."""
-    return Usage(
-        input_tokens=first.input_tokens + second.input_tokens,
-        output_tokens=first.output_tokens + second.output_tokens,
-    )
+    return tokens(first.input_tokens + second.input_tokens, first.output_tokens + second.output_tokens)

@@ -272,6 +272,46 @@ async def test_an_output_the_store_does_not_take_is_413_and_changes_nothing(
     assert (await call.get(f"/attempts/{attempt}/finish", SUCCESS))["lastSequence"] == 1
 
 
+FAILURE = {"outcome": "Failed", "reason": "ModelError", "message": "no luck"}
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        (FAILURE | {"retryAfter": 2**31}, "retryAfter"),
+        (FAILURE | {"usage": {"inputTokens": 10**20}}, "inputTokens"),
+        (FAILURE | {"usage": {"outputTokens": -1}}, "outputTokens"),
+    ],
+)
+async def test_a_number_that_the_store_cannot_hold_is_malformed(
+    client: httpx2.AsyncClient, story: Story, kube: FakeKube, store: str, body: dict[str, Any], field: str
+) -> None:
+    _, attempt, step = await turn(story, kube)
+    call = Caller(client, step, store)
+    await call.get("/take")
+
+    refused = await call(f"/attempts/{attempt}/finish", body)
+
+    assert refused.status_code == 422
+    assert field in refused.json()["detail"]
+    assert await story.sql("SELECT state FROM attempts") == [("Running",)]
+
+
+async def test_a_sum_that_the_store_cannot_hold_is_refused_for_good(
+    client: httpx2.AsyncClient, story: Story, kube: FakeKube, store: str
+) -> None:
+    session, attempt, step = await turn(story, kube)
+    await story.sql("UPDATE sessions SET input_tokens = %s WHERE uid = %s", 2**63 - 2, session)
+    call = Caller(client, step, store)
+    await call.get("/take")
+
+    refused = await call(f"/attempts/{attempt}/finish", SUCCESS)
+
+    assert refused.status_code == 422
+    assert "22003" in refused.json()["detail"]
+    assert await story.sql("SELECT state FROM attempts") == [("Running",)]
+
+
 async def test_a_failure_keeps_its_first_word(
     client: httpx2.AsyncClient, story: Story, kube: FakeKube, store: str
 ) -> None:

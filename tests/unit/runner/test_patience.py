@@ -1,6 +1,9 @@
 """A flaky model is asked again, for a while."""
 
+import math
+
 import pytest
+from parley.protocol.messages import FinishBody
 from parley.resources.reasons import Reason
 from parley.runner.chat import ModelFailure, ModelReply
 from parley.runner.failure import StepFailure
@@ -54,6 +57,17 @@ async def test_the_servers_retry_after_is_honoured() -> None:
 
     assert flaky.waits[0] == 7.0
     assert flaky.waits[1] >= 0.5
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"), [(1e300, 86_400), (math.inf, 86_400), (math.nan, None), (-5.0, 0), (90.5, 91)]
+)
+async def test_whatever_a_server_asks_for_the_outcome_can_be_stored(asked: float, told: int | None) -> None:
+    with pytest.raises(StepFailure) as failed:
+        await Flaky(*[busy(retry_after=asked, status=429)] * MAX_TRIES).run()
+
+    body = FinishBody(outcome="Failed", retry_after=failed.value.retry_after)
+    assert body.retry_after == told
 
 
 @pytest.mark.parametrize(("status", "reason"), [(503, Reason.MODEL_ERROR), (429, Reason.MODEL_RATE_LIMITED)])

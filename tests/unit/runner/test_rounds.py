@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 import pytest
-from parley.protocol.messages import JournalEntry, Usage
+from parley.protocol.messages import MAX_TOKENS, JournalEntry, Usage
 from parley.resources.reasons import Reason
-from parley.runner.chat import Called, ChatMessage, ModelCall, ModelReply, Said
+from parley.runner.chat import Called, ChatMessage, ModelCall, ModelReply, Said, tokens
 from parley.runner.failure import StepFailure
-from parley.runner.rounds import MAX_ROUNDS_WITH_CALLS, Rounds
+from parley.runner.rounds import MAX_ROUNDS_WITH_CALLS, Rounds, add
 
 from tests.unit.runner.fake_gateway import ATTEMPT, FakeGateway
 from tests.unit.runner.fake_model import FakeModel, calls, reply
@@ -29,6 +29,15 @@ async def test_an_answer_without_calls_is_not_journaled(gateway: FakeGateway) ->
     assert gateway.calls() == []
     assert rounds.events == []
     assert rounds.spent == Usage(input_tokens=10, output_tokens=3)
+
+
+async def test_whatever_a_server_counts_the_usage_can_be_stored(gateway: FakeGateway) -> None:
+    much = ModelReply("", tokens(10**30, -5), calls=(ModelCall("c", "look", {}),))
+    rounds = rounds_of(gateway, FakeModel(much, ModelReply("done", tokens(10**12, 10**12))))
+    await rounds.answer([Said("user", "hi")])
+
+    assert gateway.bodies("journal")[0]["usage"] == {"inputTokens": MAX_TOKENS, "outputTokens": 0}
+    assert add(rounds.spent, rounds.spent) == Usage(input_tokens=MAX_TOKENS, output_tokens=MAX_TOKENS)
 
 
 async def test_a_response_with_calls_is_journaled_before_they_run_and_its_tokens_with_it(
