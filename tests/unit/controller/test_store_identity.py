@@ -95,13 +95,16 @@ async def test_accepting_one_store_accepts_no_other(found: str | None) -> None:
     assert stored(kube) == {"id": "store-1", "accept": "store-2"}
 
 
+@pytest.mark.parametrize("found", ["store-1", None])
 @pytest.mark.parametrize("data", [{}, {"accept": "store-2"}, None])
-async def test_a_config_map_without_an_id_is_no_first_use(data: dict[str, str] | None) -> None:
+async def test_a_config_map_without_an_id_is_no_first_use(
+    data: dict[str, str] | None, found: str | None
+) -> None:
     kube = await cluster_used_with("store-1")
     kube.objects[KEY]["data"] = data  # type: ignore[assignment]
 
     with pytest.raises(StoreMismatch):
-        await check_store(kube, NAMESPACE, "store-1")
+        await check_store(kube, NAMESPACE, found)
 
 
 async def test_two_leaders_at_the_first_use_agree_on_the_first_write() -> None:

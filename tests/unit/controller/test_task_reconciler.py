@@ -131,7 +131,7 @@ async def test_what_has_not_changed_is_not_written_again(story: Callable[..., St
 
     await given.reconcile()
 
-    assert given.log == ["Task exit-0"]
+    assert [request.verb for request in given.kube.requests if request.kind == "Task"] == ["patch"]
 
 
 async def test_each_transition_is_told_once(story: Callable[..., Story]) -> None:
@@ -145,6 +145,17 @@ async def test_each_transition_is_told_once(story: Callable[..., Story]) -> None
         (Reason.RUNNING, "Normal", UID),
         (Reason.SUCCEEDED, "Normal", UID),
     ]
+
+
+async def test_what_is_no_transition_is_written_and_not_told(story: Callable[..., Story]) -> None:
+    given = story(record(attempts=[RUNNING]))
+    await given.reconcile()
+    given.rows = replace(given.rows, input_tokens=5)
+
+    status = await given.reconcile()
+
+    assert status["usage"]["inputTokens"] == 5
+    assert len(given.told) == 1
 
 
 async def test_a_failure_is_told_as_a_warning(story: Callable[..., Story]) -> None:
