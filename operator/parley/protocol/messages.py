@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, JsonValue, model_validator
 
 from parley.protocol.request import PromptRequest, ProtocolModel
+from parley.resources.reasons import Reason
 
 STORE_HEADER = "Parley-Store"
 NONCE_HEADER = "Parley-Nonce"
@@ -145,7 +146,7 @@ class FinishBody(ProtocolModel):
     output: JsonValue = None
     events: list[EventDraft] = Field(default_factory=list[EventDraft])
     usage: Usage = Usage()
-    reason: str | None = None
+    reason: Reason | None = Field(default=None, description="one of the API's reasons: it becomes the step's")
     message: str | None = None
     definite: bool = False
     retry_after: Annotated[int, Field(ge=0, le=MAX_RETRY_AFTER_SECONDS)] | None = Field(

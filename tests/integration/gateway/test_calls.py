@@ -281,9 +281,10 @@ FAILURE = {"outcome": "Failed", "reason": "ModelError", "message": "no luck"}
         (FAILURE | {"retryAfter": 2**31}, "retryAfter"),
         (FAILURE | {"usage": {"inputTokens": 10**20}}, "inputTokens"),
         (FAILURE | {"usage": {"outputTokens": -1}}, "outputTokens"),
+        (FAILURE | {"reason": "Foo"}, "reason"),
     ],
 )
-async def test_a_number_that_the_store_cannot_hold_is_malformed(
+async def test_what_no_status_could_show_is_malformed(
     client: httpx2.AsyncClient, story: Story, kube: FakeKube, store: str, body: dict[str, Any], field: str
 ) -> None:
     _, attempt, step = await turn(story, kube)

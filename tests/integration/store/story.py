@@ -25,6 +25,7 @@ from parley.protocol.request import (
     TaskSnapshot,
 )
 from parley.resources.agent import ModelSpec
+from parley.resources.reasons import Reason
 from parley.resources.task import PromptStep
 from parley.store import attempts, runner_calls, sessions, tasks, turns
 from parley.store.leader import Fence
@@ -70,7 +71,7 @@ def asks(text: str) -> InputBody:
     return InputBody(messages=[InputMessage(role="user", content=text)])
 
 
-def fails(reason: str = "ModelError") -> FinishBody:
+def fails(reason: Reason = Reason.MODEL_ERROR) -> FinishBody:
     return FinishBody(
         outcome="Failed", reason=reason, message="no luck", usage=Usage(input_tokens=3, output_tokens=0)
     )
