@@ -23,6 +23,7 @@ from parley.resources.reasons import Reason
 from parley.store.records import TaskEnd, TaskRecord
 
 from tests.fake_kube import FakeKube
+from tests.kstatus import kstatus
 from tests.unit.controller.contexts import storeless, woken
 from tests.unit.controller.objects import NAMESPACE, agent_body, body, sample, session_body, task_body
 from tests.unit.controller.records import NOW, RUNNING, UID, record
@@ -187,6 +188,30 @@ async def test_an_ended_task_is_never_planned_again(story: Callable[..., Story])
     assert status["phase"] == "Succeeded"
     assert given.log == ["Task exit-0"]
     assert given.context.projection.workloads.all() == {}, "nobody asks for its pods any more"
+
+
+@pytest.mark.xfail(
+    strict=True, reason="an ended task's observedGeneration stays behind, so kstatus waits for ever"
+)
+async def test_a_task_edited_after_its_end_is_still_ended_for_whoever_waits(
+    story: Callable[..., Story],
+) -> None:
+    """desiredState may be changed at any time, as a GitOps tool does; the end stands, and kstatus must say so."""
+    given = story(record(attempts=[DONE], ended=ENDED))
+    await given.reconcile()
+
+    edited = given.kube.edit(
+        TASK, NAMESPACE, "exit-0", lambda made: made["spec"].update(desiredState="Cancelled")
+    )  # type: ignore[union-attr]
+    Sights(given.context).see(TASK, edited, False)
+    for key in await woken(given.context):
+        assert key == "Task exit-0"
+        await given.reconcile()
+
+    made = given.kube.objects["Task", NAMESPACE, "exit-0"]
+    assert made["metadata"]["generation"] == 2  # type: ignore[index, call-overload]
+    assert kstatus(made).status == "Current"
+    assert made["status"]["phase"] == "Succeeded"  # type: ignore[index, call-overload]
 
 
 async def test_a_status_is_never_written_over_a_newer_object(story: Callable[..., Story]) -> None:
