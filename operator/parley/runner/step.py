@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
@@ -69,6 +69,7 @@ class StepRun:
         self._api_key = api_key
         self._load_model = load_model
         self._rounds: Rounds | None = None
+        self._deadline = datetime.max.replace(tzinfo=UTC)
         self.committing = False
         """The outcome is known and on its way to the store: better not to interrupt it now."""
 
@@ -110,14 +111,31 @@ class StepRun:
             return self._failed(StepFailure(Reason.ERROR, message))
 
     async def _within_deadline(self, taken: TakeAnswer, loading: Awaitable[MakeModel]) -> FinishBody:
-        deadline = asyncio.timeout(self._remaining(taken) + DEADLINE_GRACE.total_seconds())
+        self._deadline = taken.deadline
+        await self._check_deadline()
+        work = asyncio.create_task(self._success(taken, loading))
         try:
-            async with deadline:
-                return await self._success(taken, loading)
-        except TimeoutError:
-            if not deadline.expired():
-                raise
-        raise StepFailure(Reason.STEP_TIMEOUT, "the step's timeout struck before the model had answered")
+            while True:
+                await asyncio.wait({work}, timeout=self._left())
+                if work.done():
+                    return await work
+                await self._check_deadline()
+        finally:
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+
+    async def _check_deadline(self) -> None:
+        """Ask, once the deadline is over, whether it has moved: it does when store or operator were away.
+
+        Raises:
+            StepFailure: StepTimeout: it has not.
+        """
+        if self._left() > 0:
+            return
+        self._deadline = (await self._gateway.take()).deadline
+        if self._left() <= 0:
+            raise StepFailure(Reason.STEP_TIMEOUT, "the step's timeout struck before the model had answered")
+        log.info("the deadline has moved", extra={"deadline": self._deadline.isoformat()})
 
     async def _success(self, taken: TakeAnswer, loading: Awaitable[MakeModel]) -> FinishBody:
         request = taken.request
@@ -174,11 +192,11 @@ class StepRun:
 
         async def ask(said: Sequence[ChatMessage]) -> ModelReply:
             async def once() -> ModelReply:
-                limit = min(self._remaining(taken) + DEADLINE_GRACE.total_seconds(), LONGEST_REQUEST_SECONDS)
+                # Not the deadline's: that may move, and cuts the request short by itself.
                 asked = schema.for_model() if schema else None
-                return await model.ask(said, schema=asked, timeout_seconds=limit)
+                return await model.ask(said, schema=asked, timeout_seconds=LONGEST_REQUEST_SECONDS)
 
-            return await ask_patiently(once, model=name, remaining=lambda: self._remaining(taken))
+            return await ask_patiently(once, model=name, remaining=self._remaining)
 
         self._rounds = Rounds(self._gateway, taken.attempt, taken.journal, ask)
         rounds = self._rounds
@@ -231,9 +249,13 @@ class StepRun:
             raise AssertionError("events are asked for after the answer")
         return self._rounds
 
-    def _remaining(self, taken: TakeAnswer) -> float:
-        """Seconds until the attempt's deadline."""
-        return (taken.deadline - self._gateway.now()).total_seconds()
+    def _remaining(self) -> float:
+        """Seconds until the attempt's deadline, as it was last told."""
+        return (self._deadline - self._gateway.now()).total_seconds()
+
+    def _left(self) -> float:
+        """Seconds until the runner itself does something about the deadline."""
+        return self._remaining() + DEADLINE_GRACE.total_seconds()
 
 
 def _output_schema(request: PromptRequest) -> "OutputSchema | None":

@@ -1,16 +1,17 @@
 """One attempt of a prompt step: whatever happens, the store gets one outcome."""
 
+import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx2
 import pytest
 from parley.protocol.messages import MAX_OUTPUT_BYTES, InputMessage
-from parley.runner.chat import ModelFailure, Said
+from parley.runner.chat import ChatMessage, JsonSchema, ModelFailure, ModelReply, Said
 from parley.runner.gateway_client import NotAdmitted, Rejected, StopRunning
-from parley.runner.step import MakeModel, StepRun
+from parley.runner.step import DEADLINE_GRACE, MakeModel, StepRun
 
 from tests.unit.runner.fake_gateway import FakeGateway, prompt_request, stored_event
 from tests.unit.runner.fake_model import FakeModel, calls, reply
@@ -280,6 +281,69 @@ async def test_a_deadline_that_has_passed(make_gateway: Callable[..., FakeGatewa
 
     assert outcome(gateway)["reason"] == "StepTimeout"
     assert model.asked == []
+
+
+class SlowModel(FakeModel):
+    """Answers when the test lets it."""
+
+    def __init__(self) -> None:
+        super().__init__(reply("worth the wait"))
+        self.may_answer = asyncio.Event()
+
+    async def ask(
+        self, messages: Sequence[ChatMessage], *, schema: JsonSchema | None, timeout_seconds: float
+    ) -> ModelReply:
+        await self.may_answer.wait()
+        return await super().ask(messages, schema=schema, timeout_seconds=timeout_seconds)
+
+
+async def test_a_deadline_that_has_moved_is_waited_for(gateway: FakeGateway) -> None:
+    # Given a model that thinks until the deadline is over, which has moved while the store was away
+    model = SlowModel()
+    near = datetime.now(UTC) - DEADLINE_GRACE + timedelta(seconds=1)
+    gateway.taken = gateway.taken.model_copy(update={"deadline": near})
+    takes = 0
+
+    def on_request(call: str) -> None:
+        nonlocal takes
+        takes += call == "take"
+        if takes == 2:
+            gateway.taken = gateway.taken.model_copy(
+                update={"deadline": datetime.now(UTC) + timedelta(hours=1)}
+            )
+            model.may_answer.set()
+
+    gateway.on_request = on_request
+
+    await step_of(gateway, model).run()
+
+    # Then the runner has asked for it and gone on
+    assert takes == 2
+    assert outcome(gateway)["outcome"] == "Succeeded"
+    assert outcome(gateway)["output"] == "worth the wait"
+
+
+async def test_a_model_that_is_slower_than_the_deadline(gateway: FakeGateway) -> None:
+    model = SlowModel()
+    near = datetime.now(UTC) - DEADLINE_GRACE + timedelta(seconds=1)
+    gateway.taken = gateway.taken.model_copy(update={"deadline": near})
+
+    await step_of(gateway, model).run()
+
+    assert gateway.calls()[-2:] == ["take", "finish"]
+    assert outcome(gateway)["reason"] == "StepTimeout"
+
+
+async def test_an_attempt_that_was_closed_at_its_deadline_is_left_alone(gateway: FakeGateway) -> None:
+    gateway.taken = gateway.taken.model_copy(update={"deadline": datetime.now(UTC) - timedelta(minutes=1)})
+    gateway.on_request = lambda _: (
+        gateway.fail("take", 410, reason="TimedOut") if gateway.requests[1:] else None
+    )
+
+    with pytest.raises(StopRunning):
+        await step_of(gateway, SlowModel()).run()
+
+    assert gateway.outcome is None
 
 
 @pytest.mark.parametrize(
