@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import LiteralString, TypeVar
 
 from psycopg.rows import class_row, scalar_row
@@ -14,6 +14,8 @@ from parley.store.pool import Connection
 
 Row = TypeVar("Row")
 Parameters = Mapping[str, object]
+MAX_LEVELS = 128
+"""Levels of lists and maps in a stored value: pydantic reads 200, and rows are read inside a few of their own."""
 NUL = "\x00"
 REPLACEMENT = "\ufffd"
 
@@ -75,13 +77,28 @@ def encode_limited(value: JsonValue, what: str) -> str:
     """Like ``encode``, for a value that a user or a model made; ``what`` names it in the refusal.
 
     Raises:
-        ResultTooLarge: it is over MAX_OUTPUT_BYTES as JSON.
+        ResultTooLarge: it is over MAX_OUTPUT_BYTES as JSON, or nested deeper than can be read again.
     """
+    if _is_deeper_than(value, MAX_LEVELS):
+        raise ResultTooLarge(f"{what} is nested deeper than {MAX_LEVELS} levels.")
     text = encode(value)
     size = len(text.encode())
     if size > MAX_OUTPUT_BYTES:
         raise ResultTooLarge(f"{what} is {size:,} bytes as JSON; at most {MAX_OUTPUT_BYTES:,} are stored.")
     return text
+
+
+def _is_deeper_than(value: JsonValue, levels: int) -> bool:
+    layer: list[JsonValue] = [value]
+    for _ in range(levels + 1):
+        layer = [child for node in layer for child in _children(node)]
+        if not layer:
+            return False
+    return True
+
+
+def _children(node: JsonValue) -> Iterable[JsonValue]:
+    return node if isinstance(node, list) else node.values() if isinstance(node, dict) else ()
 
 
 def _storable(value: JsonValue) -> JsonValue:

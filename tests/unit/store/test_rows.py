@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from parley.protocol.messages import MAX_OUTPUT_BYTES
 from parley.store.errors import ResultTooLarge
-from parley.store.rows import encode, encode_limited
+from parley.store.rows import MAX_LEVELS, encode, encode_limited
+from pydantic import JsonValue, TypeAdapter
 
 scalars = (
     st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_nan=False, allow_infinity=False)
@@ -47,3 +48,22 @@ def test_the_limit_counts_bytes() -> None:
         ResultTooLarge, match=r"^The output is 1,048,577 bytes as JSON; at most 1,048,576 are stored\.$"
     ):
         encode_limited(fits + "x", "The output")
+
+
+def nested(levels: int) -> JsonValue:
+    value: JsonValue = 1
+    for _ in range(levels):
+        value = [value]
+    return value
+
+
+def test_what_could_not_be_read_again_is_refused() -> None:
+    """A model's answer may be any JSON; stored and never readable, its task would never end."""
+    rows = TypeAdapter[dict[str, dict[str, JsonValue]]](dict[str, dict[str, JsonValue]])
+    deepest = nested(MAX_LEVELS)
+
+    stored = encode_limited(deepest, "The output")
+
+    assert rows.validate_json(f'{{"outputs":{{"step":{stored}}}}}') == {"outputs": {"step": deepest}}
+    with pytest.raises(ResultTooLarge, match=r"^The output is nested deeper than 128 levels\.$"):
+        encode_limited(nested(MAX_LEVELS + 1), "The output")
