@@ -12,8 +12,7 @@ from parley.controller.job_builder import JobOwner, build_job
 from parley.controller.pod_view import controlling_job, is_controlled_by, read_job, read_pod
 from parley.controller.projection import TASK_UID_LABEL, Resource
 from parley.controller.requests import build_request, render_output, workload_of
-from parley.engine.names import job_name
-from parley.engine.plan import (
+from parley.engine.actions import (
     Action,
     CloseAttempt,
     CreateJob,
@@ -25,6 +24,7 @@ from parley.engine.plan import (
     StartAttempt,
     StopJob,
 )
+from parley.engine.names import job_name
 from parley.engine.pods import PodState
 from parley.engine.state import Hold, TaskState
 from parley.kube.errors import AlreadyExists, Conflict, Forbidden, Invalid

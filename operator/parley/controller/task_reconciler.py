@@ -14,9 +14,10 @@ from parley.controller.rows import task_state, turns_of
 from parley.controller.session_reconciler import SessionReconciler
 from parley.controller.task_actions import TaskActions, TaskUnderWork
 from parley.controller.task_status import TaskStatusWriter
-from parley.engine.plan import Plan, lacks_pod, make_plan
+from parley.engine.plan import Plan, make_plan
 from parley.engine.pods import JobView, PodView
 from parley.engine.state import Hold, Surroundings, TaskState
+from parley.engine.step_plan import lacks_pod
 from parley.kube.kinds import NODE
 from parley.resources.agent import AgentSpec
 from parley.resources.reasons import Reason

@@ -3,9 +3,9 @@
 from datetime import timedelta
 
 from parley.controller.refusals import Refusals, newest_refusals
-from parley.engine.plan import lacks_pod
 from parley.engine.pods import JobView
 from parley.engine.state import Attempt
+from parley.engine.step_plan import lacks_pod
 from parley.kube.client import JsonObject
 from parley.kube.errors import Forbidden
 from parley.kube.kinds import EVENT

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from parley.engine.plan import (
+from parley.engine.actions import (
     Action,
     CloseAttempt,
     CreateJob,
@@ -13,15 +13,14 @@ from parley.engine.plan import (
     EndTurn,
     FinishContainer,
     LookAgain,
-    Plan,
     SetSuspended,
     StartAttempt,
-    StepView,
     StopJob,
-    make_plan,
 )
+from parley.engine.plan import Plan, make_plan
 from parley.engine.pods import JobView, PodView
 from parley.engine.state import Attempt, AttemptPhase, End, EndPhase, Surroundings, TaskState
+from parley.engine.step_plan import StepView
 from parley.resources.reasons import Reason
 from parley.resources.task import DesiredState, Step, TaskSpec
 

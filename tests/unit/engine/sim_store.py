@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Literal
 
-from parley.engine.plan import CloseAttempt, EndTask, StartAttempt
+from parley.engine.actions import CloseAttempt, EndTask, StartAttempt
 from parley.engine.pods import PodState, Verdict
 from parley.engine.state import Attempt, End, TaskState, Turn
 from parley.resources.reasons import Reason

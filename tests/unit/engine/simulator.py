@@ -11,7 +11,7 @@ from datetime import timedelta
 from random import Random
 
 import pytest
-from parley.engine.plan import (
+from parley.engine.actions import (
     Action,
     CloseAttempt,
     CreateJob,
@@ -19,12 +19,11 @@ from parley.engine.plan import (
     EndTurn,
     FinishContainer,
     LookAgain,
-    Plan,
     SetSuspended,
     StartAttempt,
     StopJob,
-    make_plan,
 )
+from parley.engine.plan import Plan, make_plan
 from parley.engine.state import End, Hold, Surroundings, TaskState
 from parley.resources.reasons import Reason
 from parley.resources.task import DesiredState, TaskSpec

@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from parley.engine.plan import CloseAttempt, EndTask
+from parley.engine.actions import CloseAttempt, EndTask
 from parley.engine.pods import JobView
 from parley.engine.state import Attempt, Surroundings
 from parley.resources.reasons import Reason

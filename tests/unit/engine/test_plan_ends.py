@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 import pytest
-from parley.engine.plan import EndTask
+from parley.engine.actions import EndTask
 from parley.engine.pods import JobView
 from parley.engine.state import TaskState
 from parley.resources.reasons import Reason

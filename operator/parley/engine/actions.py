@@ -1,0 +1,97 @@
+"""The plan's actions: what a task may do, one class each. The controller carries them out."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from parley.engine.pods import Verdict
+from parley.engine.state import Attempt, Cause, EndPhase
+from parley.resources.reasons import Reason
+from parley.resources.task import Step
+
+
+@dataclass(frozen=True, slots=True)
+class CloseAttempt:
+    """Close an open attempt: from then on its runner is told to stop."""
+
+    attempt: int
+    phase: Literal["Failed", "Lost", "TimedOut", "Cancelled"]
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartAttempt:
+    """Insert the next attempt of a step; ``close`` is closed in the same transaction."""
+
+    step: Step
+    index: int
+    number: int
+    cause: Cause
+    needs_turn: bool
+    close: CloseAttempt | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CreateJob:
+    """Make the Job of an open attempt; it may be there already."""
+
+    attempt: Attempt
+    step: Step
+
+
+@dataclass(frozen=True, slots=True)
+class FinishContainer:
+    """Commit a container attempt's outcome from its ended pod."""
+
+    attempt: Attempt
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class StopJob:
+    """Suspend the Job of a closed attempt: its pod ends, the Job stays as a tombstone of its name."""
+
+    job: str
+
+
+@dataclass(frozen=True, slots=True)
+class LookAgain:
+    """Read an attempt's Job and pod from the API server: that the watches show no pod may be their lag."""
+
+    job: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetSuspended:
+    """Let the task's deadlines stand still, or go on."""
+
+    suspended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EndTurn:
+    """Give the session's turn back although the step has not ended: it may not go on now, others may."""
+
+    step: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndTask:
+    """End the task; on success its output is rendered first. Open attempts are closed with it."""
+
+    phase: EndPhase
+    reason: Reason
+    message: str = ""
+
+
+Action = (
+    CloseAttempt
+    | StartAttempt
+    | CreateJob
+    | FinishContainer
+    | StopJob
+    | LookAgain
+    | SetSuspended
+    | EndTurn
+    | EndTask
+)
