@@ -16,14 +16,22 @@ GAP = timedelta(seconds=30)
 GRACE = timedelta(seconds=30)
 """What open deadlines get on top of the gap, so that what finished meanwhile can be told first."""
 
-RAISE_EPOCH = """
+# Three locks on the leader's row. Writes take KEY SHARE: they pass each other, and the tick. The tick takes NO KEY
+# UPDATE: with SHARE for the writes it would wait for a moment without any, which under load never comes. A new epoch
+# and a tick that moves deadlines take UPDATE, which waits for all writes under way and lets none begin.
+FIRST_EPOCH = """
 INSERT INTO leader (cluster, install, epoch, holder) VALUES (%(cluster)s, %(install)s, 1, %(holder)s)
-ON CONFLICT (cluster, install) DO UPDATE SET epoch = leader.epoch + 1, holder = excluded.holder
+ON CONFLICT (cluster, install) DO NOTHING
+RETURNING epoch
+"""
+LOCK_OUT = "SELECT epoch FROM leader WHERE cluster = %(cluster)s AND install = %(install)s FOR UPDATE"
+NEXT_EPOCH = """
+UPDATE leader SET epoch = epoch + 1, holder = %(holder)s WHERE cluster = %(cluster)s AND install = %(install)s
 RETURNING epoch
 """
 LOCK_LEADER = """
 SELECT now() - tick AS since_tick FROM leader
-WHERE cluster = %(cluster)s AND install = %(install)s AND epoch = %(epoch)s FOR SHARE
+WHERE cluster = %(cluster)s AND install = %(install)s AND epoch = %(epoch)s FOR KEY SHARE
 """
 LOCK_TICK = """
 SELECT now() - tick AS since_tick FROM leader
@@ -70,9 +78,12 @@ async def raise_epoch(conn: Connection, cluster: str, install: str, holder: str)
     """
     async with conn.transaction():
         parameters = {"cluster": cluster, "install": install, "holder": holder}
-        epoch = await fetch_value(conn, int, RAISE_EPOCH, parameters)
+        epoch = await fetch_value(conn, int, FIRST_EPOCH, parameters)
         if epoch is None:
-            raise AssertionError("an upsert returns its row")
+            await execute(conn, LOCK_OUT, parameters)
+            epoch = await fetch_value(conn, int, NEXT_EPOCH, parameters)
+        if epoch is None:
+            raise AssertionError("a leader's row is never deleted")
         fence = Fence(cluster, install, epoch)
         await tick(conn, fence)
     return fence
@@ -124,6 +135,8 @@ async def tick(conn: Connection, fence: Fence) -> timedelta:
         since_tick = await fetch_value(conn, timedelta, LOCK_TICK, asdict(fence))
         if since_tick is None:
             raise Fenced(f"Epoch {fence.epoch} of {fence.install} is not the newest any more.")
+        if since_tick > GAP:
+            await execute(conn, LOCK_OUT, asdict(fence))
         await execute(conn, WRITE_TICK, asdict(fence))
         if since_tick <= GAP:
             return timedelta(0)

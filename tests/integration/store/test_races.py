@@ -3,11 +3,12 @@
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable
+from datetime import timedelta
 
 import pytest
 from parley.store import attempts, tasks
 from parley.store.errors import OtherHolder, Stopped
-from parley.store.leader import Fenced, leading, raise_epoch
+from parley.store.leader import Fenced, leading, raise_epoch, tick
 from parley.store.records import Inserted, NotGranted
 
 from tests.integration.store.story import Story, fails, says
@@ -138,6 +139,29 @@ async def test_a_new_leader_waits_for_what_the_old_one_is_writing_and_then_fence
         assert fence.epoch == story.fence.epoch + 1
         with pytest.raises(Fenced):
             await attempts.insert_attempt(conn, story.fence, story.attempt(task))
+
+
+async def test_the_tick_waits_for_no_write(story: Story) -> None:
+    # Given a write under way, as there always is one under load
+    async with story.conn() as conn, story.conn() as other, leading(conn, story.fence):
+        # When it had to wait, the database would end it after 10 s.
+        assert await tick(other, story.fence) == timedelta(0)
+
+
+async def test_no_deadline_moves_under_a_write(story: Story) -> None:
+    task = await story.task(lasts=timedelta(hours=1))
+    before = await story.load(task)
+    async with story.conn() as conn, story.conn() as other:
+        async with leading(conn, story.fence):
+            # The write has begun before the gap is seen.
+            await story.sql("UPDATE leader SET tick = tick - interval '100 s'")
+            ticking = asyncio.create_task(tick(other, story.fence))
+            done, _ = await asyncio.wait({ticking}, timeout=0.3)
+            assert not done
+            assert (await story.load(task)).deadline == before.deadline
+        moved = await ticking
+    assert moved >= timedelta(seconds=130)
+    assert (await story.load(task)).deadline == (before.deadline or before.now) + moved
 
 
 async def test_of_two_leaders_that_raise_and_write_at_once_the_newest_writes_last(story: Story) -> None:
