@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pydantic import JsonValue
@@ -30,6 +30,7 @@ from parley.engine.state import Hold, TaskState
 from parley.kube.errors import AlreadyExists, Conflict, Forbidden, Invalid
 from parley.kube.kinds import JOB, POD
 from parley.resources.agent import AgentSpec
+from parley.resources.common import is_deeper_than
 from parley.resources.problems import MAX_DEPTH
 from parley.resources.reasons import Reason
 from parley.resources.session import SessionSpec
@@ -275,20 +276,7 @@ def read_output(message: str) -> JsonValue:
     except (ValueError, RecursionError):
         return message
     # Stored, it could not be read again: the task would never end.
-    return message if _is_deeper_than(value, MAX_DEPTH) else value
-
-
-def _is_deeper_than(value: JsonValue, levels: int) -> bool:
-    layer: list[JsonValue] = [value]
-    for _ in range(levels + 1):
-        layer = [child for node in layer for child in _children(node)]
-        if not layer:
-            return False
-    return True
-
-
-def _children(node: JsonValue) -> Iterable[JsonValue]:
-    return node if isinstance(node, list) else node.values() if isinstance(node, dict) else ()
+    return message if is_deeper_than(value, MAX_DEPTH) else value
 
 
 def _refuse_constant(name: str) -> None:

@@ -1,6 +1,6 @@
 """What a task does next: pure functions from what is known to what to do and what to show.
 
-``pods`` judges a step's pod, ``plan`` decides the next ``actions``, ``step_plan`` those of one step, ``status`` and ``budget`` build what users see,
-``names`` derives object names. No I/O, no clock of its own (``now`` is an argument), no template is rendered here:
-all that may be imported is ``parley.resources`` and ``parley.protocol``.
+``pods`` judges a step's pod, ``step_plan`` decides what a step does next, ``plan`` what the task does, as ``actions``;
+``status`` and ``budget`` build what users see, ``names`` derives object names. No I/O, no clock of its own (``now`` is
+an argument), no template is rendered here: all that may be imported is ``parley.resources`` and ``parley.protocol``.
 """

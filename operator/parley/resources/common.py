@@ -1,6 +1,7 @@
 """What all kinds share: the base models, bounded types, references, and what the CRD generator reads."""
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
@@ -138,6 +139,20 @@ def shorten(text: str, limit: int) -> str:
     if len(data) <= limit:
         return data.decode()
     return data[: limit - len("…".encode())].decode(errors="ignore") + "…"
+
+
+def is_deeper_than(value: JsonValue, levels: int) -> bool:
+    """Whether JSON is nested deeper than so many levels; without recursion, for that is what it guards."""
+    layer: list[JsonValue] = [value]
+    for _ in range(levels + 1):
+        layer = [child for node in layer for child in _children(node)]
+        if not layer:
+            return False
+    return True
+
+
+def _children(node: JsonValue) -> Iterable[JsonValue]:
+    return node if isinstance(node, list) else node.values() if isinstance(node, dict) else ()
 
 
 class ObjectReference(ResourceModel):

@@ -2,13 +2,14 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import LiteralString, TypeVar
 
 from psycopg.rows import class_row, scalar_row
 from pydantic import JsonValue
 
 from parley.protocol.messages import MAX_OUTPUT_BYTES
+from parley.resources.common import is_deeper_than
 from parley.store.errors import ResultTooLarge
 from parley.store.pool import Connection
 
@@ -79,26 +80,13 @@ def encode_limited(value: JsonValue, what: str) -> str:
     Raises:
         ResultTooLarge: it is over MAX_OUTPUT_BYTES as JSON, or nested deeper than can be read again.
     """
-    if _is_deeper_than(value, MAX_LEVELS):
+    if is_deeper_than(value, MAX_LEVELS):
         raise ResultTooLarge(f"{what} is nested deeper than {MAX_LEVELS} levels.")
     text = encode(value)
     size = len(text.encode())
     if size > MAX_OUTPUT_BYTES:
         raise ResultTooLarge(f"{what} is {size:,} bytes as JSON; at most {MAX_OUTPUT_BYTES:,} are stored.")
     return text
-
-
-def _is_deeper_than(value: JsonValue, levels: int) -> bool:
-    layer: list[JsonValue] = [value]
-    for _ in range(levels + 1):
-        layer = [child for node in layer for child in _children(node)]
-        if not layer:
-            return False
-    return True
-
-
-def _children(node: JsonValue) -> Iterable[JsonValue]:
-    return node if isinstance(node, list) else node.values() if isinstance(node, dict) else ()
 
 
 def _storable(value: JsonValue) -> JsonValue:
