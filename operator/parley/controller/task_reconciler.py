@@ -93,7 +93,7 @@ class TaskReconciler:
             jobs=await self._with_refusals(resource.namespace, state, workload),
             vanished=frozenset(workload.vanished),
             looked=frozenset(task.looked),
-            refusals=task.refusals,
+            refusals=_refused_before(resource, state) | task.refusals,
             hold=None if gone else self._hold(task),
             session_gone=gone,
             lacking=_lacking(resource, state),
@@ -210,6 +210,19 @@ class TaskReconciler:
             seconds = (plan.wake_at - state.now).total_seconds()
             # The store's clock is read in milliseconds: a little late beats a round too early.
             self._context.queue.add_after(Key(TASK_KEY, resource.namespace, resource.name), seconds + 0.05)
+
+
+def _refused_before(resource: Resource, state: TaskState) -> dict[str, str]:
+    """Say why the Jobs of attempts whose deadline has passed were refused, as the status has it.
+
+    They are not tried again, and the step keeps the cause as its reason (design 4).
+    """
+    late = {attempt.job for attempt in state.attempts if attempt.open and state.now >= attempt.deadline}
+    return {
+        step.job: step.message
+        for step in TaskStatus.model_validate(resource.status).steps
+        if step.job in late and step.message and step.reason in {Reason.QUOTA_EXCEEDED, Reason.POD_REFUSED}
+    }
 
 
 def _lacking(resource: Resource, state: TaskState) -> str | None:

@@ -16,7 +16,7 @@ from parley.controller.session_reconciler import SessionReconciler
 from parley.controller.sights import Sights
 from parley.controller.task_reconciler import TaskReconciler
 from parley.engine.pods import PodView
-from parley.kube.errors import Conflict, Invalid
+from parley.kube.errors import Conflict, Forbidden, Invalid
 from parley.kube.events import Transition
 from parley.kube.kinds import AGENT, JOB, POD, SESSION, TASK
 from parley.resources.reasons import Reason
@@ -297,3 +297,31 @@ async def test_a_pod_that_does_not_end_is_lost_with_its_node(
     marked = await given.reconciler._with_lost_nodes({"job": view}, NOW)
 
     assert marked["job"].node_lost is lost, what
+
+
+async def test_a_deadline_that_strikes_a_refused_job_keeps_the_cause(
+    story: Callable[..., Story], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A deadline that strikes before the container ran keeps what it waited for as the reason (design: conditions)."""
+    given = story(record(attempts=[replace(RUNNING, job="refused")]))
+    closed: list[tuple[str, str]] = []
+
+    async def load_request(*_: object) -> dict[str, Any]:
+        return {"kind": "Container", "container": {"image": "i"}}
+
+    async def close_attempt(*arguments: Any, **_: object) -> bool:
+        state, reason = arguments[3:5]
+        closed.append((state, reason))
+        timed_out = replace(RUNNING, job="refused", state="TimedOut", reason=reason, ended_at=NOW)
+        given.rows = record(attempts=[timed_out], ended=replace(ENDED, phase="Failed", reason=reason))
+        return True
+
+    monkeypatch.setattr("parley.store.attempts.load_request", load_request)
+    monkeypatch.setattr("parley.store.attempts.close_attempt", close_attempt)
+    given.kube.fail(Forbidden(403, "Forbidden", "exceeded quota: jobs"), verb="create", kind="Job", times=99)
+    assert (await given.reconcile())["steps"][0]["reason"] == "QuotaExceeded"
+
+    given.rows = replace(given.rows, now=RUNNING.deadline)
+    await given.reconcile()
+
+    assert closed == [("TimedOut", "QuotaExceeded")]
