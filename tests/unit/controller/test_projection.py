@@ -4,7 +4,8 @@ from itertools import permutations
 from typing import Any
 
 import pytest
-from parley.controller.projection import ResourceCache, Workloads
+from parley.controller.finality import is_final
+from parley.controller.projection import Projection, ResourceCache, Workloads
 from parley.engine.pods import JobView, PodView
 
 from tests.unit.controller.objects import NAMESPACE, resource, task_body
@@ -194,3 +195,29 @@ def test_tasks_do_not_see_each_others_work() -> None:
 
     assert known.of_task("task").jobs == {}
     assert known.all() == {}, "asking for a task leaves nothing behind"
+
+
+def test_of_an_ended_task_only_what_is_still_asked_is_kept() -> None:
+    """Ended tasks stay for as long as somebody wants; their inputs and outputs need not stay in memory."""
+    known = Projection().tasks
+    ended = task_body("a", session="alice", status={"phase": "Succeeded", "output": "x" * 1000})
+    ended["spec"]["inputs"] = {"large": "x" * 1000}
+
+    assert known.see(resource(ended))
+    assert not known.see(resource(ended))
+
+    kept = known.get(NAMESPACE, "a")
+    assert kept is not None
+    assert is_final(kept)
+    assert known.referring_to(NAMESPACE, "alice") == [kept]
+    assert "x" * 10 not in str((kept.spec, kept.status))
+    known.drop(kept)
+    assert known.referring_to(NAMESPACE, "alice") == []
+
+
+def test_an_open_task_is_kept_whole() -> None:
+    known = Projection().tasks
+    running = resource(task_body("a", session="alice", status={"phase": "Running", "progress": "0/1"}))
+    known.see(running)
+
+    assert known.get(NAMESPACE, "a") == running
