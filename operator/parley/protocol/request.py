@@ -44,7 +44,7 @@ class SessionSnapshot(ProtocolModel):
     context: dict[str, JsonValue] = Field(default_factory=dict)
     metadata: dict[str, str] = Field(default_factory=dict)
     context_window: int | None = Field(
-        default=None, description="newest messages the model is shown; None: all"
+        default=None, description="newest messages the model is shown; None: 1,000"
     )
 
 

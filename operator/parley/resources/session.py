@@ -41,7 +41,8 @@ class SessionLimits(ResourceModel):
     """Bounds of the conversation."""
 
     context_window: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
-        default=None, description="How many of the newest messages the model is shown. Default: all."
+        default=None,
+        description="How many of the newest messages the model is shown, at most 2 MiB of them. Default: 1000.",
     )
 
 

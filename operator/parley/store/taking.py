@@ -57,11 +57,21 @@ WITH past AS (
          count(*) FILTER (WHERE e.type = 'message') OVER (ORDER BY e.ticket DESC, e.sequence DESC) AS newest
   FROM events e JOIN turns t ON t.session_uid = e.session_uid AND t.ticket = e.ticket
   WHERE e.session_uid = %(session_uid)s AND t.state = 'Done'
+), shown AS (
+  SELECT *, sum(octet_length(content::text)) OVER (ORDER BY ticket DESC, sequence DESC) AS size
+  FROM past WHERE newest < %(window)s OR (newest = %(window)s AND type = 'message')
+), fitting AS (
+  SELECT max(newest) FILTER (WHERE type = 'message' AND size <= %(bytes)s) AS messages FROM shown
 )
-SELECT sequence, time, type, role, content, task, step FROM past
-WHERE %(window)s::int IS NULL OR newest < %(window)s::int OR (newest = %(window)s::int AND type = 'message')
+SELECT sequence, time, type, role, content, task, step FROM shown, fitting
+WHERE newest < fitting.messages OR (newest = fitting.messages AND type = 'message')
 ORDER BY ticket, sequence
 """
+DEFAULT_WINDOW = 1000
+"""Newest messages that a step is shown when its session sets no contextWindow."""
+MAX_HISTORY_BYTES = 2 * 1024 * 1024
+"""Most content, as JSON, that a step is shown of earlier turns, whatever the window: the answer to ``take`` is held in
+memory by gateway and runner."""
 
 _MESSAGES = TypeAdapter(list[InputMessage])
 
@@ -156,7 +166,11 @@ async def describe(conn: Connection, held: Held) -> TakeAnswer:
 
 async def _history(conn: Connection, attempt: LockedAttempt, request: PromptRequest) -> list[StoredEvent]:
     window = request.session.context_window if request.session else None
-    parameters = {"session_uid": attempt.session_uid, "window": window}
+    parameters = {
+        "session_uid": attempt.session_uid,
+        "window": DEFAULT_WINDOW if window is None else window,
+        "bytes": MAX_HISTORY_BYTES,
+    }
     rows = await fetch_all(conn, _Event, HISTORY, parameters)
     return [StoredEvent.model_validate(row, from_attributes=True) for row in rows]
 

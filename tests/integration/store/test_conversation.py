@@ -2,7 +2,7 @@
 
 import pytest
 from parley.protocol.messages import EventDraft, FinishBody, Usage
-from parley.store import attempts, runner_calls, sessions, tasks, turns
+from parley.store import attempts, runner_calls, sessions, taking, tasks, turns
 from parley.store.records import Inserted, NotGranted
 
 from tests.integration.store.story import Story, fails, prompt_request, says
@@ -77,6 +77,33 @@ async def test_the_window_counts_the_newest_messages(story: Story) -> None:
 
     taken = await story.converse(alice, "last", "done", window=3)
     assert [event.content for event in taken.history] == ["answer 1", "question 2", "answer 2"]
+
+
+async def test_a_long_conversation_is_shown_in_part(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(taking, "DEFAULT_WINDOW", 3)
+    alice = await story.session()
+    for n in range(3):
+        await story.converse(alice, f"q{n}", f"a{n}")
+
+    taken = await story.converse(alice, "last", "done")
+
+    assert [event.content for event in taken.history] == ["a1", "q2", "a2"]
+
+
+@pytest.mark.parametrize("window", [None, 10])
+async def test_of_large_messages_those_that_fit_are_shown(
+    story: Story, window: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(taking, "MAX_HISTORY_BYTES", 30)
+    alice = await story.session()
+    await story.converse(alice, "short", "short")
+    await story.converse(alice, "twelve bytes", "twelve bytes")
+
+    some = await story.converse(alice, "x" * 50, "y", window=window)
+    few = await story.converse(alice, "last", "done", window=window)
+
+    assert [event.content for event in some.history] == ["twelve bytes", "twelve bytes"]
+    assert [event.content for event in few.history] == ["y"]
 
 
 async def test_the_window_never_shows_a_result_without_its_call(story: Story) -> None:
