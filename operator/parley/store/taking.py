@@ -50,13 +50,14 @@ WHERE task_uid = %(task_uid)s AND item = -1 AND step = ANY(%(steps)s::text[])
 """
 # Tickets are granted in their order, so this is the order in which turns were granted. An event without a turn is
 # no part of what the model is shown. Of the events before the oldest message in the window none is shown either:
-# a result never comes without its call.
+# a result never comes without its call. What this step itself has said already is its input, not its history.
 HISTORY = """
 WITH past AS (
   SELECT e.sequence, e.time, e.type, e.role, e.content, e.task, e.step, e.ticket,
          count(*) FILTER (WHERE e.type = 'message') OVER (ORDER BY e.ticket DESC, e.sequence DESC) AS newest
   FROM events e JOIN turns t ON t.session_uid = e.session_uid AND t.ticket = e.ticket
   WHERE e.session_uid = %(session_uid)s AND t.state = 'Done'
+    AND (e.task_uid, e.step, e.item) IS DISTINCT FROM (%(task_uid)s, %(own_step)s, %(item)s)
 ), shown AS (
   SELECT *, sum(octet_length(content::text)) OVER (ORDER BY ticket DESC, sequence DESC) AS size
   FROM past WHERE newest < %(window)s OR (newest = %(window)s AND type = 'message')
@@ -168,6 +169,9 @@ async def _history(conn: Connection, attempt: LockedAttempt, request: PromptRequ
     window = request.session.context_window if request.session else None
     parameters = {
         "session_uid": attempt.session_uid,
+        "task_uid": attempt.task_uid,
+        "own_step": attempt.step,
+        "item": attempt.item,
         "window": DEFAULT_WINDOW if window is None else window,
         "bytes": MAX_HISTORY_BYTES,
     }

@@ -7,7 +7,7 @@ from parley.store.leader import Fence, leading
 from parley.store.locks import lock_session, lock_session_of_task, lock_task
 from parley.store.pool import Connection
 from parley.store.records import ReadyTurn, TurnRecord
-from parley.store.rows import execute, fetch_all
+from parley.store.rows import execute, fetch_all, fetch_value
 
 BIND_POSTS = """
 UPDATE turns u SET task_uid = ready.task_uid
@@ -48,6 +48,14 @@ WITH fresh AS (
 INSERT INTO turns (session_uid, ticket, task_uid, task_name, step)
 SELECT %(session_uid)s, counted.base + fresh.nth, fresh.task_uid, fresh.task_name, fresh.step
 FROM fresh, counted
+"""
+# A paused attempt's calls are open until its successor has answered them: such a turn is never released.
+RELEASE = """
+UPDATE turns u SET state = 'Done', ended_at = now()
+WHERE u.task_uid = %(task_uid)s AND u.step = %(step)s AND u.state = 'Held'
+  AND NOT EXISTS (SELECT FROM attempts a
+                  WHERE a.task_uid = u.task_uid AND a.step = u.step AND a.state IN ('Open', 'Running', 'Paused'))
+RETURNING u.session_uid
 """
 OPEN_TURNS = """
 SELECT session_uid, ticket, task_uid, task_name, step, state, granted_at, ended_at
@@ -102,3 +110,22 @@ async def end_turn(conn: Connection, fence: Fence, task_uid: str, step: str) -> 
         await lock_session_of_task(conn, task_uid)
         await lock_task(conn, task_uid)
         return await end_turns(conn, task_uid, step=step, why=f"The step {step} failed.")
+
+
+async def release_turn(conn: Connection, fence: Fence, task_uid: str, step: str) -> bool:
+    """Give a held turn back because its step cannot go on now: suspended, or nothing can start; its work stays.
+
+    Only a turn whose step has no attempt that is open or paused. The step takes a new ticket, at the end of the queue,
+    when it is ready again; its next attempt continues with input and journal as stored.
+
+    Returns:
+        Whether the turn was released; the next in the queue is woken.
+    """
+    async with leading(conn, fence):
+        await lock_session_of_task(conn, task_uid)
+        await lock_task(conn, task_uid)
+        session_uid = await fetch_value(conn, str, RELEASE, {"task_uid": task_uid, "step": step})
+        if session_uid is None:
+            return False
+        await wake_next(conn, session_uid)
+        return True

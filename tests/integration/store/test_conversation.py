@@ -1,7 +1,7 @@
 """A conversation: turns in order, events once, sequences without a gap."""
 
 import pytest
-from parley.protocol.messages import EventDraft, FinishBody, Usage
+from parley.protocol.messages import EventDraft, FinishBody, PauseBody, PausedCall, Usage
 from parley.store import attempts, runner_calls, sessions, taking, tasks, turns
 from parley.store.records import Inserted, NotGranted
 
@@ -164,6 +164,60 @@ async def test_a_task_of_an_older_object_of_the_same_name_has_its_own_ticket(sto
         await story.take(old)
     assert (await story.load(old)).attempts[0].id == attempt
     assert (await story.load(old)).attempts[0].state == "Cancelled"
+
+
+async def test_a_turn_that_cannot_go_on_is_released_and_continues_later(story: Story) -> None:
+    # Given a turn whose only attempt was lost after its input, and a conversation that waits for it
+    alice = await story.session()
+    task, other = await story.task(alice), await story.task(alice)
+    await story.queue(alice, task, other)
+    attempt = await story.start(task, session_uid=alice)
+    await story.take(task)
+    await story.say(attempt, "Hi")
+
+    async def release() -> bool:
+        async with story.conn() as conn:
+            return await turns.release_turn(conn, story.fence, task, "reply")
+
+    assert not await release(), "its attempt runs"
+    async with story.conn() as conn:
+        await attempts.close_attempt(conn, story.fence, attempt, "Lost", "PodLost", "", end_turn=False)
+    assert await story.insert(other, session_uid=alice) == NotGranted("turn")
+
+    # When it is released
+    assert await release()
+    assert not await release()
+
+    # Then the other goes on, and the step comes after it with what it had said
+    await story.queue(alice, other, task)
+    between = await story.start(other, session_uid=alice)
+    assert [event.content for event in (await story.take(other)).history] == ["Hi"]
+    assert await story.insert(task, number=2, cause="Disruption", session_uid=alice) == NotGranted("turn")
+    await story.say(between, "Me first")
+    await story.finish(between, says("Hello, other"))
+    successor = await story.start(task, number=2, cause="Disruption", session_uid=alice)
+    taken = await story.take(task, number=2, holder="pod/2")
+    assert [event.content for event in taken.history] == ["Me first", "Hello, other"]
+    assert [message.content for message in taken.input or []] == ["Hi"]
+    await story.finish(successor, says("Hello"), holder="pod/2")
+    assert [content for *_, content in await story.events(alice)] == [
+        "Hi",
+        "Me first",
+        "Hello, other",
+        "Hello",
+    ]
+
+
+async def test_a_paused_turn_is_never_released(story: Story) -> None:
+    alice = await story.session()
+    task = await story.task(alice)
+    await story.queue(alice, task)
+    attempt = await story.start(task, session_uid=alice)
+    await story.take(task)
+    call = PausedCall(round=0, call=0, kind="Approval", tool="refund", arguments={})
+    async with story.conn() as conn:
+        await runner_calls.pause(conn, attempt, "pod/1", PauseBody(calls=[call]))
+        assert not await turns.release_turn(conn, story.fence, task, "reply")
 
 
 async def test_a_failed_attempt_leaves_its_input_and_its_usage_only(story: Story) -> None:

@@ -173,6 +173,10 @@ class World:
             async with self.story.conn() as conn:
                 await turns.end_turn(conn, self.story.fence, task, "reply")
 
+    async def release(self, nth: int) -> None:
+        async with self.story.conn() as conn:
+            await turns.release_turn(conn, self.story.fence, self.tasks[nth], "reply")
+
     async def end(self, nth: int) -> None:
         async with self.story.conn() as conn:
             await tasks.end_task(
@@ -254,7 +258,7 @@ async def check(story: Story, session: str) -> None:
 
 COMMON = ["queue", "start", "take", "say", "succeed", "fail", "start", "take", "queue"]
 RARE = [
-    "take_as_another", "journal", "pause", "close", "end_turn", "end", "gone", "suspend", "resume", "tick",
+    "take_as_another", "journal", "pause", "close", "end_turn", "release", "end", "gone", "suspend", "resume", "tick",
     "frozen_leader_wakes", "kill_connections",
 ]  # fmt: skip
 operation = st.tuples(st.sampled_from(COMMON + RARE), st.integers(0, TASKS - 1))

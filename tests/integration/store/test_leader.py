@@ -34,6 +34,7 @@ def operator_writes(
         "set_suspended": lambda c: tasks.set_suspended(c, old, task, suspended=True),
         "queue_turns": lambda c: turns.queue_turns(c, old, session, []),
         "end_turn": lambda c: turns.end_turn(c, old, task, "reply"),
+        "release_turn": lambda c: turns.release_turn(c, old, task, "reply"),
         "insert_attempt": lambda c: attempts.insert_attempt(c, old, new),
         "insert_failed_attempt": lambda c: attempts.insert_failed_attempt(c, old, new, "TemplateError", ""),
         "close_attempt": lambda c: attempts.close_attempt(c, old, attempt, "Lost", "PodLost", "", end_turn=True),
