@@ -4,6 +4,7 @@ One server per test session on a Unix socket in a directory of its own; a fresh 
 """
 
 import asyncio
+import ctypes
 import os
 import pwd
 import shutil
@@ -22,6 +23,13 @@ from parley.store.migrate import migrate
 from psycopg import sql
 
 START_TIMEOUT = 60.0
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def _end_with_parent() -> None:
+    """Have the kernel end this process when its parent ends, killed or not: nobody else would."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGQUIT)
 
 
 def _installation() -> Path:
@@ -100,7 +108,9 @@ class EmbeddedPostgres:
             self._process = subprocess.Popen(
                 [str(self._installation / "bin" / "postgres"), "-D", str(self.data), *arguments],
                 cwd=self.root, env={"PATH": "/usr/bin:/bin", "LC_ALL": "C"}, stdout=log, stderr=log,
-                start_new_session=True, extra_groups=[] if self._user else None, **self._ids(),
+                start_new_session=True, extra_groups=[] if self._user else None,
+                preexec_fn=_end_with_parent,  # noqa: PLW1509 - one call of libc, after the change of user
+                **self._ids(),
             )  # fmt: skip
         self._wait_ready()
 
