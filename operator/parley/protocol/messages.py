@@ -68,6 +68,7 @@ class JournalEntry(ProtocolModel):
     call: int = -1
     begun: JsonValue = None
     result: JsonValue = None
+    done: bool = Field(default=False, description="there is a result, which may be null")
     usage: Usage | None = None
 
 

@@ -110,7 +110,7 @@ class Rounds:
         place: dict[str, JsonValue] = {"round": self._round, "call": index, "tool": call.name}
         self.events.append(EventDraft(type="toolCall", content={**place, "arguments": call.arguments}))
         entry = self._journal.get((self._round, index))
-        if entry is not None and entry.result is not None:
+        if entry is not None and entry.done:
             result = entry.result
         else:
             begun = CallBody(begun={"tool": call.name})

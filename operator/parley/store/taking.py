@@ -35,7 +35,7 @@ SELECT messages::text AS messages, next_position FROM inputs
 WHERE task_uid = %(task_uid)s AND step = %(step)s AND item = %(item)s
 """
 JOURNAL = """
-SELECT round, call, begun, result, input_tokens, output_tokens FROM journal
+SELECT round, call, begun, result, result IS NOT NULL AS done, input_tokens, output_tokens FROM journal
 WHERE task_uid = %(task_uid)s AND step = %(step)s AND item = %(item)s
 ORDER BY round, call
 """
@@ -89,6 +89,7 @@ class _Entry:
     call: int
     begun: JsonValue
     result: JsonValue
+    done: bool
     input_tokens: int | None
     output_tokens: int | None
 
@@ -188,7 +189,9 @@ def _journal_entry(row: _Entry) -> JournalEntry:
     usage = None
     if row.input_tokens is not None and row.output_tokens is not None:
         usage = Usage(input_tokens=row.input_tokens, output_tokens=row.output_tokens)
-    return JournalEntry(round=row.round, call=row.call, begun=row.begun, result=row.result, usage=usage)
+    return JournalEntry(
+        round=row.round, call=row.call, begun=row.begun, result=row.result, done=row.done, usage=usage
+    )
 
 
 def _reply(row: _Reply) -> ReplyEntry:

@@ -247,10 +247,10 @@ async def test_the_journal_keeps_the_first_write_over_attempts(story: Story) -> 
 
     successor = await story.start(task, number=2, cause="Disruption", close=story.close(attempt))
     taken = await story.take(task, number=2, holder="pod/2")
-    assert [(e.round, e.call, e.begun, e.result) for e in taken.journal] == [
-        (0, -1, None, {"calls": ["a"]}),
-        (0, 0, {"at": 1}, None),
-        (0, 1, {"at": 3}, None),
+    assert [(e.round, e.call, e.begun, e.result, e.done) for e in taken.journal] == [
+        (0, -1, None, {"calls": ["a"]}, True),
+        (0, 0, {"at": 1}, None, True),
+        (0, 1, {"at": 3}, None, False),
     ]
     async with story.conn() as conn:
         stored = await runner_calls.put_call(conn, successor, "pod/2", 0, 0, CallBody(result="late"))

@@ -139,7 +139,7 @@ class FakeGateway:
             given = body.get("response") or body.get("result")
             entry = self.journal.setdefault(place, JournalEntry(round=place[0], call=place[1]))
             if given is not None and entry.result is None:
-                entry = self.journal[place] = entry.model_copy(update={"result": given})
+                entry = self.journal[place] = entry.model_copy(update={"result": given, "done": True})
             return {"stored": entry.result if given is not None else body["begun"], "key": f"key-{place}"}
         assert call == "finish"
         if self.outcome is None:

@@ -88,6 +88,20 @@ async def test_a_later_attempt_continues_the_journal_and_asks_for_the_missing_ro
     assert second.spent == Usage(input_tokens=10, output_tokens=3)
 
 
+async def test_a_call_whose_result_was_null_is_not_run_again(gateway: FakeGateway) -> None:
+    response = {"text": "", "calls": [{"id": "call_0", "name": "look", "arguments": {}}]}
+    journal = [
+        JournalEntry(round=0, result=response, done=True),
+        JournalEntry(round=0, call=0, begun={"tool": "look"}, result=None, done=True),
+    ]
+    model = FakeModel(reply("done"))
+
+    await rounds_of(gateway, model, journal).answer([Said("user", "hi")])
+
+    assert gateway.calls() == []
+    assert model.asked[0][-1] == Called("", (ModelCall("call_0", "look", {}),), (None,))
+
+
 async def test_what_another_attempt_journaled_first_wins(gateway: FakeGateway) -> None:
     stored = {"text": "", "calls": [{"id": "call_x", "name": "other", "arguments": None}]}
     gateway.journal[0, -1] = JournalEntry(round=0, call=-1, result=stored)
