@@ -13,7 +13,7 @@ from typing import TypeVar, cast
 
 from parley.controller.announcer import Announcer
 from parley.controller.context import AGENT_KEY, SESSION_KEY, TASK_KEY, TURNS_KEY, Context
-from parley.controller.finality import is_final
+from parley.controller.finality import is_final, is_settled
 from parley.controller.health import Health
 from parley.controller.listing import take_in_everything
 from parley.controller.metrics import DEADLINES_MOVED_SECONDS, LEADER, QUEUE_LENGTH, STORE_MISMATCH
@@ -205,7 +205,7 @@ class Leadership:
 def _wake_all(context: Context) -> None:
     """Queue everything that has not ended."""
     for task in context.projection.tasks:
-        if not is_final(task):
+        if not is_settled(task):
             context.wake(TASK_KEY, task.namespace, task.name)
     for session in context.projection.sessions:
         context.wake(SESSION_KEY, session.namespace, session.name)

@@ -11,7 +11,7 @@ from parley.controller.context import (
     TURNS_KEY,
     Context,
 )
-from parley.controller.finality import is_final
+from parley.controller.finality import is_final, is_settled
 from parley.controller.pod_view import controlling_job, read_job, read_pod
 from parley.controller.projection import TASK_LABEL, TASK_UID_LABEL, Resource, ResourceCache, referred
 from parley.kube.client import JsonObject
@@ -97,7 +97,7 @@ class Sights:
 
     def _wake(self, kind: Kind, resource: Resource) -> None:
         if kind is TASK:
-            if not is_final(resource):
+            if not is_settled(resource):
                 self._context.wake(TASK_KEY, resource.namespace, resource.name)
             if resource.deleting and (name := referred(resource, "sessionRef")):
                 # It takes no turn any more, however long a finalizer of somebody else holds it.

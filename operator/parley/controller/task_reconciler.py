@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from parley.controller.context import GONE_TASK_KEY, SESSION_KEY, TASK_KEY, TURNS_KEY, Context
-from parley.controller.finality import FINAL_PHASES, is_final
+from parley.controller.finality import FINAL_PHASES, is_final, is_settled
 from parley.controller.pod_view import is_node_ready
 from parley.controller.projection import Resource, TaskWorkload, referred
 from parley.controller.queue import Key
@@ -51,7 +51,10 @@ class TaskReconciler:
     async def reconcile(self, namespace: str, name: str) -> None:
         """Bring a Task as far as it goes now. Raises what the store and the API server raise."""
         resource = self._context.projection.tasks.get(namespace, name)
-        if resource is None or resource.deleting or is_final(resource):
+        if resource is None or resource.deleting or is_settled(resource):
+            return
+        if is_final(resource):
+            await self._writer.acknowledge(resource)
             return
         task = await self._read(resource)
         for _ in range(_MOST_ROUNDS):

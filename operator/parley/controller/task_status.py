@@ -3,7 +3,7 @@
 import logging
 
 from parley.controller.context import Context
-from parley.controller.finality import FINAL_PHASES
+from parley.controller.finality import FINAL_PHASES, is_settled
 from parley.controller.projection import Resource
 from parley.controller.session_reconciler import SessionReconciler
 from parley.controller.task_actions import TaskUnderWork
@@ -60,6 +60,16 @@ class TaskStatusWriter:
             await self._write(resource, status)
             self._tell(resource, status, previous)
         return status
+
+    async def acknowledge(self, task: Resource) -> None:
+        """Say that an edit of a task that has ended was seen: its end stands, and nobody need wait (kstatus)."""
+        body = await self._context.kube.get(TASK, task.namespace, task.name)
+        if body is None or (seen := Resource.from_object(body)).uid != task.uid or is_settled(seen):
+            return
+        status = TaskStatus.model_validate(seen.status)
+        observed = {"observed_generation": seen.generation}
+        conditions = [condition.model_copy(update=observed) for condition in status.conditions]
+        await self._apply(seen, status.model_copy(update={**observed, "conditions": conditions}))
 
     async def _write(self, resource: Resource, status: TaskStatus) -> None:
         try:

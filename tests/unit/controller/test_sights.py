@@ -10,7 +10,7 @@ from parley.kube.kinds import AGENT, JOB, POD, SESSION, TASK, Kind
 from tests.unit.controller.contexts import storeless, woken
 from tests.unit.controller.objects import agent_body, sample, session_body, task_body
 
-SUCCEEDED = {"phase": "Succeeded"}
+SUCCEEDED = {"phase": "Succeeded", "observedGeneration": 1}
 STORY = [
     (AGENT, agent_body()),
     (AGENT, agent_body("other")),

@@ -190,9 +190,6 @@ async def test_an_ended_task_is_never_planned_again(story: Callable[..., Story])
     assert given.context.projection.workloads.all() == {}, "nobody asks for its pods any more"
 
 
-@pytest.mark.xfail(
-    strict=True, reason="an ended task's observedGeneration stays behind, so kstatus waits for ever"
-)
 async def test_a_task_edited_after_its_end_is_still_ended_for_whoever_waits(
     story: Callable[..., Story],
 ) -> None:
