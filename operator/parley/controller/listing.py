@@ -4,12 +4,14 @@ Only a complete list can tell that an object is gone which went while nobody wat
 given, for an older task might be missing (design 3.2, 5.6).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator
+from collections.abc import Set as AbstractSet
 from typing import cast
 
 from parley.controller.context import GONE_SESSION_KEY, GONE_TASK_KEY, Context
+from parley.controller.finality import is_final
 from parley.controller.job_builder import MANAGED_BY_LABEL
-from parley.controller.projection import Resource, TaskWorkload
+from parley.controller.projection import Resource
 from parley.controller.sights import Sights
 from parley.kube.client import FIELD_MANAGER, JsonObject
 from parley.kube.kinds import AGENT, JOB, POD, SESSION, TASK, Kind
@@ -26,23 +28,29 @@ async def take_in_everything(context: Context, sights: Sights) -> None:
     async with context.store() as connection:
         # Rows first: a row of an object that is made between the two reads is then not taken for gone.
         rows = await list_open(connection, context.cluster)
-    # Workloads before tasks, so that a task's first plan knows its pods.
+    # Ended tasks before workloads, so that the Jobs and pods of most are never kept; open ones after them, so that a
+    # task's first plan knows its pods.
+    open_tasks, gone_tasks = await _read_tasks(context, sights)
     for kind in (POD, JOB):
-        known = context.projection.workloads.all()
-        listed = await _list(context, kind)
-        for body in listed:
-            sights.see(kind, body, False)
-        _drop_workloads(context, kind, known, {_uid(body) for body in listed})
-    for kind in (AGENT, SESSION, TASK):
-        known = {resource.uid: resource for resource in sights.cache(kind)}
-        for body in await _list(context, kind):
-            resource = Resource.from_object(body)
-            known.pop(resource.uid, None)
-            sights.see_resource(kind, resource)
-        for resource in known.values():
-            current = await context.kube.get(kind, resource.namespace, resource.name)
-            if current is None or Resource.from_object(current).uid != resource.uid:
-                sights.drop(kind, resource)
+        known = {uid for _, _, uid in _workloads(context, kind)}
+        gone = await _list(context, kind, known, lambda body, kind=kind: sights.see(kind, body, False))
+        _drop_workloads(context, kind, gone)
+    for kind in (AGENT, SESSION):
+        known = {resource.uid for resource in sights.cache(kind)}
+        gone = await _list(
+            context,
+            kind,
+            known,
+            lambda body, kind=kind: sights.see_resource(kind, Resource.from_object(body)),
+        )
+        await _drop_gone(context, sights, kind, gone)
+    for task in open_tasks:
+        sights.see_resource(TASK, task)
+    await _drop_gone(context, sights, TASK, gone_tasks)
+    for task in context.projection.tasks:
+        if is_final(task):
+            # A watch may have brought its pods before it was known to have ended.
+            context.projection.workloads.forget_task(task.uid)
     living = {resource.uid for kind in (SESSION, TASK) for resource in sights.cache(kind)}
     for row in rows:
         if row.uid not in living and _watched(context, row.namespace):
@@ -50,20 +58,70 @@ async def take_in_everything(context: Context, sights: Sights) -> None:
             context.wake(gone, row.namespace, row.uid)
 
 
-def _drop_workloads(
-    context: Context, kind: Kind, known: Mapping[str, TaskWorkload], listed: set[str]
-) -> None:
-    """Drop what was known before the list and is not in it: its deletion was missed."""
-    workloads = context.projection.workloads
-    for task_uid, workload in known.items():
-        if kind is JOB:
-            for job in workload.jobs.values():
-                if job.uid not in listed:
-                    workloads.drop_job(task_uid, job.name)
+async def _read_tasks(context: Context, sights: Sights) -> tuple[list[Resource], set[str]]:
+    """Take in the ended tasks; return the open ones, and the uids of those that seem gone."""
+    open_tasks: dict[str, Resource] = {}
+
+    def take(body: JsonObject) -> None:
+        task = Resource.from_object(body)
+        if is_final(task):
+            sights.see_resource(TASK, task)
         else:
-            for name, pod in workload.pods.items():
-                if pod.uid not in listed:
-                    workloads.drop_pod(task_uid, name, pod.uid)
+            open_tasks[task.uid] = task
+
+    gone = await _list(context, TASK, {task.uid for task in sights.cache(TASK)}, take)
+    return [task for uid, task in open_tasks.items() if uid not in gone], gone
+
+
+async def _list(
+    context: Context, kind: Kind, known: AbstractSet[str], take: Callable[[JsonObject], None]
+) -> set[str]:
+    """Hand over every object of a kind; return the uids, of those known before, that the complete list lacks.
+
+    Pages are read one by one: all pods of 10,000 tasks do not fit in memory.
+    """
+    known, listed = set(known), set[str]()
+    for namespace in context.settings.watch_namespaces or (None,):
+        here: set[str] = set()
+        labels = {MANAGED_BY_LABEL: FIELD_MANAGER} if kind in {JOB, POD} else None
+        async for page in context.kube.pages(kind, namespace=namespace, labels=labels):
+            if page.first:
+                # What a list said that then expired was handed over, and may be gone in this one.
+                known |= here
+                here = set()
+            for body in page.items:
+                here.add(_uid(body))
+                take(body)
+        listed |= here
+    return known - listed
+
+
+async def _drop_gone(context: Context, sights: Sights, kind: Kind, uids: AbstractSet[str]) -> None:
+    """Drop objects that a complete list lacks, unless the list was the older: each is asked for by name."""
+    for resource in sights.cache(kind):
+        if resource.uid in uids:
+            current = await context.kube.get(kind, resource.namespace, resource.name)
+            if current is None or Resource.from_object(current).uid != resource.uid:
+                sights.drop(kind, resource)
+
+
+def _drop_workloads(context: Context, kind: Kind, uids: AbstractSet[str]) -> None:
+    """Drop Jobs or pods that a complete list lacks: their deletion was missed."""
+    workloads = context.projection.workloads
+    for task_uid, job, uid in [*_workloads(context, kind)]:
+        if uid not in uids:
+            continue
+        if kind is JOB:
+            workloads.drop_job(task_uid, job)
+        else:
+            workloads.drop_pod(task_uid, job, uid)
+
+
+def _workloads(context: Context, kind: Kind) -> Iterator[tuple[str, str, str]]:
+    """Each known Job or pod: the task's uid, the Job's name, its own uid."""
+    for task_uid, workload in context.projection.workloads.all().items():
+        for job, view in (workload.jobs if kind is JOB else workload.pods).items():
+            yield task_uid, job, view.uid
 
 
 def _uid(body: JsonObject) -> str:
@@ -72,12 +130,3 @@ def _uid(body: JsonObject) -> str:
 
 def _watched(context: Context, namespace: str) -> bool:
     return not context.settings.watch_namespaces or namespace in context.settings.watch_namespaces
-
-
-async def _list(context: Context, kind: Kind) -> list[JsonObject]:
-    labels = {MANAGED_BY_LABEL: FIELD_MANAGER} if kind in {JOB, POD} else None
-    namespaces = context.settings.watch_namespaces or (None,)
-    found: list[JsonObject] = []
-    for namespace in namespaces:
-        found += (await context.kube.list(kind, namespace=namespace, labels=labels)).items
-    return found

@@ -4,14 +4,17 @@ Filled by watch events and complete lists in any order: of two sights of one obj
 and an object that was seen deleted never comes back (its uid is remembered).
 """
 
+import sys
 from collections import OrderedDict, defaultdict
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import NamedTuple, cast
 
 from pydantic import JsonValue
 
+from parley.controller.finality import is_final
 from parley.engine.pods import JobView, PodView
 from parley.kube.client import JsonObject
 
@@ -52,7 +55,7 @@ class Resource:
         metadata = cast("Mapping[str, JsonValue]", body["metadata"])
         return cls(
             uid=str(metadata["uid"]),
-            namespace=str(metadata["namespace"]),
+            namespace=sys.intern(str(metadata["namespace"])),
             name=str(metadata["name"]),
             generation=int(cast("int", metadata.get("generation", 0))),
             resource_version=str(metadata["resourceVersion"]),
@@ -69,15 +72,44 @@ def referred(resource: Resource, field_name: str) -> str | None:
     return str(reference.get("name")) if isinstance(reference, dict) else None
 
 
+def reduce_final(task: Resource) -> Resource:
+    """Leave of an ended task what is still asked of it: its references, its phase, and of which spec.
+
+    Ended tasks stay until somebody deletes them, each with its inputs and outputs: 10,000 must fit in memory.
+    """
+    if not is_final(task):
+        return task
+    references = _references(referred(task, "sessionRef"), referred(task, "agentRef"))
+    observed = cast("int | None", task.status.get("observedGeneration"))
+    return replace(task, spec=references, status=_end(str(task.status["phase"]), observed))
+
+
+@lru_cache(maxsize=1024)
+def _references(session: str | None, agent: str | None) -> Mapping[str, JsonValue]:
+    named = {"sessionRef": session, "agentRef": agent}
+    return {key: {"name": name} for key, name in named.items() if name is not None}
+
+
+@lru_cache(maxsize=256)
+def _end(phase: str, observed_generation: int | None) -> Mapping[str, JsonValue]:
+    return {"phase": phase, "observedGeneration": observed_generation}
+
+
+def _whole(resource: Resource) -> Resource:
+    return resource
+
+
 class ResourceCache:
     """All objects of one of Parley's kinds, also by the object that one of their references names.
 
     Args:
         reference: the field to group by; it must be immutable.
+        reduce: makes of an object what is kept of it; it must leave the reference.
     """
 
-    def __init__(self, reference: str | None = None) -> None:
+    def __init__(self, reference: str | None = None, reduce: Callable[[Resource], Resource] = _whole) -> None:
         self._reference = reference
+        self._reduce = reduce
         self._objects: dict[ObjectName, Resource] = {}
         self._names: dict[str, ObjectName] = {}
         self._groups: defaultdict[ObjectName, set[str]] = defaultdict(set)
@@ -106,8 +138,9 @@ class ResourceCache:
         if known is not None:
             self._ungroup(known)
             self._names.pop(known.uid, None)
-        self._objects[seen.key] = seen
-        self._names[seen.uid] = seen.key
+        key = seen.key
+        self._objects[key] = self._reduce(seen)
+        self._names[seen.uid] = key
         if self._reference and (name := referred(seen, self._reference)):
             self._groups[ObjectName(seen.namespace, name)].add(seen.name)
         return True
@@ -211,5 +244,5 @@ class Projection:
 
     agents: ResourceCache = field(default_factory=ResourceCache)
     sessions: ResourceCache = field(default_factory=lambda: ResourceCache("agentRef"))
-    tasks: ResourceCache = field(default_factory=lambda: ResourceCache("sessionRef"))
+    tasks: ResourceCache = field(default_factory=lambda: ResourceCache("sessionRef", reduce_final))
     workloads: Workloads = field(default_factory=Workloads)

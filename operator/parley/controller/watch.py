@@ -7,20 +7,57 @@ fail, and they keep a queue waiting, so they must not wait (Kopf's docs on low-l
 
 import asyncio
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
 import kopf
 
+# Not public, but a parameter of kopf.operator; test_watch.py tells when it changes.
+from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
+
 from parley.controller.job_builder import MANAGED_BY_LABEL
 from parley.kube.client import FIELD_MANAGER, JsonObject
 from parley.kube.kinds import AGENT, JOB, POD, SESSION, TASK, Kind
+
+_UNREAD = frozenset({"managedFields", "annotations"})
 
 WATCHED = (AGENT, SESSION, TASK, JOB, POD)
 _STOP_SECONDS = 10.0
 
 Sight = Callable[[Kind, JsonObject, bool], None]
 """Called in the operator's loop with the kind, the object, and whether it was deleted."""
+
+
+class NoMemories(ResourceMemories):
+    """Remembers nothing between two sights of an object: Kopf would keep some 3 KB of every object there is."""
+
+    async def recall(
+        self,
+        raw_body: Any,  # noqa: ANN401 - Kopf's types
+        *,
+        memobase: Any = None,  # noqa: ANN401
+        noticed_by_listing: bool = False,
+        ephemeral: bool = True,
+    ) -> ResourceMemory:
+        """Make a memory for this sight alone."""
+        del ephemeral
+        return await super().recall(
+            raw_body, memobase=memobase, noticed_by_listing=noticed_by_listing, ephemeral=True
+        )
+
+
+class NoDiffBase(kopf.DiffBaseStorage):
+    """Compares nothing: Kopf would copy every object at every sight, though no handler asks what has changed."""
+
+    def build(self, **_: object) -> Any:  # noqa: ANN401 - Kopf's types
+        """Nothing of an object is essential."""
+        return {}
+
+    def fetch(self, **_: object) -> None:
+        """Nothing was stored."""
+
+    def store(self, **_: object) -> None:
+        """Nothing is stored."""
 
 
 class Watch:
@@ -66,6 +103,7 @@ class Watch:
         await kopf.operator(
             registry=self._registry(),
             settings=_settings(),
+            memories=NoMemories(),
             standalone=True,
             clusterwide=not self._namespaces,
             namespaces=list(self._namespaces),
@@ -91,10 +129,15 @@ class Watch:
     def _handler(self, kind: Kind) -> Callable[..., object]:
         async def see(event: Any, **_: Any) -> None:  # noqa: ANN401 - Kopf's handler protocol
             deleted = event["type"] == "DELETED"
-            body = cast("JsonObject", dict(event["object"]))
-            self._loop.call_soon_threadsafe(self._on_sight, kind, body, deleted)
+            self._loop.call_soon_threadsafe(self._on_sight, kind, light(event["object"]), deleted)
 
         return see
+
+
+def light(body: Mapping[str, Any]) -> JsonObject:
+    """Copy of an object without what nobody reads, which is up to half of it."""
+    metadata: Mapping[str, Any] = body["metadata"]
+    return {**body, "metadata": {key: value for key, value in metadata.items() if key not in _UNREAD}}
 
 
 def _settings() -> kopf.OperatorSettings:
@@ -102,6 +145,9 @@ def _settings() -> kopf.OperatorSettings:
     settings.posting.enabled = False
     settings.scanning.disabled = True
     settings.peering.standalone = True
+    settings.persistence.diffbase_storage = NoDiffBase()
+    # A worker holds the last sight of its object until it ends; a list makes one for every object there is.
+    settings.queueing.idle_timeout = 0.1
     # A watch that goes silent behind a load balancer is asked again (Kopf issues 585, 955).
     settings.watching.server_timeout = 300
     settings.watching.client_timeout = 330

@@ -19,6 +19,7 @@ PACKAGE = Path(parley.kube.kinds.__file__).parents[1]
 VERBS = {
     "get": "get",
     "list": "list",
+    "pages": "list",
     "create": "create",
     "replace": "update",
     "apply_status": "patch",
@@ -28,7 +29,7 @@ OF_EVERYBODY = {"review_token", "close"}
 # Which kinds a call means that does not name one.
 VARIABLE_KINDS = {
     ("controller/listing.py", "get"): (AGENT, SESSION, TASK),
-    ("controller/listing.py", "list"): (AGENT, SESSION, TASK, JOB, POD),
+    ("controller/listing.py", "pages"): (AGENT, SESSION, TASK, JOB, POD),
 }
 Right = tuple[str, str, str]
 

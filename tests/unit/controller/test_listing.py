@@ -83,7 +83,7 @@ async def test_jobs_and_pods_are_known_before_their_task_is_queued(monkeypatch: 
 
 
 async def test_what_an_ended_task_ran_is_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    ended = task_body("exit-0", uid=OWNER, status={"phase": "Succeeded"})
+    ended = task_body("exit-0", uid=OWNER, status={"phase": "Succeeded", "observedGeneration": 1})
     objects = [(TASK, ended), (JOB, sample("job-complete")), (POD, sample("pod-exit-0"))]
     context, sights = given(monkeypatch, cluster_with(objects))
 

@@ -9,6 +9,7 @@ import pytest
 import yaml
 from aiohttp import web
 from parley.kube import client_live
+from parley.kube.client import Page
 from parley.kube.client_live import KubeConfigError, LiveKube
 from parley.kube.errors import (
     AlreadyExists,
@@ -133,6 +134,24 @@ async def test_list_starts_over_when_its_snapshot_expired(server: ApiServer, kub
     server.answer({"metadata": {"resourceVersion": "9"}, "items": [{"metadata": {"name": "b"}}]})
     items, resource_version = await kube.list(POD, namespace="shop")
     assert ([item["metadata"]["name"] for item in items], resource_version) == (["b"], "9")
+
+
+async def test_pages_say_where_a_list_begins(server: ApiServer, kube: LiveKube) -> None:
+    server.answer({"metadata": {"continue": "next", "resourceVersion": "7"}, "items": [{"metadata": {}}]})
+    server.refuse(410, "Expired")
+    server.answer({"metadata": {"continue": "more", "resourceVersion": "9"}, "items": []})
+    server.answer({"metadata": {"resourceVersion": "9"}, "items": None})
+    pages = [page async for page in kube.pages(POD, labels={"app": "parley"})]
+    assert pages == [Page([{"metadata": {}}], "7", True), Page([], "9", True), Page([], "9", False)]
+    asked = [query.get("continue") for _, _, query, _ in server.asked]
+    assert asked == [None, "next", None, "more"]
+
+
+async def test_a_list_that_goes_on_expiring_is_tried_later(server: ApiServer, kube: LiveKube) -> None:
+    for _ in range(3):
+        server.refuse(410, "Expired")
+    with pytest.raises(KubeUnavailable, match="list of pods expired 3 times"):
+        await kube.list(POD)
 
 
 async def test_create_adds_the_type_and_is_strict(server: ApiServer, kube: LiveKube) -> None:

@@ -1,0 +1,55 @@
+"""What is asked of Kopf so that 10,000 objects cost little: it must go on fitting Kopf's insides."""
+
+import inspect
+from typing import Any
+
+import kopf
+from kopf._core.reactor.inventory import ResourceMemories
+from parley.controller.watch import NoDiffBase, NoMemories, light
+
+from tests.unit.controller.objects import task_body
+
+
+async def test_kopf_remembers_nothing_of_an_object() -> None:
+    # given Kopf as it is, which remembers each
+    body: Any = task_body("a")
+    theirs, ours = ResourceMemories(), NoMemories()
+    await theirs.recall(body, noticed_by_listing=True)
+    assert len([*theirs.iter_all_memories()]) == 1
+
+    # when it asks ours, as it does at each sight
+    memory = await ours.recall(body, noticed_by_listing=True, memobase=kopf.Memo(mark=1))
+
+    # then it gets what it needs, and that is not kept
+    assert memory.noticed_by_listing
+    assert memory.memo == {"mark": 1}
+    assert [*ours.iter_all_memories()] == []
+    await ours.forget(body)
+
+
+def test_kopf_still_takes_both_from_its_users() -> None:
+    assert "memories" in inspect.signature(kopf.operator).parameters
+    assert hasattr(kopf.OperatorSettings().persistence, "diffbase_storage")
+
+
+def test_no_object_is_compared() -> None:
+    storage = NoDiffBase()
+    body = kopf.Body(task_body("a"))
+
+    assert storage.build(body=body, extra_fields=[]) == {}
+    assert storage.fetch(body=body) is None
+
+
+def test_what_nobody_reads_is_not_handed_over() -> None:
+    body = task_body("a")
+    whole = {
+        **body,
+        "metadata": {
+            **body["metadata"],
+            "managedFields": [{"manager": "kubectl"}],
+            "annotations": {"a": "b"},
+        },
+    }
+
+    assert light(whole) == body
+    assert "managedFields" in whole["metadata"], "Kopf still reads its own copy"
