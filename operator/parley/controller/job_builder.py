@@ -184,11 +184,21 @@ def _runner_container(workload: RunnerWorkload) -> dict[str, JsonValue]:
 def _user_container(workload: ContainerWorkload) -> dict[str, JsonValue]:
     container: dict[str, JsonValue] = {"image": workload.image, "imagePullPolicy": workload.image_pull_policy}
     if workload.command:
-        container["command"] = list(workload.command)
+        container["command"] = [_literal(part) for part in workload.command]
     if workload.args:
-        container["args"] = list(workload.args)
+        container["args"] = [_literal(part) for part in workload.args]
     if workload.env:
-        container["env"] = [dict(e) for e in workload.env]
+        container["env"] = [_literal_variable(variable) for variable in workload.env]
     if workload.resources:
         container["resources"] = dict(workload.resources)
     return container
+
+
+def _literal(text: str) -> str:
+    """Keep Kubernetes from expanding ``$(NAME)``: a value from elsewhere must not be able to ask for a variable."""
+    return text.replace("$", "$$")
+
+
+def _literal_variable(variable: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    value = variable.get("value")
+    return {**variable, "value": _literal(value)} if isinstance(value, str) else dict(variable)

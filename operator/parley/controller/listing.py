@@ -50,7 +50,7 @@ async def take_in_everything(context: Context, sights: Sights) -> None:
     for task in context.projection.tasks:
         if is_final(task):
             # A watch may have brought its pods before it was known to have ended.
-            context.projection.workloads.forget_task(task.uid)
+            context.projection.workloads.forget_task(task.workload_key)
     living = {resource.uid for kind in (SESSION, TASK) for resource in sights.cache(kind)}
     for row in rows:
         if row.uid not in living and _watched(context, row.namespace):

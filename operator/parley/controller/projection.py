@@ -23,6 +23,14 @@ TASK_UID_LABEL = "parley.dev/task-uid"
 _REMEMBERED_DELETIONS = 20_000
 
 
+def workload_key(namespace: str, task_uid: str) -> str:
+    """What the Jobs and pods of a task are kept by.
+
+    With the namespace: the label that names a task's uid can be forged, but only by those who may make pods there.
+    """
+    return f"{namespace}/{task_uid}"
+
+
 class ObjectName(NamedTuple):
     """Where an object lives."""
 
@@ -48,6 +56,11 @@ class Resource:
     def key(self) -> ObjectName:
         """Its namespace and name."""
         return ObjectName(self.namespace, self.name)
+
+    @property
+    def workload_key(self) -> str:
+        """What its Jobs and pods are kept by."""
+        return workload_key(self.namespace, self.uid)
 
     @classmethod
     def from_object(cls, body: JsonObject) -> "Resource":
@@ -183,49 +196,49 @@ class TaskWorkload:
 
 
 class Workloads:
-    """Jobs and pods of all tasks, by task uid."""
+    """Jobs and pods of all tasks, by ``workload_key``."""
 
     def __init__(self) -> None:
         self._by_task: defaultdict[str, TaskWorkload] = defaultdict(TaskWorkload)
 
-    def of_task(self, uid: str) -> TaskWorkload:
+    def of_task(self, task_key: str) -> TaskWorkload:
         """A copy of what is known now; later sights do not change it."""
-        known = self._by_task.get(uid)
+        known = self._by_task.get(task_key)
         if known is None:
             return TaskWorkload()
         return TaskWorkload(dict(known.jobs), dict(known.pods), set(known.vanished))
 
     def all(self) -> dict[str, TaskWorkload]:
-        """Copies of everything that is known now, by task uid."""
-        return {uid: self.of_task(uid) for uid in tuple(self._by_task)}
+        """Copies of everything that is known now, by ``workload_key``."""
+        return {key: self.of_task(key) for key in tuple(self._by_task)}
 
-    def see_job(self, task_uid: str, job: JobView) -> bool:
+    def see_job(self, task_key: str, job: JobView) -> bool:
         """Take in a Job; tells whether it changed anything."""
-        workload = self._by_task[task_uid]
+        workload = self._by_task[task_key]
         known = workload.jobs.get(job.name)
         if job.name in workload.vanished or (known and job.version < known.version):
             return False
         workload.jobs[job.name] = job
         return known != job
 
-    def drop_job(self, task_uid: str, name: str) -> None:
+    def drop_job(self, task_key: str, name: str) -> None:
         """A Job was deleted: it must not be made again for the same attempt."""
-        workload = self._by_task[task_uid]
+        workload = self._by_task[task_key]
         workload.jobs.pop(name, None)
         workload.vanished.add(name)
 
-    def see_pod(self, task_uid: str, job: str, pod: PodView) -> bool:
+    def see_pod(self, task_key: str, job: str, pod: PodView) -> bool:
         """Take in a pod of a Job; tells whether it changed anything. Parley's Jobs make one pod each."""
-        workload = self._by_task[task_uid]
+        workload = self._by_task[task_key]
         known = workload.pods.get(job)
         if pod.uid in workload.gone_pods or (known and pod.version < known.version):
             return False
         workload.pods[job] = pod
         return known != pod
 
-    def drop_pod(self, task_uid: str, job: str, uid: str) -> bool:
+    def drop_pod(self, task_key: str, job: str, uid: str) -> bool:
         """A pod was deleted. One that was seen ended stays known, so that its outcome can still be committed."""
-        workload = self._by_task[task_uid]
+        workload = self._by_task[task_key]
         workload.gone_pods.add(uid)
         known = workload.pods.get(job)
         if known is None or known.uid != uid or known.exit_code is not None:
@@ -233,9 +246,9 @@ class Workloads:
         del workload.pods[job]
         return True
 
-    def forget_task(self, uid: str) -> None:
+    def forget_task(self, task_key: str) -> None:
         """Drop all that is known of a task that is gone or ended."""
-        self._by_task.pop(uid, None)
+        self._by_task.pop(task_key, None)
 
 
 @dataclass(slots=True)

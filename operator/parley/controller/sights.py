@@ -13,7 +13,14 @@ from parley.controller.context import (
 )
 from parley.controller.finality import is_final, is_settled
 from parley.controller.pod_view import controlling_job, read_job, read_pod
-from parley.controller.projection import TASK_LABEL, TASK_UID_LABEL, Resource, ResourceCache, referred
+from parley.controller.projection import (
+    TASK_LABEL,
+    TASK_UID_LABEL,
+    Resource,
+    ResourceCache,
+    referred,
+    workload_key,
+)
 from parley.kube.client import JsonObject
 from parley.kube.kinds import AGENT, JOB, POD, SESSION, TASK, Kind
 
@@ -70,30 +77,31 @@ class Sights:
         labels = metadata.get("labels") if isinstance(metadata, dict) else None
         if not isinstance(metadata, dict) or not isinstance(labels, dict) or TASK_UID_LABEL not in labels:
             return
-        uid, workloads = str(labels[TASK_UID_LABEL]), self._context.projection.workloads
+        uid, namespace = str(labels[TASK_UID_LABEL]), str(metadata["namespace"])
+        key, workloads = workload_key(namespace, uid), self._context.projection.workloads
         task = self._context.projection.tasks.by_uid(uid)
-        if task is not None and is_final(task):
+        if task is not None and (is_final(task) or task.namespace != namespace):
             return
         if kind is JOB:
             job = read_job(body)
             if deleted:
-                workloads.drop_job(uid, job.name)
+                workloads.drop_job(key, job.name)
                 changed = True
             else:
-                changed = workloads.see_job(uid, job)
+                changed = workloads.see_job(key, job)
         else:
             owner = controlling_job(body)
             if owner is None:
                 return
             pod = read_pod(body)
-            changed = workloads.see_pod(uid, owner, pod)
+            changed = workloads.see_pod(key, owner, pod)
             if deleted:
-                changed = workloads.drop_pod(uid, owner, pod.uid) or changed
+                changed = workloads.drop_pod(key, owner, pod.uid) or changed
         if deleted and task is None:
             # The garbage collector follows its Task: nothing asks for these any more.
-            workloads.forget_task(uid)
+            workloads.forget_task(key)
         elif changed:
-            self._context.wake(TASK_KEY, str(metadata["namespace"]), str(labels[TASK_LABEL]))
+            self._context.wake(TASK_KEY, namespace, str(labels[TASK_LABEL]))
 
     def _wake(self, kind: Kind, resource: Resource) -> None:
         if kind is TASK:
@@ -128,7 +136,7 @@ class Sights:
 
     def _gone(self, kind: Kind, resource: Resource) -> None:
         if kind is TASK:
-            self._context.projection.workloads.forget_task(resource.uid)
+            self._context.projection.workloads.forget_task(resource.workload_key)
             self._context.ready_steps.forget(resource.uid)
             if name := referred(resource, "sessionRef"):
                 # Tickets may have waited for this task alone: it was gone before its first plan.

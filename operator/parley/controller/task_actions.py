@@ -91,7 +91,7 @@ class TaskActions:
                 await self._look_again(action, task)
             case EndTurn():
                 async with self._context.store() as connection:
-                    await turns.end_turn(connection, self._context.fence, task.resource.uid, action.step)
+                    await turns.release_turn(connection, self._context.fence, task.resource.uid, action.step)
             case SetSuspended():
                 async with self._context.store() as connection:
                     await tasks.set_suspended(
@@ -164,11 +164,11 @@ class TaskActions:
         except (Forbidden, Invalid) as error:
             task.refusals[attempt.job] = error.message
             return
-        context.projection.workloads.see_job(resource.uid, read_job(created))
+        context.projection.workloads.see_job(resource.workload_key, read_job(created))
 
     async def _finish_container(self, action: FinishContainer, task: TaskUnderWork) -> None:
         context, attempt, verdict = self._context, action.attempt, action.verdict
-        pod = context.projection.workloads.of_task(task.resource.uid).pods.get(attempt.job)
+        pod = context.projection.workloads.of_task(task.resource.workload_key).pods.get(attempt.job)
         succeeded = verdict.state is PodState.SUCCEEDED
         async with context.store() as connection:
             try:
@@ -210,7 +210,7 @@ class TaskActions:
         context, resource = self._context, task.resource
         body = await context.kube.get(JOB, resource.namespace, action.job)
         if body is None:
-            context.projection.workloads.drop_job(resource.uid, action.job)
+            context.projection.workloads.drop_job(resource.workload_key, action.job)
             return
         job = read_job(body)
         if not job.ended:
@@ -221,7 +221,7 @@ class TaskActions:
             except Conflict:
                 # The Job controller wrote it meanwhile; the next round reads it again.
                 return
-        context.projection.workloads.see_job(resource.uid, job)
+        context.projection.workloads.see_job(resource.workload_key, job)
 
     async def _look_again(self, action: LookAgain, task: TaskUnderWork) -> None:
         kube, resource = self._context.kube, task.resource
@@ -229,9 +229,9 @@ class TaskActions:
         pods = await kube.list(POD, namespace=resource.namespace, labels={TASK_UID_LABEL: resource.uid})
         for body in pods.items:
             if (job := controlling_job(body)) is not None:
-                workloads.see_pod(resource.uid, job, read_pod(body))
+                workloads.see_pod(resource.workload_key, job, read_pod(body))
         if (body := await kube.get(JOB, resource.namespace, action.job)) is not None:
-            workloads.see_job(resource.uid, read_job(body))
+            workloads.see_job(resource.workload_key, read_job(body))
         task.looked.add(action.job)
 
     async def _end(self, action: EndTask, task: TaskUnderWork, state: TaskState) -> None:

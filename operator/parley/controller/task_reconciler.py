@@ -14,7 +14,7 @@ from parley.controller.rows import task_state, turns_of
 from parley.controller.session_reconciler import SessionReconciler
 from parley.controller.task_actions import TaskActions, TaskUnderWork
 from parley.controller.task_status import TaskStatusWriter
-from parley.engine.plan import Plan, make_plan
+from parley.engine.plan import Plan, awaits_ticket, make_plan
 from parley.engine.pods import JobView, PodView
 from parley.engine.state import Hold, Surroundings, TaskState
 from parley.engine.step_plan import lacks_pod
@@ -27,6 +27,7 @@ from parley.store.records import TaskRecord
 from parley.store.tasks import load_task, register_task
 
 _MOST_ROUNDS = 20
+_TICKET_PATIENCE = 1.0
 _SESSION_DELAY = 5.0
 """Seconds until a session shows that a task of it began; a short turn shows its end instead, in one write."""
 _NODE_PATIENCE = timedelta(seconds=60)
@@ -60,7 +61,10 @@ class TaskReconciler:
         for _ in range(_MOST_ROUNDS):
             seen = await self._observe(task)
             plan = make_plan(task.spec, task.steps, seen.state, seen.around)
-            self._note_turn(task, plan)
+            if self._note_turn(task, plan) and not plan.actions and awaits_ticket(plan, seen.around):
+                # The ticket comes at once; if the turn does not come with it, that is shown soon enough.
+                self._context.queue.add_after(Key(TASK_KEY, namespace, name), _TICKET_PATIENCE)
+                return
             if not plan.actions:
                 status = await self._writer.show(task, plan, seen.state, seen.around.hold)
                 self._settle(resource, status, plan, seen.state)
@@ -69,9 +73,9 @@ class TaskReconciler:
                 await self._actions.carry_out(action, task, seen.state)
         raise RuntimeError(f"the task was not settled after {_MOST_ROUNDS} rounds")
 
-    def forget(self, uid: str) -> None:
+    def forget(self, task: Resource) -> None:
         """Drop what is remembered of a task that has ended or is gone."""
-        self._context.projection.workloads.forget_task(uid)
+        self._context.projection.workloads.forget_task(task.workload_key)
 
     async def _read(self, resource: Resource) -> TaskUnderWork:
         reading = await self._context.specs.read(TaskSpec, resource)
@@ -85,7 +89,7 @@ class TaskReconciler:
         context, resource = self._context, task.resource
         # Pods before rows: a runner commits before its pod ends, so a pod seen ended here has its outcome in the
         # rows read after it. The other way round an outcome between the two would look like a lost pod.
-        workload = context.projection.workloads.of_task(resource.uid)
+        workload = context.projection.workloads.of_task(resource.workload_key)
         await self._resolve(task)
         record = await self._load(task)
         state = task_state(record)
@@ -198,17 +202,22 @@ class TaskReconciler:
             found[name] = replace(pod, node_lost=body is None or not is_node_ready(body))
         return found
 
-    def _note_turn(self, task: TaskUnderWork, plan: Plan) -> None:
-        """Say what is ready. Tickets wait for each open task of the session, so those without a turn say so too."""
+    def _note_turn(self, task: TaskUnderWork, plan: Plan) -> bool:
+        """Say what is ready; tells whether that is news.
+
+        Tickets wait for each open task of the session, so those without a turn say so too.
+        """
         resource = task.resource
         session = referred(resource, "sessionRef")
-        if session is not None and self._context.ready_steps.note(resource.uid, plan.ready_turn):
-            self._context.wake(TURNS_KEY, resource.namespace, session)
+        if session is None or not self._context.ready_steps.note(resource.uid, plan.ready_turn):
+            return False
+        self._context.wake(TURNS_KEY, resource.namespace, session)
+        return True
 
     def _settle(self, resource: Resource, status: TaskStatus, plan: Plan, state: TaskState) -> None:
         """Remember when to look again, or nothing more of a task that has ended."""
         if status.phase in FINAL_PHASES:
-            self.forget(resource.uid)
+            self.forget(resource)
         elif plan.wake_at is not None:
             seconds = (plan.wake_at - state.now).total_seconds()
             # The store's clock is read in milliseconds: a little late beats a round too early.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from parley.engine.actions import Action, EndTask, SetSuspended, StopJob
-from parley.engine.state import Surroundings, TaskState
+from parley.engine.state import Surroundings, TaskState, Turn
 from parley.engine.step_plan import StepOutcome, StepView, plan_step
 from parley.resources.reasons import Reason
 from parley.resources.task import DesiredState, Step, StepPhase, TaskSpec
@@ -26,6 +26,11 @@ class Plan:
     wake_at: datetime | None = None
     ready_turn: str | None = None
     """The step that is ready but for its session's turn, or has it."""
+
+
+def awaits_ticket(plan: Plan, around: Surroundings) -> bool:
+    """Tell whether all that a plan waits for is its place in the session's queue."""
+    return plan.ready_turn is not None and around.turns.get(plan.ready_turn, Turn.NONE) is Turn.NONE
 
 
 def make_plan(task: TaskSpec, steps: Sequence[Step], state: TaskState, around: Surroundings) -> Plan:
@@ -100,7 +105,8 @@ def _ended_views(steps: Sequence[Step], state: TaskState) -> tuple[StepView, ...
         attempts = state.of_step(step.name)
         if not attempts:
             cancelled = state.end is not None and state.end.phase == "Cancelled"
-            views.append(StepView(step.name, StepPhase.CANCELLED if cancelled else StepPhase.PENDING))
+            phase = StepPhase.CANCELLED if cancelled else StepPhase.SKIPPED
+            views.append(StepView(step.name, phase, (), None if cancelled else Reason.SKIPPED))
             continue
         last = attempts[-1]
         phase = _ENDED_PHASES.get(last.phase, StepPhase.FAILED)

@@ -173,9 +173,11 @@ def _judge_ended(pod: PodView, job: JobView | None) -> Verdict:
     if pod.disruption is not None:
         return Verdict(PodState.DISRUPTED, Reason.EVICTED, pod.disruption, code)
     if code is None or (pod.deleting and code in {SIGKILL_EXIT, SIGTERM_EXIT}):
-        return Verdict(
-            PodState.DISRUPTED, Reason.POD_LOST, f"pod {pod.name} was deleted before the step ended", code
-        )
+        message = f"pod {pod.name} was deleted before the step ended"
+        if pod.status_message and not pod.deleting:
+            # The kubelet refused it, for lack of some resource on its node.
+            message = f"{pod.status_reason}: {pod.status_message}"
+        return Verdict(PodState.DISRUPTED, Reason.POD_LOST, message, code)
     if pod.terminated_reason in _CONFIG_REASONS or pod.terminated_reason == "ContainerCannotRun":
         return Verdict(
             PodState.FAILED,

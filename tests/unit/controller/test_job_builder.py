@@ -157,3 +157,16 @@ def test_what_is_built_is_what_is_read_back() -> None:
 
     assert read_job(job).name == job["metadata"]["name"] == controlling_job(pod)
     assert not read_job(job).ended
+
+
+def test_kubernetes_expands_nothing_in_rendered_values() -> None:
+    """A value from a model or a user that says ``$(TOKEN)`` must not be given the variable."""
+    workload = ContainerWorkload(
+        image="i", command=["echo"], args=["$(TOKEN) costs $5"], env=[{"name": "ORDER", "value": "$(TOKEN)"}]
+    )
+
+    job: Any = build_job(OWNER, workload, name="j", step="s", number=1, timeout_seconds=300)
+
+    (container,) = job["spec"]["template"]["spec"]["containers"]
+    assert container["args"] == ["$$(TOKEN) costs $$5"]
+    assert container["env"] == [{"name": "ORDER", "value": "$$(TOKEN)"}]

@@ -7,6 +7,7 @@ import pytest
 from parley.controller import listing
 from parley.controller.context import Context
 from parley.controller.listing import take_in_everything
+from parley.controller.projection import workload_key
 from parley.controller.queue import Key
 from parley.controller.sights import Sights
 from parley.kube.errors import KubeError
@@ -56,7 +57,7 @@ async def test_everything_is_taken_in(monkeypatch: pytest.MonkeyPatch) -> None:
     await take_in_everything(context, sights)
 
     assert await woken(context) >= {"Agent support", "Session alice", "Task exit-0"}
-    seen = context.projection.workloads.of_task(OWNER)
+    seen = context.projection.workloads.of_task(workload_key(NAMESPACE, OWNER))
     assert seen.jobs["exit-0"].completed
     assert seen.pods["exit-0"].exit_code == 0
 
@@ -71,7 +72,7 @@ async def test_jobs_and_pods_are_known_before_their_task_is_queued(monkeypatch: 
     def watch(key: Key) -> None:
         add(key)
         if key.name == "exit-0" and context.projection.tasks.by_uid(OWNER) is not None:
-            workload = context.projection.workloads.of_task(OWNER)
+            workload = context.projection.workloads.of_task(workload_key(NAMESPACE, OWNER))
             known.append((set(workload.jobs), set(workload.pods)))
 
     monkeypatch.setattr(context.queue, "add", watch)
@@ -125,7 +126,7 @@ async def test_an_object_that_was_made_while_the_list_was_on_its_way_stays(
 
     assert await woken(context) >= {"Task late"}
     assert context.projection.tasks.get(NAMESPACE, "late") is not None
-    assert "exit-0" in context.projection.workloads.of_task(OWNER).jobs
+    assert "exit-0" in context.projection.workloads.of_task(workload_key(NAMESPACE, OWNER)).jobs
 
 
 async def test_jobs_and_pods_that_went_unseen_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +137,7 @@ async def test_jobs_and_pods_that_went_unseen_are_gone(monkeypatch: pytest.Monke
 
     await take_in_everything(context, sights)
 
-    seen = context.projection.workloads.of_task(OWNER)
+    seen = context.projection.workloads.of_task(workload_key(NAMESPACE, OWNER))
     assert (seen.jobs, seen.pods, seen.vanished) == ({}, {}, {"exit-0"})
 
 
@@ -148,7 +149,7 @@ async def test_a_pod_that_had_ended_stays_for_its_outcome_although_it_is_gone(
 
     await take_in_everything(context, sights)
 
-    assert context.projection.workloads.of_task(OWNER).pods["exit-0"].exit_code == 0
+    assert context.projection.workloads.of_task(workload_key(NAMESPACE, OWNER)).pods["exit-0"].exit_code == 0
 
 
 @pytest.mark.parametrize(

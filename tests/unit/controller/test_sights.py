@@ -4,11 +4,12 @@ from typing import Any
 
 import pytest
 from parley.controller.context import Context
+from parley.controller.projection import workload_key
 from parley.controller.sights import Sights
 from parley.kube.kinds import AGENT, JOB, POD, SESSION, TASK, Kind
 
 from tests.unit.controller.contexts import storeless, woken
-from tests.unit.controller.objects import agent_body, sample, session_body, task_body
+from tests.unit.controller.objects import NAMESPACE, agent_body, sample, session_body, task_body
 
 SUCCEEDED = {"phase": "Succeeded", "observedGeneration": 1}
 STORY = [
@@ -163,7 +164,7 @@ async def test_jobs_and_pods_wake_their_task_when_something_changed() -> None:
     sights.see(JOB, sample("job-complete"), False)
     assert await woken(context) == {"Task exit-0"}
 
-    seen = context.projection.workloads.of_task(OWNER)
+    seen = context.projection.workloads.of_task(workload_key(NAMESPACE, OWNER))
     assert seen.jobs["exit-0"].completed
     assert seen.pods["exit-0"].exit_code == 0
 
@@ -178,7 +179,7 @@ async def test_a_slow_list_does_not_undo_what_the_watch_brought() -> None:
     sights.see(POD, sample("pod-running"), False)
     sights.see(JOB, sample("job-new"), False)
 
-    seen = context.projection.workloads.of_task(OWNER)
+    seen = context.projection.workloads.of_task(workload_key(NAMESPACE, OWNER))
     assert seen.pods["exit-0"].exit_code == 0
     assert seen.jobs["exit-0"].completed
     assert await woken(context) == set()
@@ -193,7 +194,7 @@ async def test_a_deleted_job_wakes_its_task_and_stays_away() -> None:
     assert await woken(context) == {"Task exit-0"}
     sights.see(JOB, sample("job-new"), False)
 
-    seen = context.projection.workloads.of_task(OWNER)
+    seen = context.projection.workloads.of_task(workload_key(NAMESPACE, OWNER))
     assert (seen.jobs, seen.vanished) == ({}, {"exit-0"})
 
 
@@ -205,7 +206,7 @@ async def test_a_deleted_pod_that_had_not_ended_is_gone() -> None:
     sights.see(POD, sample("pod-running"), True)
 
     assert await woken(context) == {"Task exit-0"}
-    assert context.projection.workloads.of_task(OWNER).pods == {}
+    assert context.projection.workloads.of_task(workload_key(NAMESPACE, OWNER)).pods == {}
 
 
 async def test_the_end_that_comes_with_a_pods_deletion_is_not_lost() -> None:
@@ -217,7 +218,7 @@ async def test_the_end_that_comes_with_a_pods_deletion_is_not_lost() -> None:
     sights.see(POD, sample("pod-exit-0"), True)
 
     assert await woken(context) == {"Task exit-0"}
-    assert context.projection.workloads.of_task(OWNER).pods["exit-0"].exit_code == 0
+    assert context.projection.workloads.of_task(workload_key(NAMESPACE, OWNER)).pods["exit-0"].exit_code == 0
 
 
 async def test_what_the_garbage_collector_takes_leaves_nothing_behind() -> None:
@@ -276,3 +277,14 @@ async def test_every_sight_is_an_echo() -> None:
     sights.see(TASK, newer(task_body("alone")), False)
 
     assert set(context.echoes._awaited) == {"pods"}
+
+
+async def test_a_pod_of_another_namespace_that_names_the_task_is_none_of_its() -> None:
+    context, sights = await with_owner()
+    forged = sample("pod-exit-0")
+    forged["metadata"]["namespace"] = "elsewhere"  # type: ignore[index, call-overload]
+
+    sights.see(POD, forged, False)
+
+    assert await woken(context) == set()
+    assert context.projection.workloads.of_task(workload_key(NAMESPACE, OWNER)).pods == {}

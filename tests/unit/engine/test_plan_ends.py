@@ -150,7 +150,7 @@ def test_jobs_of_attempts_with_an_outcome_are_left_alone(phase: str) -> None:
         (
             "failed in the first step",
             ended("Failed", Reason.EXIT_CODE, attempt("build", "Failed", reason=Reason.EXIT_CODE)),
-            ["build Failed ExitCode", "ship Pending"],
+            ["build Failed ExitCode", "ship Skipped Skipped"],
         ),
         (
             "cancelled while the second ran",
@@ -180,7 +180,7 @@ def test_jobs_of_attempts_with_an_outcome_are_left_alone(phase: str) -> None:
         (
             "lost too often",
             ended("Failed", Reason.POD_LOST, *lost(6)),
-            ["build Failed PodLost", "ship Pending"],
+            ["build Failed PodLost", "ship Skipped Skipped"],
         ),
     ],
 )
