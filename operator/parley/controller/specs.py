@@ -13,7 +13,7 @@ from parley.resources.validation import read_spec, spec_problems
 from parley.templates.check import template_problems
 
 SpecT = TypeVar("SpecT", AgentSpec, SessionSpec, TaskSpec)
-_REMEMBERED = 10_000
+_REMEMBERED = 2_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,11 @@ class SpecReader:
             if len(self._known) > _REMEMBERED:
                 self._known.popitem(last=False)
         return known
+
+
+    def forget(self, resource: Resource) -> None:
+        """Drop the reading of an object that has ended."""
+        self._known.pop((resource.uid, resource.generation), None)
 
 
 def _check(model: type[SpecT], resource: Resource) -> Reading[SpecT]:

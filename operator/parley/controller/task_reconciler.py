@@ -74,8 +74,10 @@ class TaskReconciler:
         raise RuntimeError(f"the task was not settled after {_MOST_ROUNDS} rounds")
 
     def forget(self, task: Resource) -> None:
-        """Drop what is remembered of a task that has ended or is gone."""
+        """Drop what is remembered of a task that has ended."""
         self._context.projection.workloads.forget_task(task.workload_key)
+        self._context.ready_steps.forget(task.uid)
+        self._context.specs.forget(task)
 
     async def _read(self, resource: Resource) -> TaskUnderWork:
         reading = await self._context.specs.read(TaskSpec, resource)
