@@ -388,6 +388,7 @@ RARELY_USED: dict[str, dict[Right, str]] = {
     "parley-operator": {
         ("", "configmaps", "create"): "the first start on a cluster",
         ("", "configmaps", "update"): "a person confirmed another store",
+        ("", "nodes", "get"): "a pod that should have ended a minute ago has not",
         ("coordination.k8s.io", "leases", "create"): "the first start on a cluster",
         ("parley.dev", "agents", "get"): "an object that a complete list lacks is read once more",
         ("parley.dev", "sessions", "get"): "an object that a complete list lacks is read once more",
