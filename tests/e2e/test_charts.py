@@ -158,9 +158,9 @@ def check_serves(release: Release) -> None:
         "GET", f"/api/v1/namespaces/{namespace}/services/parley-gateway:http/proxy/readyz"
     )
     assert ready.status_code == 200, ready.text
-    logs = cluster.kubectl(
-        "logs", "-n", namespace, "-l", "app.kubernetes.io/name=parley", "--tail=-1", "--prefix"
-    )
+    # One by one: pods of the release before may be on their way out, and then gone.
+    pods = sorted(release.pods("operator") | release.pods("gateway"))
+    logs = "".join(cluster.kubectl("logs", "-n", namespace, pod) for pod in pods)
     refused = [line for line in logs.splitlines() if "orbidden" in line or "Traceback" in line]
     assert refused == []
 
