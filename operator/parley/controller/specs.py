@@ -45,7 +45,6 @@ class SpecReader:
                 self._known.popitem(last=False)
         return known
 
-
     def forget(self, resource: Resource) -> None:
         """Drop the reading of an object that has ended."""
         self._known.pop((resource.uid, resource.generation), None)
