@@ -1,4 +1,4 @@
-"""Another store in the right one's place stops everything, and runs nothing again (design 5.6)."""
+"""Another store in the right one's place stops everything, and runs nothing again."""
 
 import subprocess
 from collections.abc import Iterator

@@ -12,7 +12,7 @@ FINAL_PHASES = frozenset({TaskPhase.SUCCEEDED, TaskPhase.FAILED, TaskPhase.CANCE
 
 
 def is_final(task: "Resource") -> bool:
-    """Whether the task's status says that it has ended: such a task is never planned again (design 5.6)."""
+    """Whether the task's status says that it has ended: such a task is never planned again."""
     return task.status.get("phase") in FINAL_PHASES
 
 

@@ -1,6 +1,6 @@
 """From an attempt to its Job: a pure function with golden files in ``tests/unit/controller/golden``.
 
-A Job never replaces its pod (design 5.2): every further run of a step is a new attempt with a Job of its own, made by
+A Job never replaces its pod: every further run of a step is a new attempt with a Job of its own, made by
 the operator. Every pod meets Pod Security's ``restricted`` profile; only one that runs Parley's runner gets a token,
 bound to the pod and good for Parley's gateway alone.
 """

@@ -74,7 +74,7 @@ class Leadership:
             try:
                 await self._work(cluster, found, fence)
             except* Fenced as group:
-                # The store forgot our epoch, or another leader raised it: only the Lease knows which (design 5.2).
+                # The store forgot our epoch, or another leader raised it: only the Lease knows which.
                 if not await self._until_done("reading the Lease", self._elector.still_holder):
                     raise group from None
                 log.warning("the store refused the epoch, but the Lease is ours: raising it again")

@@ -1,7 +1,7 @@
 """Complete lists: before anything is decided, and every ten minutes as the net under the watches.
 
 Only a complete list can tell that an object is gone which went while nobody watched; only after one may tickets be
-given, for an older task might be missing (design 3.2, 5.6).
+given, for an older task might be missing.
 """
 
 from collections.abc import Callable, Iterator

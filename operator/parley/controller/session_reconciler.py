@@ -35,7 +35,7 @@ class SessionReconciler:
         summary = await session_summary(connection, session.uid, recent=0)
         held = summary.last_sequence if summary else 0
         if shown is not None and shown.last_sequence > held:
-            # Going on would number new events as old ones (design 5.6).
+            # Going on would number new events as old ones.
             self._context.mismatched_sessions[session.uid] = (
                 f"the status shows {shown.last_sequence} events, this store holds {held}: the conversation was held in "
                 "another store. Create the Session anew to begin again"

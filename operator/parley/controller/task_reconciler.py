@@ -229,7 +229,7 @@ class TaskReconciler:
 def _refused_before(resource: Resource, state: TaskState) -> dict[str, str]:
     """Say why the Jobs of attempts whose deadline has passed were refused, as the status has it.
 
-    They are not tried again, and the step keeps the cause as its reason (design 4).
+    They are not tried again, and the step keeps the cause as its reason.
     """
     late = {attempt.job for attempt in state.attempts if attempt.open and state.now >= attempt.deadline}
     return {

@@ -35,7 +35,7 @@ _WARNINGS = frozenset(
 
 
 class TaskStatusWriter:
-    """Shows a settled plan. The session's status goes first: whoever sees Succeeded sees its events (design 4)."""
+    """Shows a settled plan. The session's status goes first: whoever sees Succeeded sees its events."""
 
     def __init__(self, context: Context, sessions: SessionReconciler) -> None:
         self._context = context

@@ -1,4 +1,4 @@
-"""The status budget: at most 64 KiB whatever a task did (design 3.3). What is cut is whole in Postgres."""
+"""The status budget: at most 64 KiB whatever a task did. What is cut is whole in Postgres."""
 
 import json
 

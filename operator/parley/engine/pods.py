@@ -103,7 +103,7 @@ def judge(pod: PodView | None, job: JobView | None) -> Verdict:
     """Judge the pod of an attempt by Kubernetes' account of it alone.
 
     A pod that ended is Disrupted when Kubernetes says that something other than its own process ended it, or when
-    it was killed while being deleted; a step's retries are not spent on that (design: disruptions).
+    it was killed while being deleted; a step's retries are not spent on that.
     """
     if pod is None:
         return _judge_without_pod(job)

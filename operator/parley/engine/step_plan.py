@@ -47,7 +47,7 @@ class StepOutcome:
 
 
 def takes_turn(task: TaskSpec, step: Step) -> bool:
-    """Tell whether a step uses its session's history, and so runs as a turn of it (design 3.2)."""
+    """Tell whether a step uses its session's history, and so runs as a turn of it."""
     return step.prompt is not None and task.session_ref is not None and step.prompt.history != "None"
 
 
@@ -159,7 +159,7 @@ def _judge_attempt(step: Step, attempt: Attempt, around: Surroundings) -> Verdic
 
 
 def _time_out(step: Step, attempt: Attempt, verdict: Verdict) -> CloseAttempt:
-    """Close at the deadline; a step that never ran keeps the cause that held it (design 4)."""
+    """Close at the deadline; a step that never ran keeps the cause that held it."""
     limit = f"the step's timeout ({format_duration(step.timeout_or_default())})"
     if verdict.state is PodState.WAITING and verdict.reason and verdict.reason is not Reason.SCHEDULING:
         return CloseAttempt(

@@ -100,7 +100,7 @@ def test_no_pod_has_the_kubernetes_api_token(case: str) -> None:
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_job_never_replaces_its_pod(case: str) -> None:
-    """Every further run is an attempt of the operator's (design: attempts)."""
+    """Every further run is an attempt of the operator's."""
     spec = build(case)["spec"]
 
     assert (spec["backoffLimit"], spec["podReplacementPolicy"]) == (0, "Failed")

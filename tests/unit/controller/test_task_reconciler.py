@@ -168,7 +168,7 @@ async def test_a_failure_is_told_as_a_warning(story: Callable[..., Story]) -> No
 
 
 async def test_whoever_sees_the_end_sees_its_events(story: Callable[..., Story]) -> None:
-    """The session's status is written before the task's final one (design: conditions)."""
+    """The session's status is written before the task's final one."""
     given = story(record(attempts=[DONE], ended=ENDED, **IN_SESSION), "alice")
 
     await given.reconcile()
@@ -177,7 +177,7 @@ async def test_whoever_sees_the_end_sees_its_events(story: Callable[..., Story])
 
 
 async def test_an_ended_task_is_never_planned_again(story: Callable[..., Story]) -> None:
-    """Its own status says so, whatever an emptier store would say (design: when the two stores disagree)."""
+    """Its own status says so, whatever an emptier store would say."""
     given = story(record(attempts=[DONE], ended=ENDED))
     await given.reconcile()
     given.rows = record()
@@ -298,7 +298,7 @@ async def test_a_pod_that_does_not_end_is_lost_with_its_node(
 async def test_a_deadline_that_strikes_a_refused_job_keeps_the_cause(
     story: Callable[..., Story], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A deadline that strikes before the container ran keeps what it waited for as the reason (design: conditions)."""
+    """A deadline that strikes before the container ran keeps what it waited for as the reason."""
     given = story(record(attempts=[replace(RUNNING, job="refused")]))
     closed: list[tuple[str, str]] = []
 

@@ -279,7 +279,7 @@ def test_a_runner_that_took_its_attempt_and_whose_job_is_gone_is_lost() -> None:
 
 
 def test_a_containers_successor_waits_until_the_old_pod_has_ended() -> None:
-    """The node came back with the container still running: two of them must not run at once (design 5.2)."""
+    """The node came back with the container still running: two of them must not run at once."""
     known = around(pods={"build-1": pod(name="old-pod")})
 
     made = plan(CONTAINER, rows(*lost(1)), known)
