@@ -145,7 +145,8 @@ class ContainerStep(ResourceModel):
         description="The program, each entry a template. Default: the image's entry point.",
     )
     args: Annotated[list[Annotated[str, Field(max_length=MAX_TEMPLATE)]], Field(max_length=64)] = Field(
-        default_factory=list, description="Its arguments, each a template."
+        default_factory=list,
+        description="Its arguments, each a template. Values go as they are: $(NAME) is not expanded.",
     )
     env: Annotated[list[EnvVar], Field(max_length=64, json_schema_extra=MAP_BY_NAME)] = Field(
         default_factory=list[EnvVar], description="Environment variables."
