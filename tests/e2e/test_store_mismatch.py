@@ -1,13 +1,17 @@
 """Another store in the right one's place stops everything, and runs nothing again."""
 
+import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+import psycopg
 import pytest
 
-from tests.cluster import SYSTEM_NAMESPACE, Cluster
-from tests.e2e.conftest import Store, container, session, task
+from tests.cluster import ROOT, SYSTEM_NAMESPACE, Cluster, condition
+from tests.e2e.conftest import LONG_SCRIPT, Store, container, session, task
 from tests.e2e.disruption import all_ready, check_store, component, leader
 
 pytestmark = [pytest.mark.cluster, pytest.mark.disruptive]
@@ -84,3 +88,61 @@ def mismatch_events(cluster: Cluster) -> list[str]:
 def new_jobs(cluster: Cluster, namespace: str, known: set[str]) -> set[str]:
     """Jobs that were not there before."""
     return {j["metadata"]["name"] for j in cluster.list("job", namespace)} - known
+
+
+def test_a_new_store_that_is_accepted_runs_nothing_again(cluster: Cluster, namespace: str) -> None:
+    """The old store's work stays ended or says that it cannot go on; what is made afterwards runs."""
+    # Given a task that has ended, one that runs, and a conversation
+    all_ready(cluster)
+    steps = [{"name": "one", "container": container(LONG_SCRIPT)}]
+    cluster.apply(
+        namespace, session("alice"), task("ended", steps=[{"name": "one", "container": container("true")}])
+    )
+    cluster.apply(namespace, task("hello", sessionRef={"name": "alice"}, message="My name is Alice."))
+    cluster.wait_task(namespace, "ended")
+    cluster.wait_task(namespace, "hello")
+    cluster.apply(namespace, task("running", steps=steps))
+    cluster.wait_task(namespace, "running", "Running")
+    jobs = {j["metadata"]["name"] for j in cluster.list("job", namespace)}
+    old = (cluster.get("configmap", SYSTEM_NAMESPACE, "parley-store") or {})["data"]["id"]
+
+    try:
+        with an_empty_postgres(cluster):
+            # When a new store is made and a person accepts it
+            accept(cluster, migrated_store())
+            # Then the task that ran says what happened, and nothing runs again
+            running = cluster.wait_task(namespace, "running")
+            assert condition(running, "Stalled")["reason"] == "StoreMismatch"
+            assert new_jobs(cluster, namespace, jobs) == set()
+            # And the conversation takes no turn, while new work runs
+            cluster.apply(namespace, task("who", sessionRef={"name": "alice"}, message="What is my name?"))
+            cluster.apply(namespace, task("new", steps=[{"name": "one", "container": container("true")}]))
+            assert cluster.wait_task(namespace, "new")["status"]["phase"] == "Succeeded"
+            who = cluster.wait_task(namespace, "who", "Pending")
+            assert condition(who, "Ready")["reason"] == "StoreMismatch"
+    finally:
+        accept(cluster, old)
+    assert cluster.wait_task(namespace, "who")["status"]["phase"] == "Succeeded"
+    all_ready(cluster)
+
+
+def migrated_store() -> str:
+    """Migrate the database that is there now, as its owner; returns its id."""
+    done = subprocess.run(
+        [ROOT / "cluster" / "cluster", "database-url"], capture_output=True, text=True, check=True
+    )
+    url = done.stdout.strip().replace("://postgres:", "://parley:")
+    environment = {**os.environ, "PARLEY_DATABASE_URL": url}
+    subprocess.run(
+        [Path(sys.executable).with_name("parley-migrate")], env=environment, check=True, timeout=60
+    )
+    with psycopg.connect(url) as connection:
+        row = connection.execute("SELECT id::text FROM store").fetchone()
+    assert row is not None
+    return str(row[0])
+
+
+def accept(cluster: Cluster, store_id: str) -> None:
+    """Confirm, as a person would, that this is the store from now on."""
+    patch = f'{{"data":{{"accept":"{store_id}"}}}}'
+    cluster.kubectl("patch", "configmap", "parley-store", "-n", SYSTEM_NAMESPACE, "--type=merge", "-p", patch)

@@ -8,6 +8,7 @@ from parley.controller.projection import Resource, referred
 from parley.controller.session_status import build_session_status
 from parley.kube.kinds import SESSION
 from parley.resources.session import SessionSpec, SessionStatus, StatusText
+from parley.store.leader import leading
 from parley.store.pool import Connection
 from parley.store.sessions import register_session, session_summary
 from parley.store.turns import queue_turns
@@ -52,7 +53,9 @@ class SessionReconciler:
         agent = referred(session, "agentRef") or ""
         async with context.store() as connection:
             await self.register(connection, session)
-            summary = await session_summary(connection, session.uid)
+            # Under the fence, for what is shown must come from the store this leadership began with.
+            async with leading(connection, context.fence):
+                summary = await session_summary(connection, session.uid)
         status = build_session_status(
             summary,
             problems=reading.problems,
