@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import psycopg
 import pytest
@@ -49,13 +50,17 @@ def test_an_empty_postgres_stops_everything_until_the_right_one_is_back(
     cluster.wait_task(namespace, "hello")
     cluster.apply(namespace, task("running", steps=steps))
     cluster.wait_task(namespace, "running", "Running")
-    before = {t["metadata"]["name"]: t["status"] for t in cluster.list("task", namespace)}
+    cluster.wait("the Session's status", namespace, lambda: session_shows(cluster, namespace, 2))
+    before = statuses(cluster, namespace)
+    told = mismatch_events(cluster)
     jobs = {j["metadata"]["name"] for j in cluster.list("job", namespace)}
 
     # When an empty Postgres stands in the place of the right one
     with an_empty_postgres(cluster):
         # Then the operator says so where people look
-        cluster.wait("a StoreMismatch Event", SYSTEM_NAMESPACE, lambda: mismatch_events(cluster), timeout=90)
+        cluster.wait(
+            "a new StoreMismatch Event", SYSTEM_NAMESPACE, lambda: mismatch_events(cluster) - told, timeout=90
+        )
         name = leader(cluster)
         path = f"/api/v1/namespaces/{SYSTEM_NAMESPACE}/pods/{name}:8081/proxy"
         assert "parley_store_mismatch 1" in cluster.request("GET", f"{path}/metrics").text
@@ -66,8 +71,8 @@ def test_an_empty_postgres_stops_everything_until_the_right_one_is_back(
         cluster.apply(namespace, task("meanwhile", steps=steps[1:]))
         with pytest.raises(AssertionError, match="in vain"):
             cluster.wait("a Job", namespace, lambda: new_jobs(cluster, namespace, jobs), timeout=20)
-        now = {t["metadata"]["name"]: t["status"] for t in cluster.list("task", namespace)}
-        assert now.pop("meanwhile") == {"observedGeneration": -1}
+        now = statuses(cluster, namespace)
+        assert now.pop("Task/meanwhile") == {"observedGeneration": -1}
         assert now == before
 
     # And with the right one back all goes on where it was
@@ -79,10 +84,24 @@ def test_an_empty_postgres_stops_everything_until_the_right_one_is_back(
     all_ready(cluster)
 
 
-def mismatch_events(cluster: Cluster) -> list[str]:
-    """Messages of the StoreMismatch Events."""
+def mismatch_events(cluster: Cluster) -> set[str]:
+    """Names of the Events that say that the store is empty."""
     events = cluster.list("event", SYSTEM_NAMESPACE)
-    return [e["message"] for e in events if e["reason"] == "StoreMismatch" and "empty" in e["message"]]
+    return {
+        e["metadata"]["name"] for e in events if e["reason"] == "StoreMismatch" and "empty" in e["message"]
+    }
+
+
+def statuses(cluster: Cluster, namespace: str) -> dict[str, Any]:
+    """The status of each Task and Session, by kind and name."""
+    objects = cluster.list("task", namespace) + cluster.list("session", namespace)
+    return {f"{o['kind']}/{o['metadata']['name']}": o["status"] for o in objects}
+
+
+def session_shows(cluster: Cluster, namespace: str, events: int) -> bool:
+    """Whether the conversation shows its events and no task under way: nothing is left to be written."""
+    status = (cluster.get("session", namespace, "alice") or {})["status"]
+    return status["events"]["count"] == events and status["tasks"].get("active", 0) == 0
 
 
 def new_jobs(cluster: Cluster, namespace: str, known: set[str]) -> set[str]:

@@ -8,6 +8,7 @@ process ends afterwards and starts anew as a candidate.
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from functools import partial
 from typing import TypeVar, cast
 
@@ -169,6 +170,7 @@ class Leadership:
                 self._told_mismatch = str(error)
             raise
         STORE_MISMATCH.set(0)
+        self._told_mismatch = None
         return known
 
     async def _tell_mismatch(self, error: StoreMismatch) -> None:
@@ -183,7 +185,8 @@ class Leadership:
                 type="Warning",
                 reason=Reason.STORE_MISMATCH,
                 note=str(error),
-                key=error.found or "",
+                # The same store may stand in the right one's place again, a month later.
+                key=datetime.now(UTC).isoformat(),
             )
         )
 
