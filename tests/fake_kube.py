@@ -14,6 +14,9 @@ from parley.kube.errors import AlreadyExists, Conflict, KubeError, NotFound
 from parley.kube.kinds import PARLEY_GROUP, Kind
 from pydantic import JsonValue
 
+LOG = Kind("", "v1", "pods/log", "PodLog")
+"""As which ``requests`` and ``fail`` know the reading of a log."""
+
 
 class Request(NamedTuple):
     """One request as it arrived: the verb is the Kubernetes one (``patch`` for a status)."""
@@ -31,6 +34,8 @@ class FakeKube:
         self.objects: dict[tuple[str, str | None, str], JsonObject] = {}
         self.requests: list[Request] = []
         self.identities: dict[str, TokenIdentity] = {}
+        self.logs: dict[tuple[str, str, str], str] = {}
+        """By namespace, pod and container."""
         self.page_size = 500
         self.on_change: Callable[[str, Kind, JsonObject], None] = lambda _type, _kind, _body: None
         self._version = 0
@@ -132,6 +137,23 @@ class FakeKube:
         stored["status"] = copy.deepcopy(status)
         return self._stored("MODIFIED", kind, stored)
 
+    async def apply(
+        self, kind: Kind, namespace: str, name: str, body: JsonObject, *, resource_version: str
+    ) -> JsonObject:
+        """Lay ``body`` over the object: maps are merged, all else is replaced; it has no field managers."""
+        self._arrive("patch", kind, namespace, name)
+        stored = self._current(kind, namespace, name, resource_version)
+        before = copy.deepcopy(stored)
+        _lay_over(stored, copy.deepcopy(body))
+        if stored == before:
+            return copy.deepcopy(stored)
+        return self._stored("MODIFIED", kind, stored)
+
+    async def read_log(self, namespace: str, pod: str, container: str, *, limit: int) -> str | None:
+        self._arrive("get", LOG, namespace, f"{pod}/{container}")
+        log = self.logs.get((namespace, pod, container))
+        return None if log is None else log.encode()[-limit:].decode(errors="replace")
+
     async def delete(
         self,
         kind: Kind,
@@ -139,6 +161,7 @@ class FakeKube:
         name: str,
         *,
         uid: str | None = None,
+        resource_version: str | None = None,
         propagation: Propagation = "Background",
         grace: int | None = None,
     ) -> bool:
@@ -147,10 +170,10 @@ class FakeKube:
         stored = self.objects.get((kind.kind, namespace, name))
         if stored is None:
             return False
-        if uid is not None and _metadata(stored)["uid"] != uid:
-            raise Conflict(
-                409, "Conflict", f"the UID in the precondition ({uid}) does not match the UID in record"
-            )
+        for what, wanted in (("uid", uid), ("resourceVersion", resource_version)):
+            if wanted is not None and _metadata(stored)[what] != wanted:
+                message = f"the {what} in the precondition ({wanted}) does not match the one in record"
+                raise Conflict(409, "Conflict", message)
         del self.objects[kind.kind, namespace, name]
         self._stored("DELETED", kind, stored)
         return True
@@ -221,3 +244,12 @@ def _field(body: JsonObject, path: str) -> JsonValue:
     for part in path.split("."):
         value = value.get(part) if isinstance(value, dict) else None
     return value
+
+
+def _lay_over(stored: JsonObject, body: JsonObject) -> None:
+    for key, value in body.items():
+        known = stored.get(key)
+        if isinstance(known, dict) and isinstance(value, dict):
+            _lay_over(known, value)
+        else:
+            stored[key] = value

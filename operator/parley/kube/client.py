@@ -161,6 +161,21 @@ class KubeApi(Protocol):
         """
         ...
 
+    async def apply(
+        self, kind: Kind, namespace: str, name: str, body: JsonObject, *, resource_version: str
+    ) -> JsonObject:
+        """Make ``body`` the whole of what this field manager says in the object, status apart.
+
+        ``resource_version`` is that of the object as it was read: nothing is ever created, nor written to an
+        object made again under the same name. Returns the object as it is then.
+
+        Raises:
+            Conflict: The object changed since, or is gone.
+            NotFound: It is gone.
+            Invalid: The schema or a rule rejects the change.
+        """
+        ...
+
     async def delete(
         self,
         kind: Kind,
@@ -168,13 +183,22 @@ class KubeApi(Protocol):
         name: str,
         *,
         uid: str | None = None,
+        resource_version: str | None = None,
         propagation: Propagation = "Background",
         grace: int | None = None,
     ) -> bool:
         """Ask for an object's deletion; False if it was gone already. ``grace`` is in seconds.
 
         Raises:
-            Conflict: The object of that name has another uid.
+            Conflict: The object of that name has another uid, or was changed since that ``resource_version``.
+        """
+        ...
+
+    async def read_log(self, namespace: str, pod: str, container: str, *, limit: int) -> str | None:
+        """Return the end of a container's log, at most ``limit`` bytes of it; None if there is no log to be had.
+
+        Raises:
+            KubeUnavailable: It did not come within two seconds.
         """
         ...
 

@@ -4,7 +4,6 @@ Kinds are known beforehand (``parley.kube.kinds``), so requests go by path: no d
 """
 
 import asyncio
-import json
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from importlib.metadata import version
@@ -13,8 +12,8 @@ from typing import Any, Protocol, cast
 import aiohttp
 from kubernetes.aio import config as kubernetes_config
 from kubernetes.aio.client import ApiClient, Configuration
-from pydantic import JsonValue
 
+from parley.kube.answers import Answer, decode, read_page
 from parley.kube.client import (
     CHUNK_SIZE,
     FIELD_MANAGER,
@@ -25,28 +24,19 @@ from parley.kube.client import (
     TokenIdentity,
     collect,
 )
-from parley.kube.errors import KubeError, KubeUnavailable, NotFound, error_for
-from parley.kube.kinds import TOKEN_REVIEW, Kind
+from parley.kube.errors import Invalid, KubeError, KubeUnavailable, NotFound
+from parley.kube.kinds import POD, TOKEN_REVIEW, Kind
 
 CONNECT_TIMEOUT = 5.0
 REQUEST_TIMEOUT = 15.0
+LOG_TIMEOUT = 2.0
 CONNECTIONS = 20
 """Requests at a time: enough for the reconcilers, without flooding an API server that is just back."""
 
 _JSON = "application/json"
 _APPLY = "application/apply-patch+yaml"
 _RELISTS = 3
-
-
-class _Answer(Protocol):
-    """What the package's transport returns, as far as it is used here."""
-
-    status: int
-    reason: str | None
-
-    @property
-    def headers(self) -> Mapping[str, str]: ...
-    async def read(self) -> bytes: ...
+_LOG_BYTES_A_LINE = 64
 
 
 class _Transport(Protocol):
@@ -62,7 +52,7 @@ class _Transport(Protocol):
         body: JsonObject | None,
         auth_settings: list[str],
     ) -> tuple[object, ...]: ...
-    async def call_api(self, *request: object, _request_timeout: aiohttp.ClientTimeout) -> _Answer: ...
+    async def call_api(self, *request: object, _request_timeout: aiohttp.ClientTimeout) -> Answer: ...
     async def close(self) -> None: ...
 
 
@@ -158,7 +148,9 @@ class LiveKube:
             try:
                 while True:
                     asked = [*query, ("continue", token)] if token else query
-                    page, following = _page(await self._request("GET", path, query=asked), first=not token)
+                    page, following = read_page(
+                        await self._request("GET", path, query=asked), first=not token
+                    )
                     yield page
                     # Or it would be held, together with the next one, until that has been read.
                     del page
@@ -207,6 +199,26 @@ class LiveKube:
             content_type=_APPLY,
         )
 
+    async def apply(
+        self, kind: Kind, namespace: str, name: str, body: JsonObject, *, resource_version: str
+    ) -> JsonObject:
+        """See ``KubeApi.apply``."""
+        metadata = cast("JsonObject", body.get("metadata") or {})
+        named: JsonObject = {
+            **metadata,
+            "name": name,
+            "namespace": namespace,
+            "resourceVersion": resource_version,
+        }
+        full: JsonObject = {"apiVersion": kind.api_version, "kind": kind.kind, **body, "metadata": named}
+        return await self._request(
+            "PATCH",
+            kind.path(namespace, name),
+            query=[("fieldManager", FIELD_MANAGER), ("force", "true")],
+            body=full,
+            content_type=_APPLY,
+        )
+
     async def delete(
         self,
         kind: Kind,
@@ -214,13 +226,19 @@ class LiveKube:
         name: str,
         *,
         uid: str | None = None,
+        resource_version: str | None = None,
         propagation: Propagation = "Background",
         grace: int | None = None,
     ) -> bool:
         """See ``KubeApi.delete``."""
         options: JsonObject = {"apiVersion": "v1", "kind": "DeleteOptions", "propagationPolicy": propagation}
+        meant: JsonObject = {}
         if uid is not None:
-            options["preconditions"] = {"uid": uid}
+            meant["uid"] = uid
+        if resource_version is not None:
+            meant["resourceVersion"] = resource_version
+        if meant:
+            options["preconditions"] = meant
         if grace is not None:
             options["gracePeriodSeconds"] = grace
         try:
@@ -228,6 +246,22 @@ class LiveKube:
         except NotFound:
             return False
         return True
+
+    async def read_log(self, namespace: str, pod: str, container: str, *, limit: int) -> str | None:
+        """See ``KubeApi.read_log``."""
+        # limitBytes would keep the beginning, so lines bound what is sent: the runtime cuts them at 16 KiB.
+        lines = max(16, limit // _LOG_BYTES_A_LINE)
+        query = [("container", container), ("tailLines", str(lines))]
+        path = POD.path(namespace, pod, "log")
+        answer, raw = await self._send("GET", path, query=query, timeout=LOG_TIMEOUT, accept="*/*")
+        if 200 <= answer.status < 300:
+            return raw[-limit:].decode(errors="replace")
+        try:
+            decode(answer, raw, f"GET {path}")
+        except (NotFound, Invalid):
+            # The pod is gone, or its container never ran.
+            return None
+        return None
 
     async def review_token(self, token: str, audiences: Sequence[str]) -> TokenIdentity:
         """See ``KubeApi.review_token``."""
@@ -262,52 +296,38 @@ class LiveKube:
         body: JsonObject | None = None,
         content_type: str = _JSON,
     ) -> JsonObject:
+        answer, raw = await self._send(method, path, query=query, body=body, content_type=content_type)
+        return decode(answer, raw, f"{method} {path}")
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Sequence[tuple[str, str]],
+        body: JsonObject | None = None,
+        content_type: str = _JSON,
+        accept: str = _JSON,
+        timeout: float | None = None,  # noqa: ASYNC109 - it bounds the transport's parts too
+    ) -> tuple[Answer, bytes]:
+        limit = REQUEST_TIMEOUT if timeout is None else timeout
         try:
             # The outer limit also covers reading a token or certificate from a stuck disk.
-            async with asyncio.timeout(REQUEST_TIMEOUT + 1):
+            async with asyncio.timeout(limit + 1):
                 request = await self._transport.param_serialize(
                     method,
                     path,
                     query_params=list(query),
-                    header_params={"Accept": _JSON, "Content-Type": content_type},
+                    header_params={"Accept": accept, "Content-Type": content_type},
                     body=body,
                     auth_settings=["BearerToken"],
                 )
-                timeout = aiohttp.ClientTimeout(total=REQUEST_TIMEOUT, sock_connect=CONNECT_TIMEOUT)
-                answer = await self._transport.call_api(*request, _request_timeout=timeout)
-                raw = await answer.read()
+                within = aiohttp.ClientTimeout(total=limit, sock_connect=min(limit, CONNECT_TIMEOUT))
+                answer = await self._transport.call_api(*request, _request_timeout=within)
+                return answer, await answer.read()
         except TimeoutError as error:
-            message = f"the API server did not answer {method} {path} within {REQUEST_TIMEOUT:.0f} s"
+            message = f"the API server did not answer {method} {path} within {limit:.0f} s"
             raise KubeUnavailable(0, "Timeout", message) from error
         except (aiohttp.ClientError, OSError, kubernetes_config.ConfigException) as error:
             message = f"cannot reach the API server for {method} {path}: {error}"
             raise KubeUnavailable(0, "Unreachable", message) from error
-        return _decode(answer, raw, f"{method} {path}")
-
-
-def _page(answer: JsonObject, *, first: bool) -> tuple[Page, str]:
-    """Return the page and the token that continues the list; an empty one at its end."""
-    metadata = cast("Mapping[str, str]", answer.get("metadata") or {})
-    items = cast("list[JsonObject]", answer.get("items") or [])
-    return Page(items, metadata.get("resourceVersion", ""), first), metadata.get("continue", "")
-
-
-def _decode(answer: _Answer, raw: bytes, what: str) -> JsonObject:
-    try:
-        decoded: JsonValue = json.loads(raw) if raw else {}
-    except ValueError:
-        decoded = None
-    if 200 <= answer.status < 300:
-        if isinstance(decoded, dict):
-            return decoded
-        message = f"the answer to {what} is no JSON object; is something between here and the API server?"
-        raise KubeUnavailable(answer.status, "BadAnswer", message)
-    refusal = decoded if isinstance(decoded, dict) and decoded.get("kind") == "Status" else {}
-    reason = str(refusal.get("reason") or answer.reason or "Unknown")
-    message = str(refusal.get("message") or raw[:200].decode(errors="replace") or reason)
-    raise error_for(answer.status, reason, message, retry_after=_retry_after(answer))
-
-
-def _retry_after(answer: _Answer) -> float | None:
-    value = answer.headers.get("Retry-After", "")
-    return float(value) if value.isdigit() else None

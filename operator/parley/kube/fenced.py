@@ -63,6 +63,13 @@ class FencedKube:
         self._admit("patch", kind)
         return await self._kube.apply_status(kind, namespace, name, status, resource_version=resource_version)
 
+    async def apply(
+        self, kind: Kind, namespace: str, name: str, body: JsonObject, *, resource_version: str
+    ) -> JsonObject:
+        """See ``KubeApi.apply``; raises what the guard raises."""
+        self._admit("patch", kind)
+        return await self._kube.apply(kind, namespace, name, body, resource_version=resource_version)
+
     async def delete(
         self,
         kind: Kind,
@@ -70,12 +77,25 @@ class FencedKube:
         name: str,
         *,
         uid: str | None = None,
+        resource_version: str | None = None,
         propagation: Propagation = "Background",
         grace: int | None = None,
     ) -> bool:
         """See ``KubeApi.delete``; raises what the guard raises."""
         self._admit("delete", kind)
-        return await self._kube.delete(kind, namespace, name, uid=uid, propagation=propagation, grace=grace)
+        return await self._kube.delete(
+            kind,
+            namespace,
+            name,
+            uid=uid,
+            resource_version=resource_version,
+            propagation=propagation,
+            grace=grace,
+        )
+
+    async def read_log(self, namespace: str, pod: str, container: str, *, limit: int) -> str | None:
+        """See ``KubeApi.read_log``."""
+        return await self._kube.read_log(namespace, pod, container, limit=limit)
 
     async def review_token(self, token: str, audiences: Sequence[str]) -> TokenIdentity:
         """See ``KubeApi.review_token``: a question, not a write."""

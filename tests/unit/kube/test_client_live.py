@@ -20,7 +20,7 @@ from parley.kube.errors import (
     KubeUnavailable,
     NotFound,
 )
-from parley.kube.kinds import CONFIG_MAP, EVENT, JOB, NAMESPACE, POD, TASK
+from parley.kube.kinds import CONFIG_MAP, EVENT, JOB, NAMESPACE, POD, REPLY, TASK
 
 Handler = Callable[[web.Request], web.StreamResponse]
 
@@ -319,3 +319,79 @@ def test_a_name_cannot_reach_another_path(name: str) -> None:
             TASK.path("shop", name)
     with pytest.raises(ValueError, match="needs a namespace"):
         TASK.path(None, "refund")
+
+
+async def test_an_object_is_applied_with_the_version_it_was_read_at(
+    server: ApiServer, kube: LiveKube
+) -> None:
+    """Without a version the API server would make the object if it were gone."""
+    server.answer({"metadata": {"name": "yes"}})
+    owner = [{"kind": "Task", "name": "refund", "uid": "u-1"}]
+
+    await kube.apply(REPLY, "shop", "yes", {"metadata": {"ownerReferences": owner}}, resource_version="41")
+
+    assert server.asked == [
+        (
+            "PATCH",
+            "/apis/parley.dev/v1alpha1/namespaces/shop/replies/yes",
+            {"fieldManager": "parley-operator", "force": "true"},
+            {
+                "apiVersion": "parley.dev/v1alpha1",
+                "kind": "Reply",
+                "metadata": {
+                    "name": "yes",
+                    "namespace": "shop",
+                    "resourceVersion": "41",
+                    "ownerReferences": owner,
+                },
+            },
+        )
+    ]
+    assert server.content_types == ["application/apply-patch+yaml"]
+
+
+async def test_delete_sends_the_version_it_means(server: ApiServer, kube: LiveKube) -> None:
+    server.answer({})
+    await kube.delete(TASK, "shop", "refund", uid="u-1", resource_version="41")
+    assert server.asked[0][3] == {
+        "apiVersion": "v1",
+        "kind": "DeleteOptions",
+        "propagationPolicy": "Background",
+        "preconditions": {"uid": "u-1", "resourceVersion": "41"},
+    }
+
+
+async def test_of_a_log_the_end_is_kept(server: ApiServer, kube: LiveKube) -> None:
+    server.answers.append(web.Response(text="a first line\nthe last line\n"))
+
+    assert await kube.read_log("shop", "pod-1", "step", limit=14) == "the last line\n"
+
+    assert server.asked == [
+        (
+            "GET",
+            "/api/v1/namespaces/shop/pods/pod-1/log",
+            {"container": "step", "tailLines": "16"},
+            None,
+        )
+    ]
+
+
+async def test_a_log_that_is_cut_within_a_character_is_text_all_the_same(
+    server: ApiServer, kube: LiveKube
+) -> None:
+    server.answers.append(web.Response(body="€".encode()))
+    assert await kube.read_log("shop", "pod-1", "step", limit=2) == "\ufffd\ufffd"
+
+
+@pytest.mark.parametrize(
+    ("status", "reason"), [(404, "NotFound"), (400, "BadRequest")], ids=["the pod is gone", "it never ran"]
+)
+async def test_there_may_be_no_log(server: ApiServer, kube: LiveKube, status: int, reason: str) -> None:
+    server.refuse(status, reason)
+    assert await kube.read_log("shop", "pod-1", "step", limit=100) is None
+
+
+async def test_a_kubelet_that_gives_no_log_is_unavailable(server: ApiServer, kube: LiveKube) -> None:
+    server.refuse(500, "InternalError")
+    with pytest.raises(KubeUnavailable):
+        await kube.read_log("shop", "pod-1", "step", limit=100)
