@@ -14,8 +14,10 @@ HELM = ROOT / "cluster/bin/helm"
 CHART = ROOT / "charts/parley"
 EXTERNAL = ("database.urlSecretRef.name=parley-database",)
 BUNDLED = ("postgres.bundled=true",)
+SIGNING = (*EXTERNAL, "--api-versions=admissionregistration.k8s.io/v1/MutatingAdmissionPolicy")
 EVERYTHING = (
     *BUNDLED,
+    SIGNING[-1],
     "gateway.replicas=2",
     "networkPolicy.enabled=true",
     "metrics.podMonitor.enabled=true",
@@ -26,6 +28,7 @@ ALL_SETTINGS = [
     pytest.param(EXTERNAL, id="external"),
     pytest.param(BUNDLED, id="bundled"),
     pytest.param((*EXTERNAL, "watchNamespaces={shop,desk}"), id="namespaces"),
+    pytest.param(SIGNING, id="signing"),
     pytest.param(EVERYTHING, id="everything"),
 ]
 Manifest = dict[str, Any]
@@ -38,14 +41,16 @@ def helm(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 
 def sets(settings: tuple[str, ...]) -> list[str]:
-    return [argument for setting in settings for argument in ("--set", setting)]
+    """The values among the settings; the others are options of ``helm template`` alone."""
+    return [word for one in settings if not one.startswith("--") for word in ("--set", one)]
 
 
 @functools.cache
 def render(
     settings: tuple[str, ...] = EXTERNAL, release: str = "parley", namespace: str = "parley-system"
 ) -> str:
-    rendered = helm("template", release, CHART, "--namespace", namespace, *sets(settings))
+    options = [one for one in settings if one.startswith("--")]
+    rendered = helm("template", release, CHART, "--namespace", namespace, *sets(settings), *options)
     assert rendered.returncode == 0, rendered.stderr
     return rendered.stdout
 

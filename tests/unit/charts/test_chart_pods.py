@@ -5,6 +5,7 @@ import pytest
 from tests.unit.charts.rendering import (
     ALL_SETTINGS,
     EXTERNAL,
+    SIGNING,
     environment,
     manifests,
     named,
@@ -82,12 +83,21 @@ def test_the_operator_is_told_what_it_needs() -> None:
         "PARLEY_RUNNER_IMAGE": "parley:0.1.0",
         "PARLEY_GATEWAY_URL": "http://parley-gateway.parley-system.svc:8080",
         "PARLEY_WATCH_NAMESPACES": "",
+        "PARLEY_LOG_BYTES": "16384",
+        "PARLEY_MAX_TASKS_PER_NAMESPACE": "0",
         "PARLEY_HTTP_PORT": "8081",
     }
     assert container["command"] == ["parley-operator"]
     assert (container["image"], spec["replicas"]) == ("parley:0.1.0", 2)
     service = named("Service", "parley-gateway")
     assert [port["port"] for port in service["spec"]["ports"]] == [8080]
+
+
+def test_limits_reach_the_operator_as_whole_numbers() -> None:
+    settings = (*EXTERNAL, "logs.keepBytes=1048576", "limits.maxTasksPerNamespace=2000000")
+    container = named("Deployment", "parley-operator", settings)["spec"]["template"]["spec"]["containers"][0]
+    told = environment(container)
+    assert (told["PARLEY_LOG_BYTES"], told["PARLEY_MAX_TASKS_PER_NAMESPACE"]) == ("1048576", "2000000")
 
 
 def test_names_follow_the_release() -> None:
@@ -102,8 +112,8 @@ def test_names_follow_the_release() -> None:
 
     def of_the_cluster(settings: tuple[str, ...], namespace: str) -> set[str]:
         return {
-            manifest["metadata"]["name"]
-            for manifest in manifests(settings, namespace=namespace)
+            f"{manifest['kind']} {manifest['metadata']['name']}"
+            for manifest in manifests((*settings, SIGNING[-1]), namespace=namespace)
             if "namespace" not in manifest["metadata"]
         }
 

@@ -14,6 +14,11 @@ from tests.unit.charts.rendering import (
     rules,
 )
 
+WRITTEN = {"agents", "sessions", "tasks", "tasktemplates", "schedules"}
+READS = {"get", "list", "watch"}
+WRITES = {"create", "update", "patch", "delete", "deletecollection"}
+OF_PEOPLE = ("-view", "-edit", "-admin", "-approver")
+
 
 @pytest.mark.parametrize("settings", ALL_SETTINGS)
 def test_only_operator_and_gateway_get_an_api_token(settings: tuple[str, ...]) -> None:
@@ -46,12 +51,19 @@ def test_no_role_touches_secrets_or_grants_everything(settings: tuple[str, ...])
 
 
 @pytest.mark.parametrize("settings", ALL_SETTINGS)
-def test_the_operator_writes_neither_spec_nor_metadata_of_parleys_kinds(settings: tuple[str, ...]) -> None:
+def test_the_operator_changes_nothing_that_a_user_wrote(settings: tuple[str, ...]) -> None:
+    changes: set[tuple[str, str]] = set()
     for what, rule in rules(settings):
         if "parley.dev" in rule["apiGroups"] and "-operator" in what:
-            statuses = [resource for resource in rule["resources"] if resource.endswith("/status")]
-            assert rule["verbs"] == (["patch"] if statuses else ["get", "list", "watch"]), what
-            assert statuses in ([], rule["resources"]), what
+            changes |= {
+                (resource, verb)
+                for resource in rule["resources"]
+                for verb in set(rule["verbs"]) - {"get", "list", "watch"}
+                if not resource.endswith("/status")
+            }
+            assert set(rule["verbs"]) == {"patch"} or not any("/" in name for name in rule["resources"])
+    # It makes Tasks and takes them away; a Reply's owner it writes into its metadata, and its spec is immutable.
+    assert changes == {("tasks", "create"), ("tasks", "delete"), ("replies", "patch")}
 
 
 def test_rights_are_for_the_cluster_or_for_the_namespaces_watched() -> None:
@@ -60,20 +72,12 @@ def test_rights_are_for_the_cluster_or_for_the_namespaces_watched() -> None:
         return {
             resource
             for what, rule in rules(settings)
-            if what.startswith(f"{where} ") and not what.endswith(("-view", "-edit", "-admin"))
+            if what.startswith(f"{where} ") and not what.endswith(OF_PEOPLE)
             for resource in rule["resources"]
         }
 
-    served = {
-        "agents",
-        "sessions",
-        "tasks",
-        "agents/status",
-        "sessions/status",
-        "tasks/status",
-        "jobs",
-        "pods",
-    }
+    kinds = WRITTEN | {"replies"}
+    served = kinds | {f"{kind}/status" for kind in kinds} | {"jobs", "pods", "pods/log"}
     everywhere, restricted = EXTERNAL, (*EXTERNAL, "watchNamespaces={shop,desk}")
     assert rights(everywhere, "ClusterRole") == served | {"events", "namespaces", "nodes", "tokenreviews"}
     assert rights(everywhere, "Role") == {"leases", "configmaps", "events"}
@@ -107,24 +111,46 @@ def test_every_role_is_bound_to_an_account_of_the_release(settings: tuple[str, .
             for subject in manifest["subjects"]:
                 assert ("ServiceAccount", subject["namespace"], subject["name"]) in known
     roles = {entry for entry in known if entry[0] in {"Role", "ClusterRole"}}
-    assert {name for _, _, name in roles - bound if not name.endswith(("-view", "-edit", "-admin"))} == set()
+    assert {name for _, _, name in roles - bound if not name.endswith(OF_PEOPLE)} == set()
+
+
+def verbs_of(role: Manifest, *resources: str) -> set[str]:
+    """What a role lets do with all of the resources."""
+    rules_of_each = [
+        {verb for rule in role["rules"] if resource in rule["resources"] for verb in rule["verbs"]}
+        for resource in resources
+    ]
+    assert all(verbs == rules_of_each[0] for verbs in rules_of_each), role
+    return rules_of_each[0]
 
 
 def test_people_get_parleys_kinds_with_the_clusters_own_roles() -> None:
-    aggregated = {}
-    for role in of_kind("ClusterRole"):
-        for label in role["metadata"]["labels"]:
-            if label.startswith("rbac.authorization.k8s.io/aggregate-to-"):
-                verbs = {verb for rule in role["rules"] for verb in rule["verbs"]}
-                aggregated[label.removeprefix("rbac.authorization.k8s.io/aggregate-to-")] = verbs
-                assert {resource for rule in role["rules"] for resource in rule["resources"]} == {
-                    "agents",
-                    "sessions",
-                    "tasks",
-                }
-    reads = {"get", "list", "watch"}
-    writes = {"create", "update", "patch", "delete", "deletecollection"}
-    assert aggregated == {"view": reads, "edit": reads | writes, "admin": reads | writes}
+    aggregated = {
+        label.removeprefix("rbac.authorization.k8s.io/aggregate-to-"): role
+        for role in of_kind("ClusterRole")
+        for label in role["metadata"]["labels"]
+        if label.startswith("rbac.authorization.k8s.io/aggregate-to-")
+    }
+    assert {name: verbs_of(role, *WRITTEN) for name, role in aggregated.items()} == {
+        "view": READS,
+        "edit": READS | WRITES,
+        "admin": READS | WRITES,
+    }
     assert not [
         role for role in of_kind("ClusterRole", (*EXTERNAL, "userRoles.create=false")) if "edit" in str(role)
     ]
+
+
+def test_who_may_edit_tasks_may_not_answer_for_a_person() -> None:
+    named_roles = {name: named("ClusterRole", f"parley{name}") for name in OF_PEOPLE}
+    assert {name: verbs_of(role, "replies") for name, role in named_roles.items()} == {
+        "-view": READS,
+        "-edit": READS,
+        "-approver": READS | {"create", "patch"},
+        # An admin may bind the approver's role: nobody can give away a right that he lacks.
+        "-admin": READS | {"create", "patch", "delete", "deletecollection"},
+    }
+    approver = named_roles["-approver"]
+    assert verbs_of(approver, "tasks") == READS
+    assert not [label for label in approver["metadata"]["labels"] if "aggregate" in label]
+    assert verbs_of(approver, "replies") <= verbs_of(named_roles["-admin"], "replies")

@@ -22,10 +22,10 @@ VERBS = {
     "pages": "list",
     "create": "create",
     "replace": "update",
+    "apply": "patch",
     "apply_status": "patch",
     "delete": "delete",
 }
-OF_EVERYBODY = {"review_token", "close"}
 # Which kinds a call means that does not name one.
 VARIABLE_KINDS = {
     ("controller/listing.py", "get"): (AGENT, SESSION, TASK),
@@ -50,7 +50,9 @@ def used(*parts: str) -> set[Right]:
         for file, method, call in calls(part):
             if method == "review_token":
                 found.add((TOKEN_REVIEW.group, TOKEN_REVIEW.plural, "create"))
-            if method in OF_EVERYBODY:
+            if method == "read_log":
+                found.add((POD.group, f"{POD.plural}/log", "get"))
+            if method in {"review_token", "read_log", "close"}:
                 continue
             named = getattr(parley.kube.kinds, ast.unparse(call.args[0]), None)
             kinds = (named,) if isinstance(named, Kind) else VARIABLE_KINDS.get((file, method))
