@@ -18,6 +18,11 @@ TOKEN_AUDIENCE = "parley"  # noqa: S105 - an audience is no secret
 MAX_OUTPUT_BYTES = 1024 * 1024
 """Largest output of a step, as JSON; a larger one is refused with ResultTooLarge."""
 
+MAX_FILE_BYTES = 16 * 1024 * 1024
+"""Largest output that a container may leave as a file, and largest list of a fan-out's outputs, as JSON."""
+MAX_WAIT_SECONDS = 25
+"""Longest time that ``take`` may wait for an attempt to become ready."""
+
 MAX_INDEX = 1000
 """Highest number of a round in a step, and of a call in a round."""
 MAX_TOKENS = 10**12
@@ -81,6 +86,14 @@ class ReplyEntry(ProtocolModel):
     value: JsonValue = None
     message: str | None = None
     by: str
+
+
+class TakeBody(ProtocolModel):
+    """``POST /take``; a Job's pod may leave it out."""
+
+    wait: Annotated[int, Field(ge=0, le=MAX_WAIT_SECONDS)] = Field(
+        default=0, description="seconds that a runner which stays with its task waits for its next attempt"
+    )
 
 
 class TakeAnswer(ProtocolModel):
@@ -184,6 +197,27 @@ class PauseAnswer(ProtocolModel):
     """One wait id per call, in the order of the calls."""
 
     waits: list[str]
+
+
+class InputFileAnswer(ProtocolModel):
+    """``GET /input``: what the input file of a container is rendered from, and with."""
+
+    path: str = Field(description="the field's, such as spec.steps[1].container.inputFile")
+    template: JsonValue
+    scope: dict[str, JsonValue]
+
+
+class FileProblem(ProtocolModel):
+    """``PUT /output/problem``: why a container's output file cannot be sent."""
+
+    problem: Annotated[str, Field(min_length=1, max_length=1024)]
+    too_large: bool = False
+
+
+class FileAnswer(ProtocolModel):
+    """What the store now holds: the file's content, or why there is none. The first call of either kind counts."""
+
+    problem: str | None = None
 
 
 class Problem(ProtocolModel):

@@ -41,7 +41,9 @@ class SessionSnapshot(ProtocolModel):
     user: SessionUser | None = None
     situation: str = ""
     system_template: str = ""
-    context: dict[str, JsonValue] = Field(default_factory=dict)
+    context: dict[str, JsonValue] = Field(
+        default_factory=dict, description="as set steps have left it; until one has, the Session's own"
+    )
     metadata: dict[str, str] = Field(default_factory=dict)
     context_window: int | None = Field(
         default=None, description="newest messages the model is shown; None: 1,000"
@@ -73,12 +75,42 @@ class PromptRequest(ProtocolModel):
     needs_outputs: list[str] = Field(
         default_factory=list, description="steps whose outputs templates may read"
     )
+    item: JsonValue = Field(default=None, description="of a forEach; see index")
+    index: int | None = Field(default=None, description="the item's, from 0; None without a forEach")
+
+
+class InputFile(ProtocolModel):
+    """What a container's input file is rendered from, in its own pod: outputs may be larger than a request."""
+
+    path: str = Field(description="the field's, such as spec.steps[1].container.inputFile")
+    template: JsonValue
+    scope: dict[str, JsonValue] = Field(description="all names of templates but steps")
+    steps: dict[str, str] = Field(
+        default_factory=dict,
+        description="names of the steps whose outputs it may read, by their names in templates",
+    )
 
 
 class ContainerRequest(ProtocolModel):
-    """One container step: rendered, as the Job got it. Kept for the record; no runner reads it."""
+    """One container step, rendered, as the Job got it. Only ``input_file`` is read again, by the pod itself."""
 
     kind: Literal["Container"] = "Container"
     task: TaskSnapshot
     step: str
     container: dict[str, JsonValue]
+    index: int | None = Field(default=None, description="the item's, from 0; None without a forEach")
+    input_file: InputFile | None = None
+
+
+class TaskRequest(ProtocolModel):
+    """One child task: the object that is made for it."""
+
+    kind: Literal["Task"] = "Task"
+    task: TaskSnapshot
+    step: str
+    index: int | None = Field(default=None, description="the item's, from 0; None without a forEach")
+    spec: dict[str, JsonValue] = Field(description="the child's, its inputs rendered")
+    inherited: dict[str, JsonValue] = Field(
+        default_factory=dict,
+        description="the parent's sessionRef or agentRef, for a child whose template names neither",
+    )
