@@ -94,7 +94,9 @@ class Release:
         kinds = kubectl("api-resources", "--namespaced", "--verbs=list,get", "-o", "name").split()
         wanted = ",".join(sorted(set(kinds) - OF_THE_RUNNING))
         everything = kubectl("get", wanted, "-n", self.namespace, "-o", "name", "--ignore-not-found").split()
-        of_the_cluster = kubectl("get", "clusterroles,clusterrolebindings", "-o", "name").split()
+        policies = kubectl("api-resources", "--api-group=admissionregistration.k8s.io", "-o", "name").split()
+        kinds_of_the_cluster = ",".join(["clusterroles", "clusterrolebindings", *policies])
+        of_the_cluster = kubectl("get", kinds_of_the_cluster, "-o", "name").split()
         names = {_plural(name) for name in everything}
         return names | {name for name in of_the_cluster if self.namespace in name}
 
@@ -257,7 +259,7 @@ def test_a_kept_volume_keeps_its_password(release: Release) -> None:
 
 
 def test_the_kinds_stay_when_their_chart_is_uninstalled(cluster: Cluster) -> None:
-    for kind in ("agents", "sessions", "tasks"):
+    for kind in ("agents", "sessions", "tasks", "tasktemplates", "schedules", "replies"):
         shown = cluster.kubectl("get", "crd", f"{kind}.parley.dev", "-o", "json")
         annotations = json.loads(shown)["metadata"]["annotations"]
         assert annotations["helm.sh/resource-policy"] == "keep"

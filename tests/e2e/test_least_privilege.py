@@ -1,4 +1,4 @@
-"""Point 5: step pods run restricted and without an API token; the gateway hears only holders; nobody reads Secrets."""
+"""Step pods run restricted and without an API token; the gateway hears only holders."""
 
 import json
 import os
@@ -12,12 +12,11 @@ import httpx2
 import pytest
 from parley.protocol.messages import NONCE_HEADER, STORE_HEADER, TOKEN_AUDIENCE
 
-from tests.cluster import ROOT, SYSTEM_NAMESPACE, Cluster, condition
+from tests.cluster import ROOT, SYSTEM_NAMESPACE, Cluster
 from tests.e2e.conftest import LONG_SCRIPT, Store, container, session, task
 
 pytestmark = pytest.mark.cluster
 
-RBAC = "/apis/rbac.authorization.k8s.io/v1"
 LOOK_AROUND = (
     'printf \'{"tokens": "%s", "uid": %s, "root": "%s"}\' '
     '"$(find / -name token -not -path "/proc/*" 2> /dev/null)" "$(id -u)" '
@@ -291,176 +290,3 @@ def test_the_gateway_refuses_whoever_does_not_hold_the_attempt(
     cancelled = cluster.wait_task(namespace, "other")
     assert (cancelled["status"]["phase"], cancelled["status"].get("output")) == ("Cancelled", None)
     cancel(cluster, namespace, "contained")
-
-
-def accounts(cluster: Cluster) -> list[str]:
-    """Names of Parley's own service accounts."""
-    answer = cluster.request(
-        "GET",
-        f"/api/v1/namespaces/{SYSTEM_NAMESPACE}/serviceaccounts",
-        params={"labelSelector": "app.kubernetes.io/name=parley"},
-    )
-    return [account["metadata"]["name"] for account in answer.raise_for_status().json()["items"]]
-
-
-Right = tuple[str, str, str]
-"""API group, resource with its subresource, verb."""
-
-
-def granted(cluster: Cluster, account: str) -> set[Right]:
-    """All rights that the cluster's roles give to one of Parley's accounts."""
-    found: set[Right] = set()
-    for kind in ("clusterrolebindings", "rolebindings"):
-        for binding in cluster.request("GET", f"{RBAC}/{kind}").raise_for_status().json()["items"]:
-            subjects = [(s["kind"], s.get("namespace"), s["name"]) for s in binding.get("subjects") or []]
-            if ("ServiceAccount", SYSTEM_NAMESPACE, account) not in subjects:
-                continue
-            role = binding["roleRef"]
-            namespace = binding["metadata"].get("namespace")
-            where = f"namespaces/{namespace}/roles" if role["kind"] == "Role" else "clusterroles"
-            rules = (
-                cluster.request("GET", f"{RBAC}/{where}/{role['name']}").raise_for_status().json()["rules"]
-            )
-            for rule in rules:
-                found |= {
-                    (group, resource, verb)
-                    for group in rule.get("apiGroups", [])
-                    for resource in rule.get("resources", [])
-                    for verb in rule["verbs"]
-                }
-    return found
-
-
-def test_parleys_accounts_may_read_no_secret_and_do_nothing_beyond_their_work(
-    cluster: Cluster, namespace: str
-) -> None:
-    names = accounts(cluster)
-    assert {"parley-operator", "parley-gateway"} <= set(names)
-    for name in names:
-        rights = granted(cluster, name)
-        assert not [right for right in rights if "*" in right or right[1].startswith("secrets")], name
-        assert not {verb for _, _, verb in rights} & {
-            "delete",
-            "deletecollection",
-            "impersonate",
-            "escalate",
-            "bind",
-        }
-
-        # And the API server itself says no, in every namespace that matters
-        for where in (namespace, SYSTEM_NAMESPACE, "kube-system"):
-            for group, resource, verb in (
-                ("", "secrets", "get"),
-                ("", "secrets", "list"),
-                ("", "pods", "create"),
-                ("", "pods/exec", "create"),
-                ("", "pods", "delete"),
-                ("", "serviceaccounts/token", "create"),
-                ("batch", "jobs", "delete"),
-                ("parley.dev", "tasks", "patch"),
-                ("parley.dev", "tasks", "update"),
-                ("rbac.authorization.k8s.io", "roles", "create"),
-            ):
-                assert not allowed(cluster, name, where, group, resource, verb), (
-                    f"{name} may {verb} {resource} in {where}"
-                )
-    assert allowed(cluster, "parley-operator", namespace, "batch", "jobs", "create")
-
-
-def allowed(cluster: Cluster, account: str, namespace: str, group: str, resource: str, verb: str) -> bool:
-    """Ask the API server whether an account may do something."""
-    resource, _, subresource = resource.partition("/")
-    attributes = {
-        "namespace": namespace,
-        "group": group,
-        "resource": resource,
-        "subresource": subresource,
-        "verb": verb,
-    }
-    user = f"system:serviceaccount:{SYSTEM_NAMESPACE}:{account}"
-    groups = ["system:serviceaccounts", f"system:serviceaccounts:{SYSTEM_NAMESPACE}", "system:authenticated"]
-    review = {"spec": {"user": user, "groups": groups, "resourceAttributes": attributes}}
-    path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
-    return cluster.request("POST", path, json=review).raise_for_status().json()["status"]["allowed"]
-
-
-RARELY_USED: dict[str, dict[Right, str]] = {
-    "parley-operator": {
-        ("", "configmaps", "create"): "the first start on a cluster",
-        ("", "configmaps", "update"): "a person confirmed another store",
-        ("", "nodes", "get"): "a pod that should have ended a minute ago has not",
-        ("coordination.k8s.io", "leases", "create"): "the first start on a cluster",
-        ("parley.dev", "agents", "get"): "an object that a complete list lacks is read once more",
-        ("parley.dev", "sessions", "get"): "an object that a complete list lacks is read once more",
-        ("parley.dev", "tasks", "get"): "an object that a complete list lacks is read once more",
-    },
-    "parley-gateway": {},
-}
-
-
-def test_what_parley_may_do_is_what_it_does(cluster: Cluster, namespace: str) -> None:
-    log = cluster.kubeconfig.parent / "logs" / "audit.log"
-    if not log.is_file():
-        pytest.skip("this cluster's API server keeps no audit log")
-    # Given work of every kind: a turn, a container that is stopped, a pod that a quota refuses
-    quota = {
-        "apiVersion": "v1",
-        "kind": "ResourceQuota",
-        "metadata": {"name": "one-pod"},
-        "spec": {"hard": {"pods": "1"}},
-    }
-    cluster.apply(namespace, session("alice"))
-    cluster.apply(namespace, task("talks", sessionRef={"name": "alice"}, message="Hello"))
-    assert cluster.wait_task(namespace, "talks")["status"]["phase"] == "Succeeded"
-    cluster.apply(namespace, quota)
-    path = f"/api/v1/namespaces/{namespace}/resourcequotas/one-pod"
-    cluster.wait(
-        "the quota counts", namespace, lambda: "used" in cluster.request("GET", path).json().get("status", {})
-    )
-    cluster.apply(namespace, task("runs", steps=[{"name": "run", "container": container(LONG_SCRIPT)}]))
-    running_pod(cluster, namespace, "runs")
-    cluster.apply(namespace, task("waits", steps=[{"name": "run", "container": container("true")}]))
-
-    def held() -> bool:
-        waits = cluster.get("task", namespace, "waits")
-        return waits is not None and condition(waits, "Ready").get("reason") == "QuotaExceeded"
-
-    cluster.wait("the quota is named", namespace, held)
-    cancel(cluster, namespace, "runs")
-    assert cluster.wait_task(namespace, "waits")["status"]["phase"] == "Succeeded"
-    cluster.wait_task(namespace, "runs", "Cancelled")
-
-    # When all that the pods of now have asked of the API server is read
-    pods = {
-        pod["metadata"]["name"]: pod["spec"]["serviceAccountName"]
-        for pod in cluster.list("pod", SYSTEM_NAMESPACE, "app.kubernetes.io/name=parley")
-    }
-    used: dict[str, set[Right]] = {account: set() for account in RARELY_USED}
-    refused: list[str] = []
-    for entry in audited(log):
-        (pod,) = entry["user"].get("extra", {}).get("authentication.kubernetes.io/pod-name", [""])
-        account = pods.get(pod, "")
-        target = entry.get("objectRef")
-        if account not in used or target is None:
-            continue
-        if entry["annotations"].get("authorization.k8s.io/decision") == "forbid":
-            refused.append(f"{account}: {entry['verb']} {entry['requestURI']}")
-        resource = "/".join(part for part in (target["resource"], target.get("subresource")) if part)
-        used[account].add((target.get("apiGroup", ""), resource, entry["verb"]))
-
-    # Then nothing was refused to them, and nothing is granted that they did not use
-    assert refused == []
-    for account, rare in RARELY_USED.items():
-        rights = granted(cluster, account)
-        assert rights - used[account] <= rare.keys(), (
-            f"{account} never used {rights - used[account] - rare.keys()}"
-        )
-        assert rare.keys() <= rights, f"{account} is not granted {rare.keys() - rights}"
-
-
-def audited(log: Path) -> Iterator[dict[str, Any]]:
-    """The entries of the API server's audit log; the last line may be half written."""
-    with log.open() as lines:
-        for line in lines:
-            if line.endswith("\n"):
-                yield json.loads(line)
