@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from parley.engine.pods import Verdict
-from parley.engine.state import Attempt, Cause, EndPhase
+from parley.engine.state import NO_ITEM, Attempt, Cause, Child, EndPhase
 from parley.resources.reasons import Reason
 from parley.resources.task import Step
 
@@ -17,6 +17,8 @@ class CloseAttempt:
     phase: Literal["Failed", "Lost", "TimedOut", "Cancelled"]
     reason: Reason
     message: str
+    keeps_turn: bool = False
+    """The session's turn goes on: the step is repeated soon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,26 @@ class StartAttempt:
     cause: Cause
     needs_turn: bool
     close: CloseAttempt | None = None
+    item: int = NO_ITEM
+
+
+@dataclass(frozen=True, slots=True)
+class RoundEntry:
+    """One item of a round; its place among the entries is its completion index."""
+
+    item: int
+    number: int
+    cause: Cause
+
+
+@dataclass(frozen=True, slots=True)
+class StartRound:
+    """Insert an attempt for each entry, all or none; one Indexed Job runs them."""
+
+    step: Step
+    index: int
+    entries: tuple[RoundEntry, ...]
+    close: tuple[CloseAttempt, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +59,59 @@ class CreateJob:
 
     attempt: Attempt
     step: Step
+
+
+@dataclass(frozen=True, slots=True)
+class CreateRound:
+    """Make the Indexed Job of a round; it may be there already. ``attempts`` are all of the round, by index."""
+
+    job: str
+    attempts: tuple[Attempt, ...]
+    step: Step
+
+
+@dataclass(frozen=True, slots=True)
+class CreateChild:
+    """Make the child Task of an open attempt; it may be there already."""
+
+    attempt: Attempt
+    step: Step
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class FinishChild:
+    """Commit an attempt's outcome from its child Task, which has ended."""
+
+    attempt: Attempt
+    child: Child
+
+
+@dataclass(frozen=True, slots=True)
+class EnterStep:
+    """Render what decides a step (``when``, items, sleep, wait, set, return, fail) and write the decision down."""
+
+    step: Step
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class EndStep:
+    """End a step with items, whose outputs become its output, or a sleep that is over."""
+
+    step: str
+    phase: Literal["Succeeded", "Failed"]
+    reason: Reason
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ExpireWait:
+    """Nobody replied in time: the step takes its ``onTimeout`` as the answer, or fails."""
+
+    wait_id: str
+    step: Step
+    index: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +162,15 @@ class EndTask:
 Action = (
     CloseAttempt
     | StartAttempt
+    | StartRound
     | CreateJob
+    | CreateRound
+    | CreateChild
     | FinishContainer
+    | FinishChild
+    | EnterStep
+    | EndStep
+    | ExpireWait
     | StopJob
     | LookAgain
     | SetSuspended

@@ -3,6 +3,12 @@
 import hashlib
 
 _READABLE = 52
+_READABLE_CHILD = 41
+
+
+def pod_key(job: str, index: int) -> str:
+    """Return what a step's pod is known by: its Job's name, with the completion index from 1 on."""
+    return job if index == 0 else f"{job}/{index}"
 
 
 def job_name(task_name: str, task_uid: str, step: str, item: int, number: int) -> str:
@@ -12,5 +18,22 @@ def job_name(task_name: str, task_uid: str, step: str, item: int, number: int) -
     task's uid is not; a task made again under the same name gets other Jobs.
     """
     readable = f"{task_name}-{step}"[:_READABLE].rstrip("-")
+    digest = hashlib.sha256(f"{task_uid}/{step}/{item}/{number}".encode()).hexdigest()
+    return f"{readable}-{digest[:10]}"
+
+
+def round_name(task_name: str, task_uid: str, step: str, first_item: int, first_number: int) -> str:
+    """Return the name of a round's Indexed Job, at most 63 characters.
+
+    An attempt is in one round only, so the round's first one (of that item, with that number) tells it from all others.
+    """
+    readable = f"{task_name}-{step}"[:_READABLE].rstrip("-")
+    digest = hashlib.sha256(f"{task_uid}/{step}/round/{first_item}/{first_number}".encode()).hexdigest()
+    return f"{readable}-{digest[:10]}"
+
+
+def child_name(task_name: str, task_uid: str, step: str, item: int, number: int) -> str:
+    """Return the name of the child Task of one attempt, at most 52 characters, as every Task's."""
+    readable = f"{task_name}-{step}"[:_READABLE_CHILD].rstrip("-")
     digest = hashlib.sha256(f"{task_uid}/{step}/{item}/{number}".encode()).hexdigest()
     return f"{readable}-{digest[:10]}"

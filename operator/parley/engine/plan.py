@@ -10,7 +10,8 @@ from datetime import datetime
 
 from parley.engine.actions import Action, EndTask, SetSuspended, StopJob
 from parley.engine.state import Surroundings, TaskState, Turn
-from parley.engine.step_plan import StepOutcome, StepView, plan_step
+from parley.engine.step_plan import plan_step
+from parley.engine.views import StepOutcome, StepView
 from parley.resources.reasons import Reason
 from parley.resources.task import DesiredState, Step, StepPhase, TaskSpec
 
@@ -24,13 +25,20 @@ class Plan:
     steps: tuple[StepView, ...]
     actions: tuple[Action, ...] = ()
     wake_at: datetime | None = None
-    ready_turn: str | None = None
-    """The step that is ready but for its session's turn, or has it."""
+    ready_turns: tuple[str, ...] = ()
+    """The steps that are ready but for their session's turn, or have it."""
+    wants_slot: bool = False
+    """A step is ready that needs a concurrency slot, and the task holds none."""
+
+    @property
+    def ready_turn(self) -> str | None:
+        """The first of them."""
+        return self.ready_turns[0] if self.ready_turns else None
 
 
 def awaits_ticket(plan: Plan, around: Surroundings) -> bool:
     """Tell whether all that a plan waits for is its place in the session's queue."""
-    return plan.ready_turn is not None and around.turns.get(plan.ready_turn, Turn.NONE) is Turn.NONE
+    return any(around.turns.get(step, Turn.NONE) is Turn.NONE for step in plan.ready_turns)
 
 
 def make_plan(task: TaskSpec, steps: Sequence[Step], state: TaskState, around: Surroundings) -> Plan:
@@ -64,7 +72,7 @@ def make_plan(task: TaskSpec, steps: Sequence[Step], state: TaskState, around: S
         steps=views,
         actions=last.actions + _stop_leftovers(state, around),
         wake_at=min((t for t in (last.wake_at, task_deadline) if t is not None), default=None),
-        ready_turn=last.view.name if last.ready_turn else None,
+        ready_turns=(last.view.name,) if last.ready_turn else (),
     )
 
 

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from types import MappingProxyType
 from typing import Literal
 
 from pydantic import JsonValue
@@ -15,8 +14,12 @@ from parley.resources.reasons import Reason
 AttemptPhase = Literal["Open", "Running", "Succeeded", "Failed", "Paused", "Lost", "TimedOut", "Cancelled"]
 Cause = Literal["First", "Retry", "Disruption", "Resume"]
 EndPhase = Literal["Succeeded", "Failed", "Cancelled"]
+MarkPhase = Literal["Entered", "Succeeded", "Failed", "Skipped"]
+Runtime = Literal["Job", "Task"]
+WaitState = Literal["Open", "Answered", "Expired", "Withdrawn"]
 
-_EMPTY: Mapping[str, JsonValue] = MappingProxyType({})
+NO_ITEM = -1
+"""``item`` of a step without forEach."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,21 @@ class Attempt:
     ended_at: datetime | None = None
     reason: Reason | None = None
     message: str = ""
+    cause: Cause = "First"
+    index: int = 0
+    """Completion index in its Job."""
+    runtime: Runtime = "Job"
+    holder_pod: str = ""
+    """Uid of the pod whose runner took it; empty while none has."""
+    lease_until: datetime | None = None
+    """Until when its holder is believed to be alive; None: for as long as its pod is."""
+    definite: bool = False
+    """The failure would repeat: no retry."""
+    retry_after: int | None = None
+    """Seconds the model's server asked to wait before a retry."""
+    exit_code: int | None = None
+    uploaded: bool = False
+    """The container's output file is in the store, or what was wrong with it."""
 
     @property
     def open(self) -> bool:
@@ -54,6 +72,70 @@ class End:
 
 
 @dataclass(frozen=True, slots=True)
+class StepMark:
+    """What was decided about a step as a whole; an ended one never changes."""
+
+    phase: MarkPhase
+    items: int | None = None
+    """How many items a forEach has."""
+    until: datetime | None = None
+    """When a sleep is over."""
+    reason: Reason | None = None
+    message: str = ""
+    entered_at: datetime | None = None
+    ended_at: datetime | None = None
+    failed_items: int | None = None
+    """How many items of an ended forEach have no output."""
+
+    @property
+    def ended(self) -> bool:
+        """Whether the step is done, one way or another."""
+        return self.phase != "Entered"
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a step gave, where it is small; ``cut``: the whole is in the store only."""
+
+    value: JsonValue
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """A question to a person."""
+
+    id: str
+    step: str
+    item: int
+    kind: str
+    question: str
+    choices: tuple[str, ...]
+    since: datetime
+    deadline: datetime | None
+    state: WaitState
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A Task that an attempt of a ``task`` step made; the attempt's ``job`` is its name."""
+
+    name: str
+    uid: str
+    phase: EndPhase | None = None
+    """How it ended; None while it goes on."""
+    reason: Reason | None = None
+    message: str = ""
+    gone: bool = False
+    """Its object was deleted."""
+
+    @property
+    def over(self) -> bool:
+        """Whether it does nothing any more."""
+        return self.gone or self.phase is not None
+
+
+@dataclass(frozen=True, slots=True)
 class TaskState:
     """The task's rows, read at one instant ``now`` of the store's clock."""
 
@@ -63,9 +145,18 @@ class TaskState:
     suspended: bool = False
     end: End | None = None
     attempts: tuple[Attempt, ...] = ()
-    outputs: Mapping[str, JsonValue] = field(default_factory=lambda: _EMPTY)
+    outputs: Mapping[str, Output] = field(default_factory=dict[str, Output])
+    """By step name."""
     input_tokens: int = 0
     output_tokens: int = 0
+    marks: Mapping[str, StepMark] = field(default_factory=dict[str, StepMark])
+    """By step name; steps that need no decision have none."""
+    waits: tuple[Wait, ...] = ()
+    children: Mapping[str, Child] = field(default_factory=dict[str, Child])
+    """By name; a child that was just created is among them."""
+    parent_closed: str | None = None
+    """Why the parent no longer waits for this task, in a sentence."""
+    parent_suspended: bool = False
 
     def of_step(self, step: str) -> tuple[Attempt, ...]:
         """Return the step's attempts, oldest first."""
@@ -93,7 +184,7 @@ class Surroundings:
     """What Kubernetes shows around the task, and what was found out in this reconcile."""
 
     pods: Mapping[str, PodView] = field(default_factory=dict[str, PodView])
-    """By Job name; of several, the newest."""
+    """By ``names.pod_key``; of several, the newest."""
     jobs: Mapping[str, JobView] = field(default_factory=dict[str, JobView])
     vanished: frozenset[str] = frozenset()
     """Jobs that were seen and are gone."""
@@ -112,3 +203,9 @@ class Surroundings:
     """By step name."""
     denied: Mapping[str, Hold] = field(default_factory=dict[str, Hold])
     """Steps whose start the store just refused."""
+    slot: Hold | None = None
+    """Why the task gets no concurrency slot now; None: it has one, may take one, or there is no limit."""
+    child_refusals: Mapping[str, str] = field(default_factory=dict[str, str])
+    """By the child's name: why the API server refuses it, for good."""
+    runtime: Runtime = "Job"
+    """How the prompt steps that start now are run."""

@@ -7,7 +7,7 @@ from pydantic import JsonValue
 
 from parley.engine.budget import TASK_OUTPUT_BYTES, OutputBudget, fit_output, fit_text
 from parley.engine.state import Hold, TaskState
-from parley.engine.step_plan import StepView
+from parley.engine.views import StepView
 from parley.resources import conditions
 from parley.resources.common import MAX_CONDITION_MESSAGE, Usage
 from parley.resources.conditions import merge_conditions

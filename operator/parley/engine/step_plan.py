@@ -1,7 +1,6 @@
 """What one step does next: start, watch, repeat after a disruption, time out."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from parley.engine.actions import (
@@ -15,6 +14,7 @@ from parley.engine.actions import (
 )
 from parley.engine.pods import JobView, PodState, PodView, Verdict, judge, judge_refusal, judge_runner
 from parley.engine.state import Attempt, Cause, Hold, Surroundings, TaskState, Turn
+from parley.engine.views import StepOutcome, StepView
 from parley.resources.common import format_duration
 from parley.resources.reasons import Reason
 from parley.resources.task import Step, StepPhase, TaskSpec
@@ -23,27 +23,6 @@ MAX_DISRUPTIONS = 5
 _POD_PATIENCE = timedelta(seconds=3)
 _REFUSED_PAUSE = timedelta(seconds=10)
 _NODE_PAUSE = timedelta(seconds=30)
-
-
-@dataclass(frozen=True, slots=True)
-class StepView:
-    """A step as status shows it."""
-
-    name: str
-    phase: StepPhase
-    attempts: tuple[Attempt, ...] = ()
-    reason: Reason | None = None
-    message: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class StepOutcome:
-    """A step's view, and what it asks for."""
-
-    view: StepView
-    actions: tuple[Action, ...] = ()
-    wake_at: datetime | None = None
-    ready_turn: bool = False
 
 
 def takes_turn(task: TaskSpec, step: Step) -> bool:

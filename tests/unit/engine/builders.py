@@ -20,7 +20,7 @@ from parley.engine.actions import (
 from parley.engine.plan import Plan, make_plan
 from parley.engine.pods import JobView, PodView
 from parley.engine.state import Attempt, AttemptPhase, End, EndPhase, Surroundings, TaskState
-from parley.engine.step_plan import StepView
+from parley.engine.views import StepView
 from parley.resources.reasons import Reason
 from parley.resources.task import DesiredState, Step, TaskSpec
 
