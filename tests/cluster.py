@@ -22,6 +22,9 @@ PATHS = {
     "agent": GROUP,
     "session": GROUP,
     "task": GROUP,
+    "tasktemplate": GROUP,
+    "schedule": GROUP,
+    "reply": GROUP,
     "job": "/apis/batch/v1",
     "pod": "/api/v1",
     "secret": "/api/v1",
@@ -30,8 +33,14 @@ PATHS = {
     "deployment": "/apis/apps/v1",
     "lease": "/apis/coordination.k8s.io/v1",
 }
+PLURALS = {"reply": "replies"}
 LONG = 120.0
 """Seconds that anything which should take a few may take on a busy machine."""
+
+
+def collection(kind: str, namespace: str) -> str:
+    """Return the path of a namespace's objects of a kind."""
+    return f"{PATHS[kind]}/namespaces/{namespace}/{PLURALS.get(kind, kind + 's')}"
 
 
 class Refused(AssertionError):
@@ -92,7 +101,7 @@ class Cluster:
     def watch(self, kind: str, namespace: str, version: str, seconds: int) -> Iterator[dict[str, Any]]:
         """Yield what the API server tells of a kind's objects since a resourceVersion, for some seconds."""
         params = {"watch": "1", "resourceVersion": version, "timeoutSeconds": str(seconds)}
-        path = f"{PATHS[kind]}/namespaces/{namespace}/{kind}s"
+        path = collection(kind, namespace)
         with self._http.stream("GET", path, params=params, timeout=seconds + 20.0) as answer:
             answer.raise_for_status()
             for line in answer.iter_lines():
@@ -104,7 +113,7 @@ class Cluster:
 
     def get(self, kind: str, namespace: str, name: str) -> dict[str, Any] | None:
         """Read one object; None if there is none."""
-        answer = self.request("GET", f"{PATHS[kind]}/namespaces/{namespace}/{kind}s/{name}")
+        answer = self.request("GET", f"{collection(kind, namespace)}/{name}")
         if answer.status_code == 404:
             return None
         answer.raise_for_status()
@@ -113,7 +122,7 @@ class Cluster:
     def list(self, kind: str, namespace: str, labels: str = "") -> list[dict[str, Any]]:
         """Read the objects of a kind."""
         params = {"labelSelector": labels} if labels else None
-        answer = self.request("GET", f"{PATHS[kind]}/namespaces/{namespace}/{kind}s", params=params)
+        answer = self.request("GET", collection(kind, namespace), params=params)
         answer.raise_for_status()
         return answer.json()["items"]
 
@@ -122,7 +131,7 @@ class Cluster:
         body: dict[str, Any] = {"propagationPolicy": "Background"}
         if grace is not None:
             body["gracePeriodSeconds"] = grace
-        self.request("DELETE", f"{PATHS[kind]}/namespaces/{namespace}/{kind}s/{name}", json=body)
+        self.request("DELETE", f"{collection(kind, namespace)}/{name}", json=body)
 
     def wait(
         self,
@@ -160,8 +169,16 @@ class Cluster:
     def describe(self, namespace: str) -> str:
         """Return what a person would look at: objects, events, logs of the step pods and of Parley's own."""
         looks = (
-            ("get", "agents,sessions,tasks,jobs,pods", "-n", namespace, "-o", "wide"),
-            ("get", "tasks,sessions", "-n", namespace, "-o", "yaml", "--show-managed-fields=false"),
+            ("get", "agents,sessions,tasks,replies,schedules,jobs,pods", "-n", namespace, "-o", "wide"),
+            (
+                "get",
+                "tasks,sessions,replies,schedules",
+                "-n",
+                namespace,
+                "-o",
+                "yaml",
+                "--show-managed-fields=false",
+            ),
             ("get", "events", "-n", namespace, "--sort-by=.lastTimestamp"),
             ("logs", "-n", namespace, "-l", "app.kubernetes.io/name=parley", "--tail=30", "--prefix"),
             ("get", "pods", "-n", SYSTEM_NAMESPACE, "-o", "wide"),
@@ -180,3 +197,20 @@ def condition(obj: Mapping[str, Any], kind: str) -> dict[str, Any]:
 def step_of(task: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Return the status of one of a task's steps."""
     return next(s for s in task["status"]["steps"] if s["name"] == name)
+
+
+def desire(cluster: Cluster, namespace: str, name: str, state: str) -> None:
+    """Patch a task's desired state."""
+    patch = f'{{"spec":{{"desiredState":"{state}"}}}}'
+    cluster.kubectl("patch", "task", name, "-n", namespace, "--type=merge", "-p", patch)
+
+
+def wait_step(cluster: Cluster, namespace: str, name: str, step: str, reason: str) -> dict[str, Any]:
+    """Wait until a step says why it is where it is; returns the task."""
+
+    def probe() -> dict[str, Any] | None:
+        task = cluster.get("task", namespace, name)
+        steps = task["status"].get("steps", []) if task else []
+        return task if any(s["name"] == step and s.get("reason") == reason for s in steps) else None
+
+    return cluster.wait(f"step {step} of Task {name} says {reason}", namespace, probe)

@@ -1,9 +1,11 @@
 """Fixtures for tests on the real cluster, brought up by ``make up``."""
 
+import json
 import re
 import subprocess
 import uuid
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, LiteralString
 
@@ -31,13 +33,13 @@ def cluster() -> Iterator[Cluster]:
     cluster.close()
 
 
-@pytest.fixture
-def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A namespace of the test's own, with Pod Security restricted, holding the agent ``support``."""
+@contextmanager
+def new_namespace(cluster: Cluster, test: str) -> Iterator[str]:
+    """A namespace with Pod Security restricted, holding the agent ``support``."""
     name = f"t-{uuid.uuid4().hex[:8]}"
     labels = {
         "pod-security.kubernetes.io/enforce": "restricted",
-        "parley-test": re.sub(r"[^A-Za-z0-9]+", "-", request.node.name)[:60].strip("-"),
+        "parley-test": re.sub(r"[^A-Za-z0-9]+", "-", test)[:60].strip("-"),
     }
     cluster.apply(
         name, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
@@ -45,6 +47,13 @@ def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]
     cluster.apply(name, agent())
     yield name
     cluster.kubectl("delete", "namespace", name, "--wait=false")
+
+
+@pytest.fixture
+def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A namespace of the test's own, as ``new_namespace`` makes it."""
+    with new_namespace(cluster, request.node.name) as name:
+        yield name
 
 
 class Store:
@@ -106,3 +115,33 @@ def container(script: str, **fields: object) -> dict[str, object]:
 
 LONG_SCRIPT = "trap 'exit 143' TERM; sleep 300 & wait"
 """Runs until it is stopped, and then ends at once: a shell that waits in the foreground would not hear of it."""
+
+
+def gives(value: object, *, after: float = 0, **fields: object) -> dict[str, object]:
+    """A container step's body whose output is a value, after some seconds."""
+    text = json.dumps(value)
+    script = f"sleep {after}; cat > /dev/termination-log <<'END'\n{text}\nEND"
+    return container(script, **fields)
+
+
+def template(name: str, task: dict[str, object], **spec: object) -> dict[str, object]:
+    """A TaskTemplate of a task's spec."""
+    kind = {"apiVersion": "parley.dev/v1alpha1", "kind": "TaskTemplate"}
+    return {**kind, "metadata": {"name": name}, "spec": {"task": task, **spec}}
+
+
+def reply(name: str, task: str, wait_id: str, **spec: object) -> dict[str, object]:
+    """A Reply to what a task asks."""
+    kind = {"apiVersion": "parley.dev/v1alpha1", "kind": "Reply"}
+    return {
+        **kind,
+        "metadata": {"name": name},
+        "spec": {"taskRef": {"name": task}, "waitID": wait_id, **spec},
+    }
+
+
+def schedule(name: str, task: dict[str, object], **spec: object) -> dict[str, object]:
+    """A Schedule, of a time that does not come during a test unless another is given."""
+    kind = {"apiVersion": "parley.dev/v1alpha1", "kind": "Schedule"}
+    body = {"schedule": "0 0 29 2 *", "taskTemplate": {"spec": task}, **spec}
+    return {**kind, "metadata": {"name": name}, "spec": body}

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster import GROUP, SYSTEM_NAMESPACE, Cluster, Refused, condition, step_of
+from tests.cluster import GROUP, SYSTEM_NAMESPACE, Cluster, Refused, condition, desire, step_of
 from tests.e2e.conftest import LONG_SCRIPT, agent, container, session, task
 from tests.e2e.disruption import all_ready
 from tests.e2e.recording import recorded
@@ -14,11 +14,6 @@ pytestmark = pytest.mark.cluster
 
 QUICK = [{"name": "only", "container": container("true")}]
 LONG_STEP = [{"name": "slow", "container": container(LONG_SCRIPT)}]
-
-
-def desire(cluster: Cluster, namespace: str, name: str, state: str) -> None:
-    patch = f'{{"spec":{{"desiredState":"{state}"}}}}'
-    cluster.kubectl("patch", "task", name, "-n", namespace, "--type=merge", "-p", patch)
 
 
 def verdict(cluster: Cluster, kind: str, namespace: str, name: str) -> str:
