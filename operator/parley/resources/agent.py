@@ -1,5 +1,6 @@
 """Agent: who answers. Its instructions and its model."""
 
+from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -41,6 +42,33 @@ class ModelSpec(ResourceModel):
     )
 
 
+class RuntimeMode(StrEnum):
+    """In what pods prompt steps run."""
+
+    JOB = "Job"
+    TASK = "Task"
+
+
+class Runtime(ResourceModel):
+    """How prompt steps run."""
+
+    mode: RuntimeMode | None = Field(
+        default=None,
+        description="Job: every attempt in a Job of its own, the strictest isolation. Task: a Job that stays with its "
+        "task and takes its next prompt step at once. Default: Job.",
+    )
+
+
+class AgentLimits(ResourceModel):
+    """Bounds of the agent's work."""
+
+    max_concurrent_tasks: Annotated[int, Field(ge=1, le=100_000)] | None = Field(
+        default=None,
+        description="How many of its tasks run at once, at most; those that wait or sleep do not count. Default: no "
+        "limit.",
+    )
+
+
 class AgentSpec(ResourceModel):
     """Who answers, and how."""
 
@@ -58,6 +86,8 @@ class AgentSpec(ResourceModel):
         "instructions, the user and the situation.",
     )
     model: ModelSpec = Field(description="The model that answers.")
+    limits: AgentLimits | None = Field(default=None, description="Bounds of the agent's work.")
+    runtime: Runtime | None = Field(default=None, description="How its prompt steps run.")
 
 
 class AgentStatus(StatusModel):

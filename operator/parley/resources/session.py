@@ -21,6 +21,8 @@ from parley.resources.common import (
 )
 
 MAX_RECENT_EVENTS = 10
+MAX_STATUS_CONTEXT = 4096
+"""Bytes of the stored context, as compact JSON, that the status shows."""
 MAX_EVENT_TEXT = 256
 """Characters of an event's text in the status; the whole text is in the store."""
 
@@ -70,8 +72,8 @@ class SessionSpec(ResourceModel):
     )
     context: FreeObject = Field(
         default_factory=dict,
-        description="Values for templates (session.context). Quote keys like y and no: YAML reads them "
-        "as booleans.",
+        description="First values for templates (session.context); set steps change the stored ones. Quote keys like "
+        "y and no: YAML reads them as booleans.",
     )
     metadata: Annotated[dict[str, Annotated[str, Field(max_length=4096)]], Field(max_length=64)] = Field(
         default_factory=dict, description="Labels of your own, for templates (session.metadata)."
@@ -89,6 +91,7 @@ class SessionPhase(StrEnum):
 
     PENDING = "Pending"
     ACTIVE = "Active"
+    WAITING_FOR_INPUT = "WaitingForInput"
 
 
 class EventCounts(StatusModel):
@@ -120,6 +123,7 @@ class TaskCounts(StatusModel):
     """The session's tasks, by how they stand."""
 
     active: int = Field(default=0, ge=0, description="Tasks that have not ended.")
+    waiting: int = Field(default=0, ge=0, description="Those of them that wait for a person's reply.")
     succeeded: int = Field(default=0, ge=0, description="Tasks that succeeded.")
     failed: int = Field(default=0, ge=0, description="Tasks that failed.")
 
@@ -129,10 +133,14 @@ class SessionStatus(StatusModel):
 
     observed_generation: ObservedGeneration = None
     phase: SessionPhase | None = Field(
-        default=None, description="Pending: its agent does not exist yet. Active: it takes messages."
+        default=None,
+        description="Pending: its agent does not exist yet. Active: it takes messages. WaitingForInput: so it does, "
+        "and a task of it waits for a person's reply.",
     )
     conditions: Conditions = Field(
-        default_factory=list[Condition], description="Ready is True as soon as the session's agent exists."
+        default_factory=list[Condition],
+        description="Ready is True as soon as the session's agent exists. WaitingForInput is True while a task of it "
+        "waits for a person's reply.",
     )
     events: EventCounts | None = Field(default=None, description="How much was said.")
     recent_events: Annotated[list[RecentEvent], Field(max_length=MAX_RECENT_EVENTS)] = Field(
@@ -140,4 +148,11 @@ class SessionStatus(StatusModel):
         description="The newest events, oldest first. All of them are in the store.",
     )
     tasks: TaskCounts | None = Field(default=None, description="The session's tasks, by how they stand.")
+    context: FreeObject | None = Field(
+        default=None,
+        description="The stored context, as set steps left it, where it is at most 4 KiB; the whole is in the store.",
+    )
+    context_truncated: bool | None = Field(
+        default=None, description="True: the stored context is too large to be shown."
+    )
     usage: Usage | None = Field(default=None, description="Tokens of all the session's tasks.")

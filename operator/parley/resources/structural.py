@@ -32,6 +32,7 @@ _KEPT = (
     "x-kubernetes-list-map-keys",
     "x-kubernetes-map-type",
     "x-kubernetes-validations",
+    "oneOf",
 )
 _HANDLED = frozenset(
     {

@@ -1,25 +1,18 @@
-"""Task: work with a beginning and an end, as a chain of steps."""
+"""Task: work with a beginning and an end, as a graph of steps."""
 
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import ConfigDict, Field, JsonValue
+from pydantic import ConfigDict, Field
 
-from parley.resources.agent import MAX_TEMPLATE
+from parley.resources.agent import MAX_TEMPLATE, AgentSpec, Runtime, RuntimeMode
 from parley.resources.common import (
     KEEP_DEFAULT,
-    MAP_TYPE,
-    Condition,
-    Conditions,
     Duration,
     FreeObject,
     ObjectReference,
-    ObservedGeneration,
     ResourceModel,
-    StatusModel,
-    Timestamp,
-    Usage,
     immutable,
     parse_duration,
     rule,
@@ -28,6 +21,7 @@ from parley.resources.common import (
 from parley.resources.steps import (
     DEFAULT_STEP_TIMEOUT,
     MAP_BY_NAME,
+    MAX_STEPS,
     ContainerStep,
     EnvVar,
     EnvVarSource,
@@ -36,32 +30,47 @@ from parley.resources.steps import (
     PromptStep,
     ResourceRequirements,
     Step,
-    StepName,
+)
+from parley.resources.task_status import (
+    MAX_STEP_MESSAGE,
+    AttemptStatus,
+    ItemCounts,
+    StepPhase,
+    StepStatus,
+    TaskPhase,
+    TaskStatus,
+    WaitingEntry,
+    WaitingKind,
 )
 
 __all__ = [
     "DEFAULT_STEP_TIMEOUT",
+    "MAX_STEPS",
+    "MAX_STEP_MESSAGE",
+    "AttemptStatus",
     "ContainerStep",
     "DesiredState",
     "EnvVar",
     "EnvVarSource",
     "History",
+    "ItemCounts",
     "PromptMessage",
     "PromptStep",
     "ResourceRequirements",
     "Step",
     "StepPhase",
     "StepStatus",
+    "TaskFields",
     "TaskPhase",
     "TaskSpec",
     "TaskStatus",
+    "WaitingEntry",
+    "WaitingKind",
+    "runtime_mode",
 ]
 
-MAX_STEPS = 64
 MAX_TASK_NAME = 52
 """Characters: Job names add eleven (a hash) and may have 63."""
-MAX_STEP_MESSAGE = 256
-"""Bytes of a step's message in the status."""
 MESSAGE_STEP = "reply"
 """Name of the one step that ``message`` stands for."""
 
@@ -74,47 +83,8 @@ class DesiredState(StrEnum):
     CANCELLED = "Cancelled"
 
 
-_IMMUTABLE = ("sessionRef", "agentRef", "inputs", "message", "steps", "output", "timeout")
-
-
-class TaskSpec(ResourceModel):
-    """What to do, and with whom."""
-
-    model_config = ConfigDict(
-        json_schema_extra=rules(
-            rule("has(self.message) != has(self.steps)", "a Task has exactly one of message and steps"),
-            rule(
-                "!(has(self.sessionRef) && has(self.agentRef))",
-                "a Task has sessionRef or agentRef, not both: the session says which agent answers",
-                field=".agentRef",
-                reason="FieldValueForbidden",
-            ),
-            rule(
-                "has(self.sessionRef) || has(self.agentRef) || !has(self.message)",
-                "a message needs a sessionRef or an agentRef: somebody must answer",
-                field=".message",
-            ),
-            rule(
-                "has(self.sessionRef) || has(self.agentRef) || !has(self.steps) || "
-                "self.steps.all(s, !has(s.prompt))",
-                "a prompt step needs the Task's sessionRef or agentRef: somebody must answer",
-                field=".steps",
-            ),
-            rule(
-                "has(self.sessionRef) || !has(self.steps) || self.steps.all(s, !has(s.prompt) || "
-                "!has(s.prompt.history) || s.prompt.history != 'Session')",
-                "history: Session needs the Task's sessionRef",
-                field=".steps",
-            ),
-            *(immutable(field, kind="Task") for field in _IMMUTABLE),
-            rule(
-                "oldSelf.desiredState != 'Cancelled' || self.desiredState == 'Cancelled'",
-                "Cancelled is final: delete the Task and create it again to run it once more",
-                field=".desiredState",
-                reason="FieldValueForbidden",
-            ),
-        ),
-    )
+class TaskFields(ResourceModel):
+    """What a Task and a TaskTemplate's task have in common."""
 
     session_ref: ObjectReference | None = Field(
         default=None,
@@ -132,7 +102,7 @@ class TaskSpec(ResourceModel):
     message: Annotated[str, Field(min_length=1, max_length=MAX_TEMPLATE)] | None = Field(
         default=None,
         description="What the user says, literally: no template. Short for one prompt step, whose answer is "
-        "the output. Exactly one of message and steps. Immutable.",
+        "the output. Not with steps. Immutable.",
     )
     steps: (
         Annotated[
@@ -140,13 +110,26 @@ class TaskSpec(ResourceModel):
             Field(
                 min_length=1,
                 max_length=MAX_STEPS,
-                json_schema_extra=MAP_BY_NAME,
+                json_schema_extra={
+                    **MAP_BY_NAME,
+                    **rules(
+                        rule(
+                            "self.all(s, !has(s.needs) || sets.contains(self.map(t, t.name), s.needs))",
+                            "needs names a step that does not exist",
+                        ),
+                        rule(
+                            "[self.map(t, t.name)].all(names, self.all(i, s, !has(s.needs) || "
+                            "s.needs.all(n, !(n in names) || names.indexOf(n) < i)))",
+                            "needs may name only steps written above the step (so there is no cycle)",
+                        ),
+                    ),
+                },
             ),
         ]
         | None
     ) = Field(
         default=None,
-        description="What to do, one step after the other. Exactly one of message and steps. Immutable.",
+        description="What to do, one step after the other, or as their needs say. Not with message. Immutable.",
     )
     output: FreeObject | None = Field(
         default=None,
@@ -158,10 +141,13 @@ class TaskSpec(ResourceModel):
         description="How long the task may take from its creation, such as 48h; time suspended does not "
         "count. Default: no limit. Immutable.",
     )
-    desired_state: DesiredState = Field(
-        default=DesiredState.RUNNING,
-        description="Running; Suspended: nothing new starts, what runs goes on; Cancelled: end it, for good.",
-        json_schema_extra={KEEP_DEFAULT: True},
+    ttl_after_finished: Duration | None = Field(
+        default=None,
+        description="How long after its end the task is removed, with its Jobs, such as 24h. One that Git or Helm own "
+        "stays, without its Jobs. Default: kept.",
+    )
+    runtime: Runtime | None = Field(
+        default=None, description="How prompt steps run. Default: as the Agent says. Immutable."
     )
 
     def effective_steps(self) -> list[Step]:
@@ -175,79 +161,96 @@ class TaskSpec(ResourceModel):
         """How long the task may take from its creation; None: no limit."""
         return parse_duration(self.timeout) if self.timeout else None
 
-
-class TaskPhase(StrEnum):
-    """Where the task stands, in one word."""
-
-    PENDING = "Pending"
-    QUEUED = "Queued"
-    RUNNING = "Running"
-    SUSPENDED = "Suspended"
-    SUCCEEDED = "Succeeded"
-    FAILED = "Failed"
-    CANCELLED = "Cancelled"
+    def ttl_or_none(self) -> timedelta | None:
+        """How long after its end the task is removed; None: it is kept."""
+        return parse_duration(self.ttl_after_finished) if self.ttl_after_finished else None
 
 
-class StepPhase(StrEnum):
-    """Where a step stands, in one word."""
+NOT_BOTH_REFS = rule(
+    "!(has(self.sessionRef) && has(self.agentRef))",
+    "a Task has sessionRef or agentRef, not both: the session says which agent answers",
+    field=".agentRef",
+    reason="FieldValueForbidden",
+)
+TASK_RULES = (
+    rule(
+        "(has(self.message) ? 1 : 0) + (has(self.steps) ? 1 : 0) + (has(self.templateRef) ? 1 : 0) == 1",
+        "a Task has exactly one of message, steps and templateRef",
+    ),
+    NOT_BOTH_REFS,
+    rule(
+        "!has(self.templateRef) || !has(self.output)",
+        "output is for the TaskTemplate to say: a Task with templateRef has none",
+        field=".output",
+        reason="FieldValueForbidden",
+    ),
+    rule(
+        "has(self.sessionRef) || has(self.agentRef) || !has(self.message)",
+        "a message needs a sessionRef or an agentRef: somebody must answer",
+        field=".message",
+    ),
+    rule(
+        "has(self.sessionRef) || has(self.agentRef) || !has(self.steps) || self.steps.all(s, !has(s.prompt))",
+        "a prompt step needs the Task's sessionRef or agentRef: somebody must answer",
+        field=".steps",
+    ),
+    rule(
+        "has(self.sessionRef) || !has(self.steps) || self.steps.all(s, !has(s.prompt) || "
+        "!has(s.prompt.history) || s.prompt.history != 'Session')",
+        "history: Session needs the Task's sessionRef",
+        field=".steps",
+    ),
+    rule(
+        "has(self.sessionRef) || !has(self.steps) || self.steps.all(s, !has(s.set))",
+        "a set step needs the Task's sessionRef: it changes the session's context",
+        field=".steps",
+    ),
+)
+"""What a Task must be when it is made; also inside a Schedule."""
+_IMMUTABLE = (
+    *("sessionRef", "agentRef", "inputs", "message", "steps", "templateRef", "output", "timeout", "runtime"),
+)
 
-    PENDING = "Pending"
-    QUEUED = "Queued"
-    RUNNING = "Running"
-    SUCCEEDED = "Succeeded"
-    FAILED = "Failed"
-    CANCELLED = "Cancelled"
-    SKIPPED = "Skipped"
 
+class TaskSpec(TaskFields):
+    """What to do, and with whom."""
 
-class StepStatus(StatusModel):
-    """How one step stands."""
-
-    # One writer replaces a step's entry whole; a second owner of one leaf would wedge server-side apply.
-    model_config = ConfigDict(json_schema_extra={MAP_TYPE: "atomic"})
-
-    name: StepName = Field(description="Name of the step.")
-    phase: StepPhase = Field(description="Where the step stands.")
-    attempt: int = Field(default=0, ge=0, description="Number of the newest attempt; 0: none yet.")
-    job: str | None = Field(default=None, max_length=253, description="Name of the newest attempt's Job.")
-    start_time: Timestamp | None = Field(default=None, description="When the first attempt began.")
-    completion_time: Timestamp | None = Field(default=None, description="When the step ended.")
-    reason: str | None = Field(
-        default=None, max_length=64, description="Why it stands so, in one word; part of the API."
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            *TASK_RULES,
+            *(immutable(field, kind="Task") for field in _IMMUTABLE),
+            # Lists that are maps are equal in any order, but by default a step needs the one before it.
+            rule(
+                "!has(self.steps) || !has(oldSelf.steps) || "
+                "self.steps.map(s, s.name) == oldSelf.steps.map(s, s.name)",
+                "steps is immutable, their order too: delete the Task and create it again",
+                field=".steps",
+                reason="FieldValueForbidden",
+            ),
+            rule(
+                "oldSelf.desiredState != 'Cancelled' || self.desiredState == 'Cancelled'",
+                "Cancelled is final: delete the Task and create it again to run it once more",
+                field=".desiredState",
+                reason="FieldValueForbidden",
+            ),
+        ),
     )
-    message: str | None = Field(
-        default=None, max_length=MAX_STEP_MESSAGE, description="Why it stands so, for people."
+
+    template_ref: ObjectReference | None = Field(
+        default=None,
+        description="The TaskTemplate that says what to do; this Task's inputs, sessionRef, agentRef, timeout, runtime "
+        "and ttlAfterFinished win over its. Not with message or steps. Immutable.",
     )
-    output: JsonValue = Field(
-        default=None, description="What it gave, where it is at most 1 KiB; the whole is in the store."
+    desired_state: DesiredState = Field(
+        default=DesiredState.RUNNING,
+        description="Running; Suspended: nothing new starts, what runs goes on; Cancelled: end it, for good.",
+        json_schema_extra={KEEP_DEFAULT: True},
     )
-    truncated: bool | None = Field(default=None, description="True: the output or the message is cut.")
 
 
-class TaskStatus(StatusModel):
-    """What the operator last saw of the task."""
-
-    observed_generation: ObservedGeneration = None
-    phase: TaskPhase | None = Field(
-        default=None, description="Where the task stands; for people. Programs read the conditions."
-    )
-    conditions: Conditions = Field(
-        default_factory=list[Condition],
-        description="Succeeded: how the work ended (Unknown before). Ready: True once Succeeded, or "
-        "Cancelled as asked. Reconciling: True while work goes on. Stalled: True when it failed for good.",
-    )
-    start_time: Timestamp | None = Field(default=None, description="When its first step began.")
-    completion_time: Timestamp | None = Field(default=None, description="When it ended.")
-    progress: str | None = Field(
-        default=None, max_length=16, description="Steps that are done, of all steps, such as 1/3."
-    )
-    agent: str | None = Field(default=None, max_length=253, description="Name of the Agent that answers.")
-    steps: Annotated[
-        list[StepStatus],
-        Field(max_length=MAX_STEPS, json_schema_extra=MAP_BY_NAME),
-    ] = Field(default_factory=list[StepStatus], description="How each step stands, in the order of the spec.")
-    output: JsonValue = Field(
-        default=None, description="What it gave, where it is at most 8 KiB; the whole is in the store."
-    )
-    truncated: bool | None = Field(default=None, description="True: the output is cut.")
-    usage: Usage | None = Field(default=None, description="Tokens of all its attempts.")
+def runtime_mode(task: TaskFields, agent: AgentSpec | None) -> RuntimeMode:
+    """In what pods a task's prompt steps run: as the task says, else its agent, else a Job each."""
+    for runtime in (task.runtime, agent.runtime if agent is not None else None):
+        if runtime is not None and runtime.mode is not None:
+            return runtime.mode
+    return RuntimeMode.JOB
