@@ -10,15 +10,6 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from cronsim import CronSim, CronSimError
 
-_MACROS = {
-    "@yearly": "0 0 1 1 *",
-    "@annually": "0 0 1 1 *",
-    "@monthly": "0 0 1 * *",
-    "@weekly": "0 0 * * 0",
-    "@daily": "0 0 * * *",
-    "@midnight": "0 0 * * *",
-    "@hourly": "0 * * * *",
-}
 _FIELDS = 5
 _HOW = "write five fields: minute hour day-of-month month day-of-week, such as 30 8 * * 1-5"
 _ZONE_NAME = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*")
@@ -38,7 +29,7 @@ class Cron:
         """Read both.
 
         Args:
-            expression: five fields, or ``@hourly``, ``@daily``, ``@weekly``, ``@monthly``, ``@yearly``.
+            expression: five fields: minute, hour, day of month, month, day of week.
             zone: a name of the IANA time zone database, such as ``Europe/Berlin``.
 
         Raises:
@@ -130,10 +121,7 @@ def read_zone(name: str) -> ZoneInfo:
 
 
 def _fields(expression: str) -> str:
-    text = _MACROS.get(expression.strip().lower(), expression)
-    if text.startswith("@"):
-        raise CronError(f"{expression!r} is not known: use one of {', '.join(_MACROS)}, or five fields")
-    parts = text.split()
+    parts = expression.split()
     if parts and parts[0].upper().startswith(("TZ=", "CRON_TZ=")):
         raise CronError(f"{parts[0]!r} is not allowed here: the time zone stands in spec.timeZone")
     if len(parts) != _FIELDS:

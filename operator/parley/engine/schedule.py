@@ -172,7 +172,5 @@ def _beyond_history(spec: ScheduleSpec, state: ScheduleState) -> tuple[Scheduled
     newest_first = sorted(state.tasks, key=lambda task: (task.created, task.name), reverse=True)
     succeeded = [task for task in newest_first if task.ended == "Succeeded"]
     failed = [task for task in newest_first if task.ended in {"Failed", "Cancelled"}]
-    surplus = (
-        succeeded[spec.successful_tasks_history_limit :] + failed[spec.failed_tasks_history_limit :]
-    )
+    surplus = succeeded[spec.successful_tasks_history_limit :] + failed[spec.failed_tasks_history_limit :]
     return tuple(task for task in surplus if not task.kept)

@@ -19,7 +19,7 @@ from pydantic import JsonValue
 
 from parley.templates.errors import TemplateError
 from parley.templates.fields import Field, TextField
-from parley.templates.frames import LENGTH, MAX_FRAME_BYTES, OUT_OF_MEMORY, Request, to_frame
+from parley.templates.frames import LENGTH, MAX_FRAME_BYTES, OUT_OF_MEMORY, Check, Request, to_frame
 
 CPU_SECONDS = 1.0
 MEMORY_BYTES = 256 * 1024 * 1024
@@ -92,6 +92,26 @@ class Evaluator:
             frame = to_frame(request)
         except RecursionError:
             raise TemplateError(paths[0], "a value the template could use is nested too deeply") from None
+        return await self._answer(paths, frame)
+
+    async def check(self, schema: Mapping[str, JsonValue], value: JsonValue, path: str) -> str | None:
+        """Say what is wrong with a value by a JSON Schema, beginning with its path; None where it fits.
+
+        Here, not in this process: a schema's pattern may take for ever, and nothing else would run meanwhile.
+
+        Raises:
+            EvaluatorUnavailableError: there is no child to ask; try again later.
+        """
+        try:
+            frame = to_frame(Check(path=path, value=value, check=dict(schema)))
+            problem = (await self._answer([path], frame))[path]
+        except RecursionError:
+            return f"{path}: is nested too deeply to be checked"
+        except TemplateError as error:
+            return f"{path}: to check it against its schema {error.message}"
+        return None if problem is None else str(problem)
+
+    async def _answer(self, paths: Sequence[str], frame: bytes) -> dict[str, JsonValue]:
         async with self._lock:
             try:
                 return await self._ask(paths, frame)

@@ -2,7 +2,8 @@
 
 A frame is four bytes of length, big-endian, and that many bytes of JSON. The parent sends a ``Request``; the child
 answers with one frame per field, in their order, ``{"value": …}`` or ``{"error": message, "path": path}``, and stops
-at the first error. Once started, and before any request, the child sends ``{"ready": true}``.
+at the first error. To a ``Check`` it answers ``{"value": problem}``, null where the value fits. Once started, and before
+any request, the child sends ``{"ready": true}``.
 """
 
 from __future__ import annotations
@@ -33,6 +34,14 @@ class Request(TypedDict):
 
     fields: list[FieldJson]
     scope: dict[str, JsonValue]
+
+
+class Check(TypedDict):
+    """A value to hold against a JSON Schema; ``path`` is the value's, for what is told."""
+
+    path: str
+    value: JsonValue
+    check: dict[str, JsonValue]
 
 
 def to_frame(message: object) -> bytes:

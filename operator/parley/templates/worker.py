@@ -13,8 +13,9 @@ import sys
 from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
+from parley.resources.schema_check import value_problem
 from parley.templates.errors import TemplateError
-from parley.templates.frames import OUT_OF_MEMORY, Request, read_frame, to_frame
+from parley.templates.frames import OUT_OF_MEMORY, Check, Request, read_frame, to_frame
 from parley.templates.render import render_text, render_value
 from parley.templates.values import MAX_RESULT_BYTES, TOO_LARGE
 
@@ -31,6 +32,7 @@ def main(arguments: list[str]) -> None:
     render_text(_WARM_UP, {"b": ["x"]}, "warm-up")
     with suppress(TemplateError):
         render_text("{{ a.b }}", {"a": {}}, "warm-up")
+    value_problem({"type": "array", "items": {"pattern": "^a", "minimum": 2}}, ["b", 1], "warm-up")
     for limit, value in (
         (resource.RLIMIT_AS, memory),
         (resource.RLIMIT_CORE, 0),
@@ -41,7 +43,11 @@ def main(arguments: list[str]) -> None:
     try:
         while (message := read_frame(sys.stdin.buffer)) is not None:
             signal.setitimer(signal.ITIMER_PROF, cpu_seconds)
-            _answer(cast("Request", message))
+            request = cast("Request | Check", message)
+            if "check" in request:
+                _check(request)
+            else:
+                _answer(request)
             signal.setitimer(signal.ITIMER_PROF, 0)
     except MemoryError:
         # Whatever is left of the heap is not worth keeping, nor is there room to say so.
@@ -66,6 +72,11 @@ def _answer(request: Request) -> None:
             _send({"error": error.message, "path": error.path})
             return
         _write(frame)
+
+
+def _check(request: Check) -> None:
+    problem = value_problem(request["check"], request["value"], request["path"])
+    _send({"value": str(problem) if problem else None})
 
 
 def _send(message: object) -> None:

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -37,8 +38,8 @@ def slots(expression: str, zone: str, after: str, number: int) -> list[str]:
         ("0 0 13 * 5", "Etc/UTC", "2026-11-01T00:00Z", ["11-06 00:00 +0000", "11-13 00:00 +0000"]),
         ("0 0 ? JAN MON", "Etc/UTC", "2026-11-01T00:00Z", ["01-04 00:00 +0000", "01-11 00:00 +0000"]),
         ("0 12 29 2 *", "Etc/UTC", "2026-11-01T00:00Z", ["02-29 12:00 +0000", "02-29 12:00 +0000"]),
-        ("@daily", BERLIN, "2026-11-20T09:00Z", ["11-21 00:00 +0100", "11-22 00:00 +0100"]),
-        ("@HOURLY", "Asia/Kolkata", "2026-11-20T09:00Z", ["11-20 15:00 +0530", "11-20 16:00 +0530"]),
+        ("0 0 * * *", BERLIN, "2026-11-20T09:00Z", ["11-21 00:00 +0100", "11-22 00:00 +0100"]),
+        ("0 * * * *", "Asia/Kolkata", "2026-11-20T09:00Z", ["11-20 15:00 +0530", "11-20 16:00 +0530"]),
     ],
 )
 def test_a_schedule_comes_when_it_says(expression: str, zone: str, after: str, expected: list[str]) -> None:
@@ -115,8 +116,12 @@ def test_a_slot_is_never_its_own_next_one() -> None:
     assert Cron("0 * * * *").after(at("2026-11-23T09:59:59.999Z")) == at("2026-11-23T10:00Z")
 
 
-ZONES = st.sampled_from([BERLIN, NEW_YORK, "Australia/Lord_Howe", "Etc/UTC", "Africa/Casablanca", "Asia/Gaza"])
-MOMENTS = st.datetimes(datetime(2024, 1, 1), datetime(2030, 1, 1)).map(lambda d: d.replace(tzinfo=UTC))
+ZONES = st.sampled_from(
+    [BERLIN, NEW_YORK, "Australia/Lord_Howe", "Etc/UTC", "Africa/Casablanca", "Asia/Gaza"]
+)
+MOMENTS = st.integers(0, 6 * 365 * 24 * 3600).map(
+    lambda s: datetime(2024, 1, 1, tzinfo=UTC) + timedelta(seconds=s)
+)
 EXPRESSIONS = st.builds(
     lambda minute, hour, day, weekday: f"{minute} {hour} {day} * {weekday}",
     st.sampled_from(["0", "7", "*/20", "0,30", "59"]),
@@ -176,7 +181,9 @@ def test_the_newest_slot_and_their_number_are_those_of_counting(
     assert cron.count(moment, until, 101) == min(len(all_slots), 101)
 
 
-def test_the_newest_of_years_of_minutes_is_found_without_counting_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_newest_of_years_of_minutes_is_found_without_counting_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     cron, asked = Cron("* * * * *", BERLIN), list[datetime]()
     after = cron.after
     monkeypatch.setattr(cron, "after", lambda moment: (asked.append(moment), after(moment))[1])
@@ -197,8 +204,7 @@ def test_the_newest_of_years_of_minutes_is_found_without_counting_them(monkeypat
         ("*/0 * * * *", "bad minute"),
         ("5-1 * * * *", "bad minute"),
         ("0 0 30 2 *", "bad day-of-month"),
-        ("@reboot", "use one of @yearly"),
-        ("@every 5m", "use one of @yearly"),
+        ("@reboot", "has 1 fields"),
         ("CRON_TZ=Europe/Berlin 0 0 * * *", "the time zone stands in spec.timeZone"),
     ],
 )
@@ -208,26 +214,25 @@ def test_what_is_no_cron_expression_is_told(expression: str, says: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "zone", ["", "Europe/Nowhere", "Europe", "../etc/passwd", "/etc/localtime", "localtime", "Mars\n", "x" * 300]
+    "zone",
+    ["", "Europe/Nowhere", "Europe", "../etc/passwd", "/etc/localtime", "localtime", "Mars\n", "x" * 300],
 )
 def test_what_is_no_time_zone_is_told(zone: str) -> None:
     with pytest.raises(CronError, match=r"there is no time zone .*: write one such as Europe/Berlin"):
-        Cron("@daily", zone)
+        Cron("0 0 * * *", zone)
 
 
 @settings(max_examples=200, deadline=None)
 @given(expression=st.text("0123456789*/,-?L#WMONJAN ", max_size=30), zone=st.text(max_size=20))
 def test_nothing_but_a_cron_error_comes_out(expression: str, zone: str) -> None:
-    for text, name in ((expression, "Etc/UTC"), ("@daily", zone)):
-        try:
+    for text, name in ((expression, "Etc/UTC"), ("0 0 * * *", zone)):
+        with suppress(CronError):
             Cron(text, name).after(at("2026-11-23T10:00Z"))
-        except CronError as error:
-            assert str(error)
 
 
 def test_time_zones_are_there_without_the_systems() -> None:
     """A slim base image has no time zone database: the package brings it."""
-    script = "from parley.engine.cron import Cron; Cron('@daily', 'Europe/Berlin')"
+    script = "from parley.engine.cron import Cron; Cron('0 0 * * *', 'Europe/Berlin')"
     found = subprocess.run(
         [sys.executable, "-c", script],
         env={"PYTHONTZPATH": "", "PYTHONPATH": ":".join(p for p in sys.path if p)},
