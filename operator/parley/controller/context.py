@@ -8,6 +8,7 @@ from parley.controller.echoes import Echoes
 from parley.controller.projection import Projection
 from parley.controller.queue import Key, KeyedQueue
 from parley.controller.settings import Settings
+from parley.controller.slots import Slots
 from parley.controller.specs import SpecReader
 from parley.controller.turns import ReadySteps
 from parley.kube.client import KubeApi
@@ -20,6 +21,9 @@ TASK_KEY = "Task"
 SESSION_KEY = "Session"
 AGENT_KEY = "Agent"
 TURNS_KEY = "Turns"
+TEMPLATE_KEY = "TaskTemplate"
+SCHEDULE_KEY = "Schedule"
+REPLY_KEY = "Reply"
 GONE_TASK_KEY = "GoneTask"
 GONE_SESSION_KEY = "GoneSession"
 
@@ -47,6 +51,10 @@ class Context:
 
     specs: SpecReader = field(default_factory=SpecReader)
     echoes: Echoes = field(default_factory=Echoes)
+    slots: Slots = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.slots = Slots(lambda namespace, name: self.wake(TASK_KEY, namespace, name))
 
     @asynccontextmanager
     async def store(self) -> AsyncGenerator[Connection]:

@@ -13,7 +13,16 @@ from functools import partial
 from typing import TypeVar, cast
 
 from parley.controller.announcer import Announcer
-from parley.controller.context import AGENT_KEY, SESSION_KEY, TASK_KEY, TURNS_KEY, Context
+from parley.controller.context import (
+    AGENT_KEY,
+    REPLY_KEY,
+    SCHEDULE_KEY,
+    SESSION_KEY,
+    TASK_KEY,
+    TEMPLATE_KEY,
+    TURNS_KEY,
+    Context,
+)
 from parley.controller.finality import is_final, is_settled
 from parley.controller.health import Health
 from parley.controller.listing import take_in_everything
@@ -98,6 +107,7 @@ class Leadership:
             )
             sights = Sights(context)
             await self._until_done("listing", lambda: take_in_everything(context, sights))
+            context.slots.expect(task.uid for task in context.projection.tasks if not is_final(task))
             workers = Workers(context)
             self._health.lead(context.echoes.overdue)
             self._health.ready()
@@ -213,5 +223,11 @@ def _wake_all(context: Context) -> None:
     for session in context.projection.sessions:
         context.wake(SESSION_KEY, session.namespace, session.name)
         context.wake(TURNS_KEY, session.namespace, session.name)
-    for agent in context.projection.agents:
-        context.wake(AGENT_KEY, agent.namespace, agent.name)
+    for cache, key in (
+        (context.projection.agents, AGENT_KEY),
+        (context.projection.templates, TEMPLATE_KEY),
+        (context.projection.schedules, SCHEDULE_KEY),
+        (context.projection.replies, REPLY_KEY),
+    ):
+        for resource in cache:
+            context.wake(key, resource.namespace, resource.name)

@@ -11,10 +11,10 @@ from typing import cast
 from parley.controller.context import GONE_SESSION_KEY, GONE_TASK_KEY, Context
 from parley.controller.finality import is_final
 from parley.controller.job_builder import MANAGED_BY_LABEL
-from parley.controller.projection import Resource
+from parley.controller.resource import Resource
 from parley.controller.sights import Sights
 from parley.kube.client import FIELD_MANAGER, JsonObject
-from parley.kube.kinds import AGENT, JOB, POD, SESSION, TASK, Kind
+from parley.kube.kinds import AGENT, JOB, POD, REPLY, SCHEDULE, SESSION, TASK, TASK_TEMPLATE, Kind
 from parley.store.tasks import list_open
 
 
@@ -35,7 +35,7 @@ async def take_in_everything(context: Context, sights: Sights) -> None:
         known = {uid for _, _, uid in _workloads(context, kind)}
         gone = await _list(context, kind, known, lambda body, kind=kind: sights.see(kind, body, False))
         _drop_workloads(context, kind, gone)
-    for kind in (AGENT, SESSION):
+    for kind in (AGENT, SESSION, TASK_TEMPLATE, SCHEDULE, REPLY):
         known = {resource.uid for resource in sights.cache(kind)}
         gone = await _list(
             context,

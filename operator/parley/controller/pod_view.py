@@ -6,10 +6,13 @@ from typing import cast
 
 from pydantic import JsonValue
 
+from parley.engine.names import pod_key
 from parley.engine.pods import JobView, PodView
 from parley.kube.client import JsonObject
 
 STEP_CONTAINER = "step"
+_INDEX_LABEL = "batch.kubernetes.io/job-completion-index"
+_BEHIND_INIT_CONTAINERS = frozenset({None, "PodInitializing"})
 
 
 def _mapping(value: JsonValue) -> Mapping[str, JsonValue]:
@@ -36,6 +39,14 @@ def controlling_job(body: JsonObject) -> str | None:
     return None
 
 
+def key_of_pod(body: JsonObject) -> str | None:
+    """Return what a pod is kept by: its Job's name and, in an Indexed Job, its index; None if no Job controls it."""
+    job = controlling_job(body)
+    labels = _mapping(_mapping(body.get("metadata")).get("labels"))
+    index = str(labels.get(_INDEX_LABEL) or 0)
+    return pod_key(job, int(index)) if job is not None and index.isdecimal() else None
+
+
 def is_controlled_by(body: JsonObject, uid: str) -> bool:
     """Whether the object of that uid controls this one."""
     owners = _objects(_mapping(body.get("metadata")).get("ownerReferences"))
@@ -60,12 +71,15 @@ def read_job(body: JsonObject) -> JobView:
 
 
 def read_pod(body: JsonObject) -> PodView:
-    """Read a step's pod: its conditions, and the state of the container that runs the step."""
+    """Read a step's pod: its conditions, and the state of the container that runs the step.
+
+    What keeps that container from starting, or failed before it, is taken for its own. What runs beside it is not
+    looked at: its end counts although a sidecar has still to send its output.
+    """
     metadata, status = _mapping(body.get("metadata")), _mapping(body.get("status"))
     scheduled = _condition(status, "PodScheduled")
     disruption = _condition(status, "DisruptionTarget")
-    states = {str(c.get("name")): _mapping(c.get("state")) for c in _objects(status.get("containerStatuses"))}
-    state = states.get(STEP_CONTAINER, {})
+    state = _state_of_step(status, _sidecars(_mapping(body.get("spec"))))
     waiting, terminated = _mapping(state.get("waiting")), _mapping(state.get("terminated"))
     code = terminated.get("exitCode")
     unschedulable = (
@@ -99,6 +113,27 @@ def read_pod(body: JsonObject) -> PodView:
         status_message=str(status.get("message") or ""),
         version=int(str(metadata.get("resourceVersion") or 0)),
     )
+
+
+def _sidecars(spec: Mapping[str, JsonValue]) -> frozenset[str]:
+    containers = _objects(spec.get("initContainers"))
+    return frozenset(str(each.get("name")) for each in containers if each.get("restartPolicy") == "Always")
+
+
+def _state_of_step(status: Mapping[str, JsonValue], sidecars: frozenset[str]) -> Mapping[str, JsonValue]:
+    states = {str(c.get("name")): _mapping(c.get("state")) for c in _objects(status.get("containerStatuses"))}
+    state = states.get(STEP_CONTAINER, {})
+    if "running" in state or "terminated" in state:
+        return state
+    if _mapping(state.get("waiting")).get("reason") not in _BEHIND_INIT_CONTAINERS:
+        return state
+    for each in _objects(status.get("initContainerStatuses")):
+        before = _mapping(each.get("state"))
+        terminated, waiting = _mapping(before.get("terminated")), _mapping(before.get("waiting"))
+        failed = terminated.get("exitCode") not in {None, 0} and each.get("name") not in sidecars
+        if failed or waiting.get("reason") not in _BEHIND_INIT_CONTAINERS:
+            return before
+    return state
 
 
 def is_node_ready(body: JsonObject) -> bool:

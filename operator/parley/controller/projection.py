@@ -4,108 +4,16 @@ Filled by watch events and complete lists in any order: of two sights of one obj
 and an object that was seen deleted never comes back (its uid is remembered).
 """
 
-import sys
 from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import datetime
-from functools import lru_cache
-from typing import NamedTuple, cast
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
 
-from pydantic import JsonValue
-
-from parley.controller.finality import is_final
+from parley.controller.resource import ObjectName, Resource, reduce_final, referred
 from parley.engine.pods import JobView, PodView
-from parley.kube.client import JsonObject
 
 TASK_LABEL = "parley.dev/task"
 TASK_UID_LABEL = "parley.dev/task-uid"
 _REMEMBERED_DELETIONS = 20_000
-
-
-def workload_key(namespace: str, task_uid: str) -> str:
-    """What the Jobs and pods of a task are kept by.
-
-    With the namespace: the label that names a task's uid can be forged, but only by those who may make pods there.
-    """
-    return f"{namespace}/{task_uid}"
-
-
-class ObjectName(NamedTuple):
-    """Where an object lives."""
-
-    namespace: str
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Resource:
-    """One of Parley's own objects, without what no reconciler reads."""
-
-    uid: str
-    namespace: str
-    name: str
-    generation: int
-    resource_version: str
-    created: datetime
-    deleting: bool
-    spec: Mapping[str, JsonValue]
-    status: Mapping[str, JsonValue]
-
-    @property
-    def key(self) -> ObjectName:
-        """Its namespace and name."""
-        return ObjectName(self.namespace, self.name)
-
-    @property
-    def workload_key(self) -> str:
-        """What its Jobs and pods are kept by."""
-        return workload_key(self.namespace, self.uid)
-
-    @classmethod
-    def from_object(cls, body: JsonObject) -> "Resource":
-        """Read a custom resource as the API server sends it."""
-        metadata = cast("Mapping[str, JsonValue]", body["metadata"])
-        return cls(
-            uid=str(metadata["uid"]),
-            namespace=sys.intern(str(metadata["namespace"])),
-            name=str(metadata["name"]),
-            generation=int(cast("int", metadata.get("generation", 0))),
-            resource_version=str(metadata["resourceVersion"]),
-            created=datetime.fromisoformat(str(metadata["creationTimestamp"])),
-            deleting="deletionTimestamp" in metadata,
-            spec=cast("Mapping[str, JsonValue]", body.get("spec") or {}),
-            status=cast("Mapping[str, JsonValue]", body.get("status") or {}),
-        )
-
-
-def referred(resource: Resource, field_name: str) -> str | None:
-    """Return the name in a reference field of the spec, such as ``sessionRef``."""
-    reference = resource.spec.get(field_name)
-    return str(reference.get("name")) if isinstance(reference, dict) else None
-
-
-def reduce_final(task: Resource) -> Resource:
-    """Leave of an ended task what is still asked of it: its references, its phase, and of which spec.
-
-    Ended tasks stay until somebody deletes them, each with its inputs and outputs: 10,000 must fit in memory.
-    """
-    if not is_final(task):
-        return task
-    references = _references(referred(task, "sessionRef"), referred(task, "agentRef"))
-    observed = cast("int | None", task.status.get("observedGeneration"))
-    return replace(task, spec=references, status=_end(str(task.status["phase"]), observed))
-
-
-@lru_cache(maxsize=1024)
-def _references(session: str | None, agent: str | None) -> Mapping[str, JsonValue]:
-    named = {"sessionRef": session, "agentRef": agent}
-    return {key: {"name": name} for key, name in named.items() if name is not None}
-
-
-@lru_cache(maxsize=256)
-def _end(phase: str, observed_generation: int | None) -> Mapping[str, JsonValue]:
-    return {"phase": phase, "observedGeneration": observed_generation}
 
 
 def _whole(resource: Resource) -> Resource:
@@ -113,19 +21,20 @@ def _whole(resource: Resource) -> Resource:
 
 
 class ResourceCache:
-    """All objects of one of Parley's kinds, also by the object that one of their references names.
+    """All objects of one of Parley's kinds, also by the objects they refer to and by the one that controls them.
 
     Args:
-        reference: the field to group by; it must be immutable.
-        reduce: makes of an object what is kept of it; it must leave the reference.
+        references: the fields to find by; they must be immutable.
+        reduce: makes of an object what is kept of it; it must leave the references.
     """
 
-    def __init__(self, reference: str | None = None, reduce: Callable[[Resource], Resource] = _whole) -> None:
-        self._reference = reference
+    def __init__(self, *references: str, reduce: Callable[[Resource], Resource] = _whole) -> None:
+        self._references = references
         self._reduce = reduce
         self._objects: dict[ObjectName, Resource] = {}
         self._names: dict[str, ObjectName] = {}
-        self._groups: defaultdict[ObjectName, set[str]] = defaultdict(set)
+        self._groups: defaultdict[tuple[str, ObjectName], set[str]] = defaultdict(set)
+        self._owned: defaultdict[str, set[str]] = defaultdict(set)
         self._deleted: OrderedDict[str, None] = OrderedDict()
 
     def __len__(self) -> int:
@@ -154,14 +63,20 @@ class ResourceCache:
         key = seen.key
         self._objects[key] = self._reduce(seen)
         self._names[seen.uid] = key
-        if self._reference and (name := referred(seen, self._reference)):
-            self._groups[ObjectName(seen.namespace, name)].add(seen.name)
+        for group in self._groups_of(seen):
+            self._groups[group].add(seen.name)
+        if seen.owner is not None:
+            self._owned[seen.owner.uid].add(seen.uid)
         return True
 
-    def referring_to(self, namespace: str, name: str) -> list[Resource]:
-        """Return the objects whose reference names this one."""
-        names = self._groups.get(ObjectName(namespace, name), set())
-        return [self._objects[ObjectName(namespace, each)] for each in names]
+    def referring_to(self, namespace: str, name: str, reference: str | None = None) -> list[Resource]:
+        """Return the objects whose reference (by default the first) names this one."""
+        group = reference or self._references[0], ObjectName(namespace, name)
+        return [self._objects[ObjectName(namespace, each)] for each in self._groups.get(group, ())]
+
+    def owned_by(self, uid: str) -> list[Resource]:
+        """Return the objects that the object of this uid controls."""
+        return [self._objects[self._names[each]] for each in self._owned.get(uid, ())]
 
     def drop(self, gone: Resource) -> None:
         """Forget an object that was seen deleted."""
@@ -174,21 +89,29 @@ class ResourceCache:
             self._names.pop(known.uid, None)
             del self._objects[gone.key]
 
+    def _groups_of(self, resource: Resource) -> Iterator[tuple[str, ObjectName]]:
+        for reference in self._references:
+            if name := referred(resource, reference):
+                yield reference, ObjectName(resource.namespace, name)
+
     def _ungroup(self, resource: Resource) -> None:
-        if not self._reference or not (name := referred(resource, self._reference)):
-            return
-        group = ObjectName(resource.namespace, name)
-        self._groups[group].discard(resource.name)
-        if not self._groups[group]:
-            del self._groups[group]
+        for group in self._groups_of(resource):
+            self._groups[group].discard(resource.name)
+            if not self._groups[group]:
+                del self._groups[group]
+        if resource.owner is not None:
+            self._owned[resource.owner.uid].discard(resource.uid)
+            if not self._owned[resource.owner.uid]:
+                del self._owned[resource.owner.uid]
 
 
 @dataclass(slots=True)
 class TaskWorkload:
-    """The Jobs and pods of one task, by Job name."""
+    """The Jobs of one task by name, and their pods."""
 
     jobs: dict[str, JobView] = field(default_factory=dict[str, JobView])
     pods: dict[str, PodView] = field(default_factory=dict[str, PodView])
+    """By ``pod_key``: an Indexed Job has several."""
     vanished: set[str] = field(default_factory=set[str])
     """Jobs that were seen deleted."""
     gone_pods: set[str] = field(default_factory=set[str])
@@ -227,23 +150,23 @@ class Workloads:
         workload.jobs.pop(name, None)
         workload.vanished.add(name)
 
-    def see_pod(self, task_key: str, job: str, pod: PodView) -> bool:
-        """Take in a pod of a Job; tells whether it changed anything. Parley's Jobs make one pod each."""
+    def see_pod(self, task_key: str, pod_key: str, pod: PodView) -> bool:
+        """Take in a pod; tells whether it changed anything. Parley's Jobs make one pod each, or one per index."""
         workload = self._by_task[task_key]
-        known = workload.pods.get(job)
+        known = workload.pods.get(pod_key)
         if pod.uid in workload.gone_pods or (known and pod.version < known.version):
             return False
-        workload.pods[job] = pod
+        workload.pods[pod_key] = pod
         return known != pod
 
-    def drop_pod(self, task_key: str, job: str, uid: str) -> bool:
+    def drop_pod(self, task_key: str, pod_key: str, uid: str) -> bool:
         """A pod was deleted. One that was seen ended stays known, so that its outcome can still be committed."""
         workload = self._by_task[task_key]
         workload.gone_pods.add(uid)
-        known = workload.pods.get(job)
+        known = workload.pods.get(pod_key)
         if known is None or known.uid != uid or known.exit_code is not None:
             return False
-        del workload.pods[job]
+        del workload.pods[pod_key]
         return True
 
     def forget_task(self, task_key: str) -> None:
@@ -257,5 +180,10 @@ class Projection:
 
     agents: ResourceCache = field(default_factory=ResourceCache)
     sessions: ResourceCache = field(default_factory=lambda: ResourceCache("agentRef"))
-    tasks: ResourceCache = field(default_factory=lambda: ResourceCache("sessionRef", reduce_final))
+    tasks: ResourceCache = field(
+        default_factory=lambda: ResourceCache("sessionRef", "agentRef", "templateRef", reduce=reduce_final)
+    )
+    templates: ResourceCache = field(default_factory=ResourceCache)
+    schedules: ResourceCache = field(default_factory=ResourceCache)
+    replies: ResourceCache = field(default_factory=lambda: ResourceCache("taskRef"))
     workloads: Workloads = field(default_factory=Workloads)

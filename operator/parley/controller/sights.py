@@ -6,25 +6,31 @@ from parley.controller.context import (
     AGENT_KEY,
     GONE_SESSION_KEY,
     GONE_TASK_KEY,
+    REPLY_KEY,
+    SCHEDULE_KEY,
     SESSION_KEY,
     TASK_KEY,
+    TEMPLATE_KEY,
     TURNS_KEY,
     Context,
 )
 from parley.controller.finality import is_final, is_settled
-from parley.controller.pod_view import controlling_job, read_job, read_pod
-from parley.controller.projection import (
-    TASK_LABEL,
-    TASK_UID_LABEL,
-    Resource,
-    ResourceCache,
-    referred,
-    workload_key,
-)
+from parley.controller.pod_view import key_of_pod, read_job, read_pod
+from parley.controller.projection import TASK_LABEL, TASK_UID_LABEL, ResourceCache
+from parley.controller.pruning import is_to_prune
+from parley.controller.resource import Resource, referred, workload_key
 from parley.kube.client import JsonObject
-from parley.kube.kinds import AGENT, JOB, POD, SESSION, TASK, Kind
+from parley.kube.kinds import AGENT, JOB, POD, REPLY, SCHEDULE, SESSION, TASK, TASK_TEMPLATE, Kind
 
 log = logging.getLogger(__name__)
+_KEYS = {
+    AGENT: AGENT_KEY,
+    SESSION: SESSION_KEY,
+    TASK_TEMPLATE: TEMPLATE_KEY,
+    SCHEDULE: SCHEDULE_KEY,
+    REPLY: REPLY_KEY,
+}
+_KEYS_OF_OWNERS = {TASK.kind: TASK_KEY, SCHEDULE.kind: SCHEDULE_KEY}
 
 
 class Sights:
@@ -59,7 +65,11 @@ class Sights:
             return
         if known is not None and known.uid != resource.uid:
             self._gone(kind, known)
-        self._wake(kind, resource)
+        if kind is TASK:
+            self._wake_task(resource, new=known is None or known.uid != resource.uid)
+        else:
+            self._context.wake(_KEYS[kind], resource.namespace, resource.name)
+            self._wake_dependents(kind, resource)
 
     def drop(self, kind: Kind, resource: Resource) -> None:
         """Take in that one of Parley's own objects is gone."""
@@ -70,7 +80,14 @@ class Sights:
     def cache(self, kind: Kind) -> ResourceCache:
         """Return the cache of a kind."""
         projection = self._context.projection
-        return {AGENT: projection.agents, SESSION: projection.sessions, TASK: projection.tasks}[kind]
+        return {
+            AGENT: projection.agents,
+            SESSION: projection.sessions,
+            TASK: projection.tasks,
+            TASK_TEMPLATE: projection.templates,
+            SCHEDULE: projection.schedules,
+            REPLY: projection.replies,
+        }[kind]
 
     def _see_workload(self, kind: Kind, body: JsonObject, deleted: bool) -> None:
         metadata = body["metadata"]
@@ -90,7 +107,7 @@ class Sights:
             else:
                 changed = workloads.see_job(key, job)
         else:
-            owner = controlling_job(body)
+            owner = key_of_pod(body)
             if owner is None:
                 return
             pod = read_pod(body)
@@ -103,16 +120,23 @@ class Sights:
         elif changed:
             self._context.wake(TASK_KEY, namespace, str(labels[TASK_LABEL]))
 
-    def _wake(self, kind: Kind, resource: Resource) -> None:
-        if kind is TASK:
-            if not is_settled(resource):
-                self._context.wake(TASK_KEY, resource.namespace, resource.name)
-            if resource.deleting and (name := referred(resource, "sessionRef")):
-                # It takes no turn any more, however long a finalizer of somebody else holds it.
-                self._context.wake(TURNS_KEY, resource.namespace, name)
-            return
-        self._context.wake(SESSION_KEY if kind is SESSION else AGENT_KEY, resource.namespace, resource.name)
-        self._wake_dependents(kind, resource)
+    def _wake_task(self, task: Resource, *, new: bool) -> None:
+        if not is_settled(task) or is_to_prune(task):
+            self._context.wake(TASK_KEY, task.namespace, task.name)
+        if task.deleting and (name := referred(task, "sessionRef")):
+            # It takes no turn any more, however long a finalizer of somebody else holds it.
+            self._context.wake(TURNS_KEY, task.namespace, name)
+        if new or is_final(task):
+            self._wake_owner(task)
+        if new:
+            # Applied in any order, a Reply may come before its Task.
+            for reply in self._context.projection.replies.referring_to(task.namespace, task.name):
+                self._context.wake(REPLY_KEY, reply.namespace, reply.name)
+
+    def _wake_owner(self, task: Resource) -> None:
+        """Queue the Schedule that made a task, or the Task whose child it is."""
+        if task.owner is not None and (key := _KEYS_OF_OWNERS.get(task.owner.kind)):
+            self._context.wake(key, task.namespace, task.owner.name)
 
     def _wake_dependents(self, kind: Kind, resource: Resource) -> None:
         """Queue what waits for this object, or did until it went."""
@@ -125,9 +149,11 @@ class Sights:
             for session in sessions:
                 self._context.wake(SESSION_KEY, namespace, session.name)
             tasks = [t for s in sessions for t in projection.tasks.referring_to(namespace, s.name)]
-            tasks += [
-                t for t in projection.tasks if t.namespace == namespace and referred(t, "agentRef") == name
-            ]
+            tasks += projection.tasks.referring_to(namespace, name, "agentRef")
+            # Those whose template names their agent.
+            tasks += [t for t in projection.tasks if t.namespace == namespace and "templateRef" in t.spec]
+        elif kind is TASK_TEMPLATE:
+            tasks = projection.tasks.referring_to(namespace, name, "templateRef")
         else:
             return
         for task in tasks:
@@ -138,10 +164,11 @@ class Sights:
         if kind is TASK:
             self._context.projection.workloads.forget_task(resource.workload_key)
             self._context.ready_steps.forget(resource.uid)
+            self._context.slots.forget(resource.uid)
+            self._wake_owner(resource)
             if name := referred(resource, "sessionRef"):
                 # Tickets may have waited for this task alone: it was gone before its first plan.
                 self._context.wake(TURNS_KEY, resource.namespace, name)
-            if name := referred(resource, "sessionRef"):
                 self._context.wake(SESSION_KEY, resource.namespace, name)
             self._context.wake(GONE_TASK_KEY, resource.namespace, resource.uid)
         elif kind is SESSION:

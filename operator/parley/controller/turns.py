@@ -6,20 +6,20 @@ on which task was reconciled first; and never before each open task of the sessi
 
 from collections.abc import Iterable
 
-from parley.controller.projection import Resource
+from parley.controller.resource import Resource
 from parley.store.records import ReadyTurn
 
 
 class ReadySteps:
-    """For each planned task: the step that is ready for its turn or has it, or None."""
+    """For each planned task: the steps that are ready for their turn or have it, in the task's order."""
 
     def __init__(self) -> None:
-        self._steps: dict[str, str | None] = {}
+        self._steps: dict[str, tuple[str, ...]] = {}
 
-    def note(self, task_uid: str, step: str | None) -> bool:
+    def note(self, task_uid: str, steps: tuple[str, ...]) -> bool:
         """Remember a plan's answer; tells whether it is another than before."""
-        changed = task_uid not in self._steps or self._steps[task_uid] != step
-        self._steps[task_uid] = step
+        changed = self._steps.get(task_uid) != steps
+        self._steps[task_uid] = steps
         return changed
 
     def forget(self, task_uid: str) -> None:
@@ -31,5 +31,4 @@ class ReadySteps:
         ordered = sorted(tasks, key=lambda task: (task.created, task.name))
         if any(task.uid not in self._steps for task in ordered):
             return None
-        ready = ((task, self._steps[task.uid]) for task in ordered)
-        return [ReadyTurn(task.uid, task.name, step) for task, step in ready if step is not None]
+        return [ReadyTurn(task.uid, task.name, step) for task in ordered for step in self._steps[task.uid]]

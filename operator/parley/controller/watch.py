@@ -16,13 +16,15 @@ import kopf
 from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 
 from parley.controller.job_builder import MANAGED_BY_LABEL
+from parley.controller.resource import is_kept_annotation
 from parley.kube.client import FIELD_MANAGER, JsonObject
-from parley.kube.kinds import AGENT, JOB, POD, SESSION, TASK, Kind
+from parley.kube.kinds import AGENT, JOB, POD, REPLY, SCHEDULE, SESSION, TASK, TASK_TEMPLATE, Kind
 
 _UNREAD = frozenset({"managedFields", "annotations"})
+_ANNOTATIONS = "annotations"
 _IDENTITY = frozenset({"apiVersion", "kind", "metadata"})
 
-WATCHED = (AGENT, SESSION, TASK, JOB, POD)
+WATCHED = (AGENT, SESSION, TASK, TASK_TEMPLATE, SCHEDULE, REPLY, JOB, POD)
 _STOP_SECONDS = 10.0
 
 Sight = Callable[[Kind, JsonObject, bool], None]
@@ -141,7 +143,11 @@ def taken(body: dict[str, Any]) -> JsonObject:
     Kopf's tasks hold each object until Python's collector comes by: thousands of pods, after a long list.
     """
     metadata: Mapping[str, Any] = body["metadata"]
-    taken_over = {**body, "metadata": {key: value for key, value in metadata.items() if key not in _UNREAD}}
+    kept: dict[str, Any] = {key: value for key, value in metadata.items() if key not in _UNREAD}
+    annotations: Mapping[str, str] = metadata.get(_ANNOTATIONS) or {}
+    if read := {key: value for key, value in annotations.items() if is_kept_annotation(key)}:
+        kept[_ANNOTATIONS] = read
+    taken_over = {**body, "metadata": kept}
     for part in body.keys() - _IDENTITY:
         del body[part]
     body["metadata"].pop("managedFields", None)

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from parley.controller.projection import Resource
+from parley.controller.resource import Resource
 
 SAMPLES = Path(__file__).parent / "samples"
 NAMESPACE = "team"

@@ -7,8 +7,8 @@ import pytest
 from parley.controller import listing
 from parley.controller.context import Context
 from parley.controller.listing import take_in_everything
-from parley.controller.projection import workload_key
 from parley.controller.queue import Key
+from parley.controller.resource import workload_key
 from parley.controller.sights import Sights
 from parley.kube.errors import KubeError
 from parley.kube.kinds import AGENT, JOB, POD, SESSION, TASK, Kind

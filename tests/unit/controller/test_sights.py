@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from parley.controller.context import Context
-from parley.controller.projection import workload_key
+from parley.controller.resource import workload_key
 from parley.controller.sights import Sights
 from parley.kube.kinds import AGENT, JOB, POD, SESSION, TASK, Kind
 

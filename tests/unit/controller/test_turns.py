@@ -1,6 +1,6 @@
 """Tickets: over all ready steps of a session at once, oldest task first, and never before each was planned."""
 
-from parley.controller.projection import Resource
+from parley.controller.resource import Resource
 from parley.controller.turns import ReadySteps
 from parley.store.records import ReadyTurn
 
@@ -24,7 +24,7 @@ def test_the_oldest_task_comes_first_then_the_name() -> None:
     ready = ReadySteps()
     tasks = [NEWEST, task("b-twin", 1), OLD, NEW]
     for each in tasks:
-        ready.note(each.uid, "reply")
+        ready.note(each.uid, ("reply",))
 
     assert ready.in_order(tasks) == [turn("z-old"), turn("b-new"), turn("b-twin"), turn("a-newest")]
 
@@ -32,26 +32,26 @@ def test_the_oldest_task_comes_first_then_the_name() -> None:
 def test_the_order_does_not_depend_on_which_was_planned_first() -> None:
     ready = ReadySteps()
     for each in (NEW, OLD):
-        ready.note(each.uid, "reply")
+        ready.note(each.uid, ("reply",))
 
     assert ready.in_order([NEW, OLD]) == [turn("z-old"), turn("b-new")]
 
 
 def test_nobody_gets_a_ticket_while_an_open_task_has_not_been_planned() -> None:
     ready = ReadySteps()
-    ready.note(NEW.uid, "reply")
+    ready.note(NEW.uid, ("reply",))
 
     assert ready.in_order([OLD, NEW]) is None
 
-    ready.note(OLD.uid, "reply")
+    ready.note(OLD.uid, ("reply",))
 
     assert ready.in_order([OLD, NEW]) == [turn("z-old"), turn("b-new")]
 
 
 def test_a_task_that_needs_no_turn_now_is_planned_all_the_same() -> None:
     ready = ReadySteps()
-    ready.note(OLD.uid, None)
-    ready.note(NEW.uid, "ask")
+    ready.note(OLD.uid, ())
+    ready.note(NEW.uid, ("ask",))
 
     assert ready.in_order([OLD, NEW]) == [turn("b-new", "ask")]
 
@@ -63,18 +63,26 @@ def test_a_session_without_open_tasks_has_no_turns() -> None:
 def test_only_another_answer_is_news() -> None:
     ready = ReadySteps()
 
-    assert ready.note(OLD.uid, None), "the first plan is: others may wait for it"
-    assert not ready.note(OLD.uid, None)
-    assert ready.note(OLD.uid, "ask")
-    assert not ready.note(OLD.uid, "ask")
-    assert ready.note(OLD.uid, "tell")
+    assert ready.note(OLD.uid, ()), "the first plan is: others may wait for it"
+    assert not ready.note(OLD.uid, ())
+    assert ready.note(OLD.uid, ("ask",))
+    assert not ready.note(OLD.uid, ("ask",))
+    assert ready.note(OLD.uid, ("tell",))
 
 
 def test_a_forgotten_task_must_be_planned_again() -> None:
     ready = ReadySteps()
-    ready.note(OLD.uid, "reply")
+    ready.note(OLD.uid, ("reply",))
 
     ready.forget(OLD.uid)
     ready.forget("unknown")
 
     assert ready.in_order([OLD]) is None
+
+
+def test_a_task_may_have_several_turns_to_take_one_after_the_other() -> None:
+    ready = ReadySteps()
+    ready.note(NEW.uid, ("reply",))
+    ready.note(OLD.uid, ("summarise", "ask"))
+
+    assert ready.in_order([NEW, OLD]) == [turn("z-old", "summarise"), turn("z-old", "ask"), turn("b-new")]
