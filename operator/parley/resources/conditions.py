@@ -16,6 +16,9 @@ READY = "Ready"
 SUCCEEDED = "Succeeded"
 RECONCILING = "Reconciling"
 STALLED = "Stalled"
+WAITING_FOR_INPUT = "WaitingForInput"
+PRUNED = "Pruned"
+ACCEPTED = "Accepted"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,7 @@ def merge_conditions(
 
 
 def is_ready(message: str) -> list[Verdict]:
-    """An Agent or a Session that can be used."""
+    """An Agent, a Session, a TaskTemplate or a Schedule that can be used."""
     return [Verdict(READY, "True", Reason.READY, message)]
 
 
@@ -65,8 +68,54 @@ def not_ready(reason: Reason, message: str) -> list[Verdict]:
 
 
 def invalid(reason: Reason, message: str) -> list[Verdict]:
-    """An Agent or a Session that cannot be used until someone changes it: kstatus Failed."""
+    """An Agent, a Session, a TaskTemplate or a Schedule that cannot be used until someone changes it: kstatus Failed."""
     return [Verdict(READY, "False", reason, message), Verdict(STALLED, "True", reason, message)]
+
+
+def is_waiting(message: str) -> list[Verdict]:
+    """Beside the others of a Task or a Session: a person must reply. It is there only while that is so."""
+    return [Verdict(WAITING_FOR_INPUT, "True", Reason.WAITING_FOR_INPUT, message)]
+
+
+def is_pruned(message: str) -> list[Verdict]:
+    """Beside the others of a task that has ended: its Jobs and pods were removed, and it stays."""
+    return [Verdict(PRUNED, "True", Reason.PRUNED, message)]
+
+
+def still_pruned(previous: Iterable[Condition]) -> list[Verdict]:
+    """The Pruned condition as it stands, if it does: what was removed does not come back."""
+    return [verdict for old in previous if old.type == PRUNED for verdict in is_pruned(old.message)]
+
+
+def schedule_suspended(message: str) -> list[Verdict]:
+    """A Schedule that stands still as asked: kstatus Current, for it is as its spec wants it."""
+    return [Verdict(READY, "True", Reason.SUSPENDED, message)]
+
+
+def reply_pending(message: str) -> list[Verdict]:
+    """A Reply that is not decided: kstatus InProgress."""
+    return [
+        Verdict(ACCEPTED, "Unknown", Reason.PENDING, message),
+        Verdict(READY, "False", Reason.PENDING, message),
+        Verdict(RECONCILING, "True", Reason.PENDING, message),
+    ]
+
+
+def reply_accepted(message: str) -> list[Verdict]:
+    """A Reply that answered its question: kstatus Current."""
+    return [
+        Verdict(ACCEPTED, "True", Reason.ACCEPTED, message),
+        Verdict(READY, "True", Reason.ACCEPTED, message),
+    ]
+
+
+def reply_refused(reason: Reason, message: str) -> list[Verdict]:
+    """A Reply that answers nothing, for good: kstatus Failed."""
+    return [
+        Verdict(ACCEPTED, "False", reason, message),
+        Verdict(READY, "False", reason, message),
+        Verdict(STALLED, "True", reason, message),
+    ]
 
 
 def task_in_progress(reason: Reason, message: str) -> list[Verdict]:

@@ -2,8 +2,8 @@
 
 A frame is four bytes of length, big-endian, and that many bytes of JSON. The parent sends a ``Request``; the child
 answers with one frame per field, in their order, ``{"value": …}`` or ``{"error": message, "path": path}``, and stops
-at the first error. To a ``Check`` it answers ``{"value": problem}``, null where the value fits. Once started, and before
-any request, the child sends ``{"ready": true}``.
+at the first error. To a ``Check`` it answers ``{"value": problem}``, null where the value fits. Once started, and
+before any request, the child sends ``{"ready": true}``.
 """
 
 from __future__ import annotations
