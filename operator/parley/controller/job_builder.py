@@ -1,28 +1,27 @@
 """From an attempt to its Job: a pure function with golden files in ``tests/unit/controller/golden``.
 
 A Job never replaces its pod: every further run of a step is a new attempt with a Job of its own, made by
-the operator. Every pod meets Pod Security's ``restricted`` profile; only one that runs Parley's runner gets a token,
-bound to the pod and good for Parley's gateway alone.
+the operator. A round of a fan-out is one Indexed Job: each index has a pod of its own, and one that fails leaves the
+others alone. What its pods run: ``pod_builder``.
 """
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pydantic import JsonValue
 
+from parley.controller.pod_builder import ContainerWorkload, RunnerWorkload, build_pod_spec
 from parley.controller.pod_view import STEP_CONTAINER
 from parley.controller.projection import TASK_LABEL, TASK_UID_LABEL
 from parley.engine.pods import DO_NOT_RETRY_EXIT
 from parley.kube.client import FIELD_MANAGER, JsonObject
-from parley.protocol.messages import TOKEN_AUDIENCE
+from parley.protocol.messages import RUNNER_LIFE_SECONDS, RUNTIME_LABEL, TASK_RUNTIME
+
+__all__ = ["ContainerWorkload", "JobOwner", "Round", "RunnerWorkload", "build_job"]
 
 STEP_LABEL = "parley.dev/step"
 ATTEMPT_LABEL = "parley.dev/attempt"
 MANAGED_BY_LABEL = "app.kubernetes.io/managed-by"
-_TOKEN_DIRECTORY = "/var/run/secrets/parley.dev"  # noqa: S105 - a path, not a token
-_TOKEN_SECONDS = 3600
 _DEADLINE_NET_SECONDS = 15 * 60
-_UID = 65532
 _LABEL_LENGTH = 63
 
 
@@ -36,30 +35,16 @@ class JobOwner:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunnerWorkload:
-    """A pod that runs Parley's runner: it takes its attempt from the gateway."""
+class Round:
+    """A round of a fan-out: one Job, a pod for each item.
 
-    image: str
-    gateway_url: str
-    store_id: str
-    api_key: tuple[str, str] | None = None
-    """Name and key of the Secret with the model's API key, mounted by reference."""
+    Attributes:
+        items: how many items the round has; the first has index 0.
+        parallelism: how many of them run at once, at most.
+    """
 
-    component = "runner"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContainerWorkload:
-    """A pod that runs a user's container, rendered."""
-
-    image: str
-    command: Sequence[str] = ()
-    args: Sequence[str] = ()
-    env: Sequence[Mapping[str, JsonValue]] = ()
-    resources: Mapping[str, JsonValue] | None = None
-    image_pull_policy: str = "IfNotPresent"
-
-    component = "step"
+    items: int
+    parallelism: int
 
 
 def build_job(
@@ -70,8 +55,20 @@ def build_job(
     step: str,
     number: int,
     timeout_seconds: int,
+    round_: Round | None = None,
 ) -> JsonObject:
-    """Build the Job of one attempt. ``timeout_seconds`` is the step's; the Job's own deadline is only a net."""
+    """Build the Job of one attempt, or of one round.
+
+    Args:
+        owner: the Task.
+        workload: what its pod runs.
+        name: of the Job.
+        step: the step's name.
+        number: of the attempt, from 1; of a round's first one.
+        timeout_seconds: the step's; of a runner that stays with its task, the longest of its prompt steps'. The
+            deadlines here are only a net: the operator itself counts the time.
+        round_: set for a round of a fan-out.
+    """
     labels: dict[str, JsonValue] = {
         "app.kubernetes.io/name": "parley",
         "app.kubernetes.io/component": workload.component,
@@ -81,6 +78,14 @@ def build_job(
         STEP_LABEL: step,
         ATTEMPT_LABEL: str(number),
     }
+    net = timeout_seconds + _DEADLINE_NET_SECONDS
+    if isinstance(workload, RunnerWorkload) and workload.serves:
+        labels[RUNTIME_LABEL] = TASK_RUNTIME
+        net += RUNNER_LIFE_SECONDS
+    pod = build_pod_spec(workload)
+    if round_ is not None:
+        # The Job's deadline is for all its pods, which come one after the other: each has its own as well.
+        pod["activeDeadlineSeconds"] = net
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -100,105 +105,39 @@ def build_job(
             ],
         },
         "spec": {
-            "backoffLimit": 0,
-            "activeDeadlineSeconds": timeout_seconds + _DEADLINE_NET_SECONDS,
+            **(_single(net) if round_ is None else _indexed(round_, net)),
             "podReplacementPolicy": "Failed",
-            "podFailurePolicy": {
-                "rules": [
-                    {
-                        "action": "FailJob",
-                        "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}],
-                    },
-                    {
-                        "action": "FailJob",
-                        "onExitCodes": {
-                            "containerName": STEP_CONTAINER,
-                            "operator": "In",
-                            "values": [DO_NOT_RETRY_EXIT],
-                        },
-                    },
-                ]
+            "podFailurePolicy": {"rules": _failure_rules("FailJob" if round_ is None else "FailIndex")},
+            "template": {"metadata": {"labels": dict(labels)}, "spec": pod},
+        },
+    }
+
+
+def _single(net_seconds: int) -> dict[str, JsonValue]:
+    return {"backoffLimit": 0, "activeDeadlineSeconds": net_seconds}
+
+
+def _indexed(round_: Round, net_seconds: int) -> dict[str, JsonValue]:
+    """A limit for each index in place of one for the Job, which the first failed item would end."""
+    turns = -(-round_.items // round_.parallelism)
+    return {
+        "completionMode": "Indexed",
+        "completions": round_.items,
+        "parallelism": min(round_.parallelism, round_.items),
+        "backoffLimitPerIndex": 0,
+        "activeDeadlineSeconds": turns * net_seconds,
+    }
+
+
+def _failure_rules(action: str) -> list[JsonValue]:
+    return [
+        {"action": action, "onPodConditions": [{"type": "DisruptionTarget", "status": "True"}]},
+        {
+            "action": action,
+            "onExitCodes": {
+                "containerName": STEP_CONTAINER,
+                "operator": "In",
+                "values": [DO_NOT_RETRY_EXIT],
             },
-            "template": {"metadata": {"labels": dict(labels)}, "spec": _pod_spec(workload)},
         },
-    }
-
-
-def _pod_spec(workload: RunnerWorkload | ContainerWorkload) -> dict[str, JsonValue]:
-    volumes: list[JsonValue] = [{"name": "tmp", "emptyDir": {"sizeLimit": "1Gi"}}]
-    mounts: list[JsonValue] = [{"name": "tmp", "mountPath": "/tmp"}]  # noqa: S108 - the pod's own emptyDir
-    if isinstance(workload, RunnerWorkload):
-        container = _runner_container(workload)
-        mounts.append({"name": "token", "mountPath": _TOKEN_DIRECTORY, "readOnly": True})
-        token: JsonValue = {"path": "token", "audience": TOKEN_AUDIENCE, "expirationSeconds": _TOKEN_SECONDS}
-        volumes.append({"name": "token", "projected": {"sources": [{"serviceAccountToken": token}]}})
-    else:
-        container = _user_container(workload)
-    container |= {
-        "name": STEP_CONTAINER,
-        "terminationMessagePolicy": "FallbackToLogsOnError",
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
-        "volumeMounts": mounts,
-    }
-    return {
-        "restartPolicy": "Never",
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "terminationGracePeriodSeconds": 30,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": _UID,
-            "runAsGroup": _UID,
-            "fsGroup": _UID,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "containers": [container],
-        "volumes": volumes,
-    }
-
-
-def _runner_container(workload: RunnerWorkload) -> dict[str, JsonValue]:
-    env: list[JsonValue] = [
-        {"name": "PARLEY_GATEWAY_URL", "value": workload.gateway_url},
-        {"name": "PARLEY_STORE_ID", "value": workload.store_id},
-        {"name": "PARLEY_TOKEN_FILE", "value": f"{_TOKEN_DIRECTORY}/token"},
     ]
-    if workload.api_key is not None:
-        name, key = workload.api_key
-        reference: JsonValue = {"secretKeyRef": {"name": name, "key": key}}
-        env.append({"name": "PARLEY_MODEL_API_KEY", "valueFrom": reference})
-    return {
-        "image": workload.image,
-        "imagePullPolicy": "IfNotPresent",
-        "command": ["parley-runner", "step"],
-        "env": env,
-        # The imports alone take 2 s of CPU: with a small share a step would take twenty.
-        "resources": {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}},
-    }
-
-
-def _user_container(workload: ContainerWorkload) -> dict[str, JsonValue]:
-    container: dict[str, JsonValue] = {"image": workload.image, "imagePullPolicy": workload.image_pull_policy}
-    if workload.command:
-        container["command"] = [_literal(part) for part in workload.command]
-    if workload.args:
-        container["args"] = [_literal(part) for part in workload.args]
-    if workload.env:
-        container["env"] = [_literal_variable(variable) for variable in workload.env]
-    if workload.resources:
-        container["resources"] = dict(workload.resources)
-    return container
-
-
-def _literal(text: str) -> str:
-    """Keep Kubernetes from expanding ``$(NAME)``: a value from elsewhere must not be able to ask for a variable."""
-    return text.replace("$", "$$")
-
-
-def _literal_variable(variable: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    value = variable.get("value")
-    return {**variable, "value": _literal(value)} if isinstance(value, str) else dict(variable)

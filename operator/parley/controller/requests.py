@@ -1,87 +1,88 @@
-"""From a step to its attempt's request, and from the request to what its Job runs.
+"""From a step to its attempt's request, and from the request to what is made for it: a Job's pod, or a child Task.
 
-A prompt is rendered in its pod, so its request carries templates and the values they may read; a container's fields
-are rendered here, in the guarded evaluator, and its request is what the Job gets.
+A prompt and a container's input file are rendered in their pod, so their requests carry templates and the values they
+may read; all else is rendered here, in the guarded evaluator, and the request is what the Job or the child gets.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
-from parley.controller.job_builder import ContainerWorkload, RunnerWorkload
-from parley.controller.settings import Settings
-from parley.protocol.request import (
-    AgentSnapshot,
-    ContainerRequest,
-    PromptRequest,
-    SessionSnapshot,
-    TaskSnapshot,
+from parley.controller.pod_builder import ContainerWorkload, Gateway, RunnerWorkload
+from parley.controller.scopes import (
+    NO_ITEM,
+    Item,
+    agent_snapshot,
+    load_item,
+    load_scope,
+    needed_outputs,
+    scope_with,
+    session_snapshot,
+    sources_in,
+    task_snapshot,
 )
+from parley.controller.settings import Settings
+from parley.controller.stored_values import Stored
+from parley.protocol.request import ContainerRequest, InputFile, PromptRequest, TaskRequest
+from parley.resources.agent import MAX_TEMPLATE
 from parley.resources.task import ContainerStep, PromptStep, Step
+from parley.templates.errors import TemplateError
 from parley.templates.evaluator import Evaluator
-from parley.templates.fields import container_fields, output_fields, prompt_fields, rendered_container
-from parley.templates.scope import step_variable, task_scope
-from parley.templates.usage import mentioned_steps, templates_in
+from parley.templates.fields import ValueField, container_fields, prompt_fields, rendered_container
+from parley.templates.usage import read_usage
 
 if TYPE_CHECKING:
     from parley.controller.task_actions import TaskUnderWork
 
+MAX_ARGUMENTS_BYTES = 512 * 1024
+"""Most bytes of a container's command, arguments and environment together: they are part of its Job, and of what a
+process is started with."""
+_INSTEAD = "give large values through container.inputFile, which the container finds in /parley/input.json"
+
 
 async def build_request(
-    evaluator: Evaluator, task: "TaskUnderWork", index: int, step: Step, outputs: Mapping[str, JsonValue]
+    evaluator: Evaluator,
+    task: "TaskUnderWork",
+    index: int,
+    step: Step,
+    stored: Stored,
+    *,
+    item: int = NO_ITEM,
 ) -> dict[str, JsonValue]:
-    """Build the request of a step's next attempt.
+    """Build the request of a step's next attempt, for one item where it has a forEach.
 
     Raises:
-        TemplateError: a field of a container step could not be rendered; the error names it.
+        TemplateError: a field that is rendered here could not be; the error names it.
     """
-    path = f"spec.steps[{index}]"
-    snapshot = TaskSnapshot(name=task.resource.name, namespace=task.resource.namespace)
+    its = await load_item(stored, step.name, item)
     if step.container is not None:
-        fields = container_fields(step.container, path)
-        sources = [source for _, source in templates_in(fields)]
-        needed = {name: outputs.get(name) for name in _needed(task, index, sources)}
-        values = await evaluator.render(fields, _scope(task, needed))
-        rendered = rendered_container(step.container, path, values)
-        return _dump(ContainerRequest(task=snapshot, step=step.name, container=rendered.to_json()))
-    if step.prompt is None or task.agent is None:
-        raise RuntimeError(f"step {step.name} has no agent to answer it")
-    uses_history = task.session is not None and step.prompt.history != "None"
-    return _dump(
-        PromptRequest(
-            task=snapshot,
-            step=step.name,
-            path="spec.message" if task.spec.message is not None else f"{path}.prompt",
-            prompt=step.prompt,
-            literal=task.spec.message is not None,
-            history="Session" if uses_history else "None",
-            agent=_agent_snapshot(task),
-            session=_session_snapshot(task),
-            inputs=task.spec.inputs,
-            needs_outputs=_needed(task, index, _prompt_sources(task, step.prompt)),
-        )
-    )
+        return await _container_request(evaluator, task, index, step.container, stored, its)
+    if step.task is not None:
+        return await _task_request(evaluator, task, index, stored, its)
+    request = await _prompt_request(task, index, step, stored)
+    return _dump(request if its is None else request.model_copy(update=_of_item(its)))
 
 
-async def render_output(
-    evaluator: Evaluator, task: "TaskUnderWork", outputs: Mapping[str, JsonValue]
-) -> JsonValue:
-    """Render the task's output; by default it is the last step's.
+async def build_round(
+    task: "TaskUnderWork", index: int, step: Step, stored: Stored, items: Sequence[int]
+) -> list[dict[str, JsonValue]]:
+    """Build the requests of a prompt's round, in the order of ``items``; all but the item is the same.
 
     Raises:
-        TemplateError: a field of ``spec.output`` could not be rendered.
+        TemplateError: a template of the step can never be rendered.
     """
-    if task.spec.output is None:
-        return outputs.get(task.steps[-1].name)
-    fields = output_fields(task.spec.output)
-    return (await evaluator.render(fields, _scope(task, outputs)))["spec.output"]
+    request = await _prompt_request(task, index, step, stored)
+    base = _dump(request.model_copy(update={"inputs": _mentioned_inputs(task, request)}))
+    values = await stored.items(step.name, items)
+    return [base | {"item": values[item], "index": item} for item in items]
 
 
 def workload_of(
-    request: Mapping[str, JsonValue], settings: Settings, store_id: str
+    request: Mapping[str, JsonValue], settings: Settings, store_id: str, *, serves: bool = False
 ) -> RunnerWorkload | ContainerWorkload:
-    """Return what an attempt's Job runs."""
+    """Return what an attempt's pod runs; with ``serves`` a prompt's runner stays with its task."""
+    gateway = Gateway(image=settings.runner_image, url=settings.gateway_url, store_id=store_id)
     if request["kind"] == "Container":
         container = ContainerStep.model_validate(request["container"])
         return ContainerWorkload(
@@ -91,20 +92,56 @@ def workload_of(
             env=[variable.to_json() for variable in container.env],
             resources=container.resources.to_json() if container.resources else None,
             image_pull_policy=container.image_pull_policy or "IfNotPresent",
+            gateway=gateway,
+            input_file=request.get("inputFile") is not None,
+            output_file=container.output_from == "File",
         )
     secret = PromptRequest.model_validate(request).agent.model.api_key_secret_ref
     return RunnerWorkload(
-        image=settings.runner_image,
-        gateway_url=settings.gateway_url,
-        store_id=store_id,
-        api_key=(secret.name, secret.key) if secret else None,
+        gateway=gateway, api_key=(secret.name, secret.key) if secret else None, serves=serves
+    )
+
+
+def child_spec(
+    request: Mapping[str, JsonValue], template_task: Mapping[str, JsonValue] | None = None
+) -> dict[str, JsonValue]:
+    """Return the spec of the child Task that an attempt makes.
+
+    Args:
+        request: the attempt's, of kind Task.
+        template_task: ``spec.task`` of the TaskTemplate that the child refers to, if it refers to one. The parent's
+            session or agent is the child's only where neither the child nor its template names one.
+    """
+    child = TaskRequest.model_validate(request)
+    named = {*child.spec, *(template_task or ())}
+    if "sessionRef" in named or "agentRef" in named:
+        return child.spec
+    return child.spec | child.inherited
+
+
+async def _prompt_request(task: "TaskUnderWork", index: int, step: Step, stored: Stored) -> PromptRequest:
+    if step.prompt is None or task.agent is None:
+        raise RuntimeError(f"step {step.name} has no agent to answer it")
+    default = "Session" if task.session is not None and step.for_each is None else "None"
+    history = step.prompt.history or default
+    return PromptRequest(
+        task=task_snapshot(task),
+        step=step.name,
+        path="spec.message" if task.spec.message is not None else f"spec.steps[{index}].prompt",
+        prompt=step.prompt,
+        literal=task.spec.message is not None,
+        history=history if task.session is not None else "None",
+        agent=agent_snapshot(task),
+        session=session_snapshot(task, await stored.context()),
+        inputs=task.spec.inputs,
+        needs_outputs=[*needed_outputs(task, index, _prompt_sources(task, step.prompt)).values()],
     )
 
 
 def _prompt_sources(task: "TaskUnderWork", prompt: PromptStep) -> list[str]:
     """Every template that a prompt's runner renders."""
     agent, session = task.agent_spec, task.session_spec
-    sources = [] if task.spec.message is not None else [t for _, t in templates_in(prompt_fields(prompt, ""))]
+    sources = [] if task.spec.message is not None else sources_in(prompt_fields(prompt, ""))
     if agent is not None:
         sources += [agent.instructions, agent.system_template]
     if session is not None:
@@ -112,51 +149,123 @@ def _prompt_sources(task: "TaskUnderWork", prompt: PromptStep) -> list[str]:
     return sources
 
 
-def _needed(task: "TaskUnderWork", index: int, sources: list[str]) -> list[str]:
-    """Names of the earlier steps whose outputs the templates may read: large ones need not travel in vain."""
-    earlier = {step_variable(step.name): step.name for step in task.steps[:index]}
-    mentioned = mentioned_steps(sources, earlier)
-    return [name for variable, name in earlier.items() if variable in mentioned]
+def _mentioned_inputs(task: "TaskUnderWork", request: PromptRequest) -> dict[str, JsonValue]:
+    """Leave out the inputs that no template reads: the list of all items need not be in each item's request."""
+    found: set[str] = set()
+    for source in _prompt_sources(task, request.prompt):
+        for mention in read_usage(source, request.path).mentions:
+            match mention.chain:
+                case ("inputs", str(name), *_):
+                    found.add(name)
+                case ("inputs", *_):
+                    return request.inputs
+                case _:
+                    pass
+    return {name: value for name, value in request.inputs.items() if name in found}
 
 
-def _scope(task: "TaskUnderWork", outputs: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
-    return task_scope(
-        inputs=task.spec.inputs,
-        outputs=outputs,
-        session=_session_snapshot(task),
-        agent=_agent_snapshot(task) if task.agent else None,
-        task=TaskSnapshot(name=task.resource.name, namespace=task.resource.namespace),
+def _of_item(item: Item) -> dict[str, JsonValue]:
+    return {"item": item.value, "index": item.index}
+
+
+async def _container_request(
+    evaluator: Evaluator,
+    task: "TaskUnderWork",
+    index: int,
+    container: ContainerStep,
+    stored: Stored,
+    item: Item | None,
+) -> dict[str, JsonValue]:
+    path, step = f"spec.steps[{index}]", task.steps[index]
+    fields = container_fields(container, path)
+    # Rendered by the pod itself, whoever lists the templates.
+    fields = {
+        name: field for name, field in fields.items() if not name.startswith(f"{path}.container.inputFile")
+    }
+    needed = needed_outputs(task, index, sources_in(fields))
+    values = await evaluator.render(fields, await load_scope(task, stored, [*needed.values()], item))
+    _check_sizes(path, values)
+    rendered = rendered_container(container, path, values).model_copy(update={"input_file": None})
+    return _dump(
+        ContainerRequest(
+            task=task_snapshot(task),
+            step=step.name,
+            container=rendered.to_json(),
+            index=None if item is None else item.index,
+            input_file=await _input_file(task, index, container, stored, item),
+        )
     )
 
 
-def _agent_snapshot(task: "TaskUnderWork") -> AgentSnapshot:
-    spec = task.agent_spec
-    if task.agent is None or spec is None:
-        raise RuntimeError("a prompt step needs an agent")
-    return AgentSnapshot(
-        name=task.agent.name,
-        display_name=spec.display_name,
-        description=spec.description,
-        instructions=spec.instructions,
-        system_template=spec.system_template,
-        model=spec.model,
-    )
-
-
-def _session_snapshot(task: "TaskUnderWork") -> SessionSnapshot | None:
-    spec = task.session_spec
-    if task.session is None or spec is None:
+async def _input_file(
+    task: "TaskUnderWork", index: int, container: ContainerStep, stored: Stored, item: Item | None
+) -> InputFile | None:
+    if container.input_file is None:
         return None
-    return SessionSnapshot(
-        name=task.session.name,
-        user=spec.user,
-        situation=spec.situation,
-        system_template=spec.system_template,
-        context=spec.context,
-        metadata=spec.metadata,
-        context_window=spec.limits.context_window if spec.limits else None,
+    path = f"spec.steps[{index}].container.inputFile"
+    scope = scope_with(task, context=await stored.context(), outputs={}, item=item)
+    return InputFile(
+        path=path,
+        template=container.input_file,
+        scope={name: value for name, value in scope.items() if name != "steps"},
+        steps=needed_outputs(task, index, sources_in({path: ValueField(container.input_file)})),
     )
 
 
-def _dump(model: PromptRequest | ContainerRequest) -> dict[str, JsonValue]:
+def _check_sizes(path: str, values: Mapping[str, JsonValue]) -> None:
+    """Refuse what no process can be started with, before the API server or the kubelet does.
+
+    Raises:
+        TemplateError: one value, or all together, are too large.
+    """
+    total = 0
+    for field, value in values.items():
+        text = value if isinstance(value, str) else ""
+        if len(text) > MAX_TEMPLATE:
+            message = f"the result has {len(text)} characters; at most {MAX_TEMPLATE} fit here: {_INSTEAD}"
+            raise TemplateError(field, message)
+        total += len(text.encode(errors="replace"))
+    if total > MAX_ARGUMENTS_BYTES:
+        message = f"command, args and env have {total} bytes; at most {MAX_ARGUMENTS_BYTES} fit: {_INSTEAD}"
+        raise TemplateError(f"{path}.container", message)
+
+
+async def _task_request(
+    evaluator: Evaluator, task: "TaskUnderWork", index: int, stored: Stored, item: Item | None
+) -> dict[str, JsonValue]:
+    step, path = task.steps[index], f"spec.steps[{index}].task.inputs"
+    child = step.task
+    if child is None:
+        raise RuntimeError(f"step {step.name} makes no child task")
+    fields = {path: ValueField(child.inputs)}
+    needed = needed_outputs(task, index, sources_in(fields))
+    inputs = (await evaluator.render(fields, await load_scope(task, stored, [*needed.values()], item)))[path]
+    spec: dict[str, JsonValue] = {}
+    if child.template_ref is not None:
+        spec["templateRef"] = child.template_ref.to_json()
+    elif child.spec is not None:
+        spec = dict(child.spec)
+    given = spec.get("inputs")
+    if isinstance(inputs, dict) and inputs:
+        spec["inputs"] = {**(given if isinstance(given, dict) else {}), **inputs}
+    return _dump(
+        TaskRequest(
+            task=task_snapshot(task),
+            step=step.name,
+            index=None if item is None else item.index,
+            spec=spec,
+            inherited=_references(task),
+        )
+    )
+
+
+def _references(task: "TaskUnderWork") -> dict[str, JsonValue]:
+    if task.spec.session_ref is not None:
+        return {"sessionRef": task.spec.session_ref.to_json()}
+    if task.spec.agent_ref is not None:
+        return {"agentRef": task.spec.agent_ref.to_json()}
+    return {}
+
+
+def _dump(model: PromptRequest | ContainerRequest | TaskRequest) -> dict[str, JsonValue]:
     return model.model_dump(mode="json", by_alias=True)

@@ -15,6 +15,12 @@ from parley.resources.reasons import Reason
 STORE_HEADER = "Parley-Store"
 NONCE_HEADER = "Parley-Nonce"
 TOKEN_AUDIENCE = "parley"  # noqa: S105 - an audience is no secret
+RUNTIME_LABEL = "parley.dev/runtime"
+TASK_RUNTIME = "task"
+"""The label's value on a Job whose runner stays with its task and takes one attempt after the other."""
+RUNNER_LIFE_SECONDS = 12 * 3600
+"""How long such a runner takes new attempts; then it ends, and the next attempt gets a new one."""
+
 MAX_OUTPUT_BYTES = 1024 * 1024
 """Largest output of a step, as JSON; a larger one is refused with ResultTooLarge."""
 
