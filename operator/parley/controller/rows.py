@@ -1,8 +1,8 @@
 """From the store's rows to the engine's state."""
 
-from parley.engine.state import Attempt, End, TaskState, Turn
+from parley.engine.state import Attempt, End, Output, TaskState, Turn
 from parley.resources.reasons import Reason
-from parley.store.records import AttemptRecord, TaskEnd, TaskRecord
+from parley.store.records import AttemptRecord, OutputRecord, TaskEnd, TaskRecord
 
 _GONE = "the store saw this Task deleted: the cluster was restored from an older backup. Create it anew to run it again"
 
@@ -11,15 +11,15 @@ def task_state(record: TaskRecord) -> TaskState:
     """Read a task's rows for the plan."""
     end = record.ended
     if end is None and record.gone_since is not None:
-        end = TaskEnd("Failed", Reason.STORE_MISMATCH, _GONE, None, record.gone_since)
+        end = TaskEnd("Failed", Reason.STORE_MISMATCH, _GONE, OutputRecord(None), record.gone_since)
     return TaskState(
         now=record.now,
         created_at=record.registered_at,
         deadline=record.deadline,
         suspended=record.suspended_since is not None,
-        end=End(end.phase, _reason(end.reason), end.message, end.output, end.at) if end else None,
+        end=End(end.phase, _reason(end.reason), end.message, end.output.value, end.at) if end else None,
         attempts=tuple(_attempt(row) for row in record.attempts),
-        outputs=record.outputs,
+        outputs={step: Output(output.value, output.cut) for step, output in record.outputs.items()},
         input_tokens=record.input_tokens,
         output_tokens=record.output_tokens,
     )

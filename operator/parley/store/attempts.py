@@ -237,6 +237,7 @@ async def finish_container(
     exit_code: int | None,
     output: JsonValue,
     pod_uid: str | None,
+    log: str | None = None,
 ) -> bool:
     """Commit a container's outcome as its pod showed it. The output is stored when it Succeeded.
 

@@ -1,11 +1,13 @@
 """What the store's functions take and return: plain, frozen rows. Times are aware, on Postgres's clock."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
 from pydantic import JsonValue
+
+from parley.resources.reasons import Reason
 
 AttemptState = Literal["Open", "Running", "Succeeded", "Failed", "Paused", "Lost", "TimedOut", "Cancelled"]
 ClosedState = Literal["Failed", "Lost", "TimedOut", "Cancelled"]
@@ -13,19 +15,34 @@ ClosedState = Literal["Failed", "Lost", "TimedOut", "Cancelled"]
 Cause = Literal["First", "Retry", "Disruption", "Resume"]
 TurnState = Literal["Waiting", "Held", "Done", "Withdrawn"]
 EndPhase = Literal["Succeeded", "Failed", "Cancelled"]
+StepState = Literal["Entered", "Succeeded", "Failed", "Skipped"]
+WaitKind = Literal["Question", "Approval", "Container", "Task"]
+WaitState = Literal["Open", "Answered", "Expired", "Withdrawn"]
+Runtime = Literal["Job", "Task", "Warm"]
 
 NO_ITEM = -1
 """``item`` of a step without forEach. Never NULL: NULLs would defeat the unique indexes."""
 
 
 @dataclass(frozen=True, slots=True)
+class OutputRecord:
+    """A value as far as a plan and a status need it; ``load_outputs`` and ``task_output`` give it whole.
+
+    Up to its limit as JSON it is whole; beyond, ``cut`` is set and ``value`` is the beginning of a text, else None.
+    """
+
+    value: JsonValue
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class TaskEnd:
-    """How a task ended. Written once; later ends change nothing."""
+    """How a task ended. Written once; later ends change nothing. Its output is whole up to 8 KiB."""
 
     phase: EndPhase
     reason: str
     message: str
-    output: JsonValue
+    output: OutputRecord
     at: datetime
 
 
@@ -57,6 +74,65 @@ class AttemptRecord:
     created_at: datetime
     taken_at: datetime | None
     ended_at: datetime | None
+    runtime: Runtime = "Job"
+    uploaded: bool = False
+    """Its container's output file, or why there is none, has arrived."""
+
+
+@dataclass(frozen=True, slots=True)
+class StepRecord:
+    """What was decided about a step before its attempts, and how it ended where no attempt says so."""
+
+    step: str
+    state: StepState
+    item_count: int | None
+    """None for a step without forEach."""
+    succeeded: int | None
+    """Items that have an output; None until the step has ended."""
+    failed: int | None
+    """Items that were tried and have none; None until the step has ended."""
+    until: datetime | None
+    """When its sleep is over. It moves neither with outages nor with suspension."""
+    reason: str | None
+    message: str | None
+    entered_at: datetime
+    ended_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class WaitRecord:
+    """Something an open step waits for. ``body`` is ``{question, choices?, schema?}`` for a Question."""
+
+    id: str
+    step: str
+    item: int
+    kind: WaitKind
+    body: dict[str, JsonValue]
+    deadline: datetime | None
+    state: WaitState
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ChildRecord:
+    """The Task that an open attempt of a ``task`` step made, once it is registered. ``gone``: its object is deleted."""
+
+    name: str
+    uid: str
+    ended: EndPhase | None
+    reason: str | None
+    message: str | None
+    gone: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ParentRecord:
+    """The task whose step made this one. ``closed`` is a sentence that says why that attempt is open no more."""
+
+    uid: str
+    name: str
+    closed: str | None
+    suspended: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +165,26 @@ class TaskRecord:
     gone_since: datetime | None
     ended: TaskEnd | None
     attempts: list[AttemptRecord]
-    """In the order they were inserted."""
-    outputs: dict[str, JsonValue]
-    """By step name; steps with items are left out."""
+    """In the order they were inserted; of a step with items that has ended only the newest 3."""
+    outputs: dict[str, OutputRecord]
+    """By step name, whole up to 2 KiB; those of single items are left out."""
     turns: list[TurnRecord]
     """This task's, by ticket, ended ones included."""
     input_tokens: int
     output_tokens: int
+    """Of all attempts."""
     now: datetime
+    spec: dict[str, JsonValue] = field(default_factory=dict[str, JsonValue])
+    """As registered: of a Task with a templateRef the resolved one."""
+    depth: int = 0
+    """How many parents stand above it."""
+    steps: list[StepRecord] = field(default_factory=list[StepRecord])
+    """In the order they were entered."""
+    waits: list[WaitRecord] = field(default_factory=list[WaitRecord])
+    """The open ones, oldest first."""
+    children: list[ChildRecord] = field(default_factory=list[ChildRecord])
+    """Of open attempts only, one each."""
+    parent: ParentRecord | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +201,10 @@ class Close:
 class NewAttempt:
     """An attempt to insert.
 
-    ``number`` is 1 for a step's first attempt and counts up by one. ``session_uid`` is set for a step that needs its
-    session's turn and None for all others. ``timeout`` counts from the insertion.
+    ``number`` is 1 for the first attempt of a step, or of its item, and counts up by one. ``session_uid`` is set for a
+    step that needs its session's turn and None for all others. ``timeout`` counts from the insertion,
+    ``item_timeout`` from the moment a runner takes it: the items of a round wait for each other. A request of kind
+    ``Task`` says that ``job`` is the name of a child Task.
     """
 
     task_uid: str
@@ -128,6 +218,16 @@ class NewAttempt:
     item: int = NO_ITEM
     index: int = 0
     close: Close | None = None
+    runtime: Runtime = "Job"
+    item_timeout: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NewParent:
+    """The Task that made this one. The attempt whose job bears this Task's name counts; another id is refused."""
+
+    parent_uid: str
+    parent_attempt: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,10 +245,29 @@ class NotGranted:
 
     ``why`` is ``turn`` (another turn is held or first in the queue, or the step has no ticket), ``task`` (the task or
     its session is gone, ended, suspended or unknown), ``closed`` (the attempt to close is closed already, or its
-    deadline has moved) or ``stale`` (the step already has this attempt, an open one or a success).
+    deadline has moved), ``stale`` (the step has ended, or already has this attempt, an open one or a success) or
+    ``tree`` (a child would be more than 5 levels below the first task, or its family has 500 tasks: for good).
     """
 
-    why: Literal["turn", "task", "closed", "stale"]
+    why: Literal["turn", "task", "closed", "stale", "tree"]
+
+
+@dataclass(frozen=True, slots=True)
+class ReplyVerdict:
+    """What became of a Reply, for good. ``why`` is None when it was accepted; ``message`` is for its author."""
+
+    accepted: bool
+    why: Reason | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerInput:
+    """What a container's init process renders its input file from: the attempt's request and earlier outputs."""
+
+    attempt: int
+    request: dict[str, JsonValue]
+    outputs: dict[str, JsonValue]
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,6 +310,11 @@ class SessionSummary:
     tasks_succeeded: int
     tasks_failed: int
     """Failed ones; Cancelled ones count nowhere."""
+    tasks_waiting: int = 0
+    """Those of the active ones that wait for a person."""
+    context: dict[str, JsonValue] | None = None
+    """As steps left it; None until one has changed it: then the Session's spec holds."""
+    context_version: int = 0
 
 
 @dataclass(frozen=True, slots=True)

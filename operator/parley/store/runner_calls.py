@@ -41,6 +41,7 @@ __all__ = [
     "put_response",
     "record_input",
     "take",
+    "take_next",
 ]
 
 STORED_INPUT = """
@@ -116,6 +117,20 @@ async def take(
     async with conn.transaction():
         held = await take_attempt(conn, job, index, task_uid, namespace, holder)
         return await describe(conn, held)
+
+
+async def take_next(conn: Connection, *, task_uid: str, namespace: str, holder: str) -> TakeAnswer | None:
+    """Give the oldest open attempt of runtime Task of this Task to the holder, for 9 s: it must send heartbeats.
+
+    A holder that has one gets that one again.
+
+    Returns:
+        None when none is ready, or the task is suspended: ask again.
+
+    Raises:
+        Stopped: the task ended, is gone, or is not in this namespace.
+    """
+    raise NotImplementedError
 
 
 async def record_input(conn: Connection, attempt: int, holder: str, body: InputBody) -> InputAnswer:

@@ -7,9 +7,10 @@ from pydantic import JsonValue, TypeAdapter
 
 from parley.store.ending import cancel_attempts, end_turns, wake, wake_next
 from parley.store.leader import Fence, leading
+from parley.store.loading import LOAD_TASK
 from parley.store.locks import lock_session_of_task, lock_task
 from parley.store.pool import Connection
-from parley.store.records import EndPhase, OpenObject, TaskRecord
+from parley.store.records import EndPhase, NewParent, OpenObject, TaskRecord
 from parley.store.rows import encode, execute, fetch_all, fetch_value, storable_text
 
 REGISTER = """
@@ -29,32 +30,6 @@ UPDATE turns u SET state = 'Withdrawn', ended_at = now()
 FROM tasks t
 WHERE t.uid = %(uid)s AND u.task_uid = t.uid AND u.state = 'Waiting'
   AND u.session_uid IS DISTINCT FROM t.session_uid
-"""
-# One value, so one round trip and one moment; the request of an attempt is left out, it may be large.
-LOAD = """
-SELECT json_build_object(
-  'uid', t.uid, 'cluster', t.cluster, 'namespace', t.namespace, 'name', t.name, 'session_uid', t.session_uid,
-  'created_at', t.created_at, 'registered_at', t.registered_at, 'deadline', t.deadline,
-  'suspended_since', t.suspended_since, 'gone_since', t.gone_since, 'now', now(),
-  'ended', CASE WHEN t.ended_at IS NOT NULL THEN json_build_object(
-    'phase', t.end_phase, 'reason', t.end_reason, 'message', t.end_message, 'output', t.output,
-    'at', t.ended_at) END,
-  'attempts', (
-    SELECT coalesce(json_agg(a ORDER BY a.id), '[]')
-    FROM (SELECT id, step, item, number, cause, job, index, state, holder, deadline, lease_until, reason, message,
-                 definite, retry_after, exit_code, pod_uid, input_tokens, output_tokens, created_at, taken_at, ended_at
-          FROM attempts WHERE task_uid = t.uid) a),
-  'outputs', (
-    SELECT coalesce(json_object_agg(o.step, o.value), '{}')
-    FROM outputs o WHERE o.task_uid = t.uid AND o.item = -1),
-  'turns', (
-    SELECT coalesce(json_agg(u ORDER BY u.ticket), '[]')
-    FROM (SELECT session_uid, ticket, task_uid, task_name, step, state, granted_at, ended_at
-          FROM turns WHERE task_uid = t.uid) u),
-  'input_tokens', (SELECT coalesce(sum(input_tokens), 0) FROM attempts WHERE task_uid = t.uid),
-  'output_tokens', (SELECT coalesce(sum(output_tokens), 0) FROM attempts WHERE task_uid = t.uid)
-)::text
-FROM tasks t WHERE t.uid = %(uid)s
 """
 END = """
 UPDATE tasks SET ended_at = now(), end_phase = %(phase)s, end_reason = %(reason)s, end_message = %(message)s,
@@ -102,6 +77,7 @@ async def register_task(  # noqa: PLR0913 - a row's columns
     spec: Mapping[str, JsonValue],
     timeout: timedelta | None,  # noqa: ASYNC109 - the task's, not this call's
     created_at: datetime,
+    parent: NewParent | None = None,
 ) -> None:
     """Make the task's row, or find it made already.
 
@@ -130,7 +106,7 @@ async def register_task(  # noqa: PLR0913 - a row's columns
 
 async def load_task(conn: Connection, uid: str) -> TaskRecord | None:
     """Return all that planning needs, in one round trip; None for an unknown task."""
-    found = await fetch_value(conn, str, LOAD, {"uid": uid})
+    found = await fetch_value(conn, str, LOAD_TASK, {"uid": uid})
     return None if found is None else _TASK.validate_json(found)
 
 

@@ -27,7 +27,7 @@ from parley.protocol.request import (
 from parley.resources.agent import ModelSpec
 from parley.resources.reasons import Reason
 from parley.resources.task import PromptStep
-from parley.store import attempts, runner_calls, sessions, tasks, turns
+from parley.store import attempts, reading, runner_calls, sessions, tasks, turns
 from parley.store.leader import Fence
 from parley.store.pool import Connection, Pool, connect
 from parley.store.records import Close, Inserted, NewAttempt, NotGranted, ReadyTurn, TaskRecord
@@ -178,6 +178,12 @@ class Story:
             record = await tasks.load_task(conn, task)
         assert record is not None
         return record
+
+    async def outputs(self, task: str) -> dict[str, JsonValue]:
+        """Return the outputs of the task's steps, whole."""
+        async with self.conn() as conn:
+            record = await tasks.load_task(conn, task)
+            return await reading.load_outputs(conn, task, list(record.outputs) if record else [])
 
     async def events(self, session: str) -> list[tuple[int, str | None, Any]]:
         async with self.conn() as conn:

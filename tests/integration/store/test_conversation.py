@@ -44,7 +44,7 @@ async def test_a_finished_turn_is_whole_in_task_and_session(story: Story) -> Non
 
     [(task,)] = await story.sql("SELECT uid FROM tasks")
     record = await story.load(task)
-    assert record.outputs == {"reply": "Hello"}
+    assert await story.outputs(task) == {"reply": "Hello"}
     assert [(a.number, a.state, a.input_tokens) for a in record.attempts] == [(1, "Succeeded", 10)]
     assert [turn.state for turn in record.turns] == ["Done"]
     assert record.ended is None
@@ -67,7 +67,9 @@ async def test_a_finished_turn_is_whole_in_task_and_session(story: Story) -> Non
     ended = (await story.load(task)).ended
     assert ended is not None
     assert (ended.phase, ended.reason) == ("Succeeded", "Succeeded")
-    assert list(ended.output.items()) == [("b", 1), ("a", None)], "keys keep the order their author gave them"  # type: ignore[union-attr]
+    assert list(ended.output.value.items()) == [("b", 1), ("a", None)], (
+        "keys keep the order their author gave them"
+    )  # type: ignore[union-attr]
 
 
 async def test_the_window_counts_the_newest_messages(story: Story) -> None:
@@ -274,7 +276,7 @@ async def test_a_step_without_history_writes_no_events_and_needs_no_turn(story: 
 
     assert (answer.first_sequence, answer.last_sequence) == (None, None)
     assert await story.events(alice) == []
-    assert (await story.load(task)).outputs == {"reply": "late"}
+    assert await story.outputs(task) == {"reply": "late"}
     async with story.conn() as conn:
         summary = await sessions.session_summary(conn, alice)
     assert summary is not None

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from parley.store import sessions, tasks
 from parley.store.errors import Stopped
-from parley.store.records import Inserted, NotGranted
+from parley.store.records import Inserted, NotGranted, OutputRecord
 
 from tests.integration.store.story import Story, says
 
@@ -40,7 +40,7 @@ async def test_the_first_end_stands(story: Story) -> None:
     assert not await end(story, task, output="second")
     ended = (await story.load(task)).ended
     assert ended is not None
-    assert (ended.phase, ended.output) == ("Succeeded", "first")
+    assert (ended.phase, ended.output) == ("Succeeded", OutputRecord("first"))
     assert not await end(story, "unknown")
 
 
@@ -192,7 +192,7 @@ async def test_a_suspended_task_loses_its_ticket_and_keeps_its_held_turn(story: 
     assert await story.queue(alice, waiting) == [(held, "Held")], "a suspended task gets no ticket"
     await story.take(held)
     await story.finish(attempt, says("a running attempt finishes"))
-    assert (await story.load(held)).outputs == {"reply": "a running attempt finishes"}
+    assert await story.outputs(held) == {"reply": "a running attempt finishes"}
 
 
 async def test_a_task_that_nobody_registered_is_unknown(story: Story) -> None:

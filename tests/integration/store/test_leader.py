@@ -151,7 +151,7 @@ async def test_a_container_of_a_gone_task_commits_nothing(story: Story) -> None:
             conn, story.fence, inserted.id, outcome="Succeeded", reason="Succeeded", message="", exit_code=0,
             output=1, pod_uid="p",
         )  # fmt: skip
-    assert (await story.load(task)).outputs == {}
+    assert await story.outputs(task) == {}
 
 
 async def _raise(story: Story, cluster: str) -> Fence:

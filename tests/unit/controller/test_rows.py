@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 from parley.controller.rows import task_state, turns_of
-from parley.engine.state import Turn
+from parley.engine.state import Output, Turn
 from parley.resources.reasons import Reason
-from parley.store.records import TaskEnd, TurnRecord
+from parley.store.records import OutputRecord, TaskEnd, TurnRecord
 
 from tests.unit.controller.records import NOW, RUNNING, record
 
@@ -16,7 +16,7 @@ LATER = NOW + timedelta(hours=1)
 
 
 def test_a_row_is_read_whole() -> None:
-    end = TaskEnd("Failed", "ExitCode", "exit code 3", {"a": 1}, LATER)
+    end = TaskEnd("Failed", "ExitCode", "exit code 3", OutputRecord({"a": 1}), LATER)
     failed = replace(
         RUNNING, state="Failed", reason="ExitCode", message="exit code 3", taken_at=NOW, ended_at=LATER
     )
@@ -28,7 +28,7 @@ def test_a_row_is_read_whole() -> None:
             suspended_since=NOW,
             ended=end,
             attempts=[failed],
-            outputs={"step": 1},
+            outputs={"step": OutputRecord(1, cut=True)},
             input_tokens=7,
             output_tokens=8,
         )
@@ -47,7 +47,7 @@ def test_a_row_is_read_whole() -> None:
     assert (attempt.phase, attempt.reason, attempt.message) == ("Failed", Reason.EXIT_CODE, "exit code 3")
     assert (attempt.created_at, attempt.taken_at, attempt.ended_at) == (NOW, NOW, LATER)
     assert attempt.deadline == RUNNING.deadline
-    assert (state.outputs, state.input_tokens, state.output_tokens) == ({"step": 1}, 7, 8)
+    assert (state.outputs, state.input_tokens, state.output_tokens) == ({"step": Output(1, cut=True)}, 7, 8)
 
 
 def test_an_open_row_has_no_end() -> None:
@@ -68,7 +68,7 @@ def test_a_task_whose_row_is_gone_is_not_begun_again() -> None:
 def test_a_reason_of_a_newer_version_stops_nothing() -> None:
     odd = replace(RUNNING, state="Failed", reason="SunBurnt")
 
-    state = task_state(record(attempts=[odd], ended=TaskEnd("Failed", "SunBurnt", "", None, NOW)))
+    state = task_state(record(attempts=[odd], ended=TaskEnd("Failed", "SunBurnt", "", OutputRecord(None), NOW)))
 
     assert state.attempts[0].reason is Reason.ERROR
     assert state.end is not None

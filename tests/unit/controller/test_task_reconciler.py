@@ -21,7 +21,7 @@ from parley.kube.errors import Conflict, Forbidden, Invalid
 from parley.kube.events import Transition
 from parley.kube.kinds import AGENT, JOB, POD, SESSION, TASK
 from parley.resources.reasons import Reason
-from parley.store.records import TaskEnd, TaskRecord
+from parley.store.records import OutputRecord, TaskEnd, TaskRecord
 
 from tests.fake_kube import FakeKube
 from tests.kstatus import kstatus
@@ -30,7 +30,7 @@ from tests.unit.controller.objects import NAMESPACE, agent_body, body, sample, s
 from tests.unit.controller.records import NOW, RUNNING, UID, record
 
 STEPS = [{"name": "step", "container": {"image": "i"}}]
-ENDED = TaskEnd("Succeeded", "Succeeded", "all steps are done", "ok", NOW)
+ENDED = TaskEnd("Succeeded", "Succeeded", "all steps are done", OutputRecord("ok"), NOW)
 DONE = replace(RUNNING, state="Succeeded", reason="Succeeded", ended_at=NOW)
 
 
