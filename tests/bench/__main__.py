@@ -1,127 +1,59 @@
-"""Benchmarks against bare Jobs in the same run: ``make bench``, or ``python -m tests.bench [repeats]``.
+"""Benchmarks, each printed as a figure or a ratio of one run: ``make bench``, or ``python -m tests.bench [name …]``.
 
-Figures are ratios of medians: what differs between machines cancels out. Each repeat runs Parley and the bare Jobs
-one after the other, so that both meet the same load.
+Nothing here is a test: a figure that moves is looked at by a person. What is compared runs in turns, on one cluster,
+so that what differs between machines cancels out.
 """
 
-import statistics
+import argparse
 import subprocess
-import sys
-import uuid
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from tests.bench.measure import create, job_complete, operator_cost, task_succeeded, timed, until
-from tests.cluster import ROOT, Cluster
+from tests.bench import burst, chains, latency, modes, rest, writes
+from tests.bench.bench import Bench, say
+from tests.cluster import ROOT, SYSTEM_NAMESPACE, Cluster
+from tests.e2e.conftest import Store
 
-CHAIN = 10
-IMAGE = "parley:dev"
-
-
-def bare_job(name: str) -> dict[str, Any]:
-    """A Job that runs ``true``, restricted as Parley's are."""
-    container = {
-        "name": "step",
-        "image": IMAGE,
-        "imagePullPolicy": "IfNotPresent",
-        "command": ["true"],
-        "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-    }
-    pod = {
-        "restartPolicy": "Never",
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": 65532,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "containers": [container],
-    }
-    spec = {"backoffLimit": 0, "template": {"spec": pod}}
-    return {"apiVersion": "batch/v1", "kind": "Job", "metadata": {"name": name}, "spec": spec}
+BENCHMARKS = {
+    "chains": chains.run,
+    "modes": modes.run,
+    "writes": writes.run,
+    "latency": latency.run,
+    "burst": burst.run,
+    "rest": rest.run,
+}
 
 
-def chain_task(name: str, steps: int) -> dict[str, Any]:
-    """A Task of container steps that run ``true`` one after the other."""
-    container = {"image": IMAGE, "command": ["true"]}
-    return {
-        "apiVersion": "parley.dev/v1alpha1",
-        "kind": "Task",
-        "metadata": {"name": name},
-        "spec": {"steps": [{"name": f"s{number}", "container": container} for number in range(steps)]},
-    }
-
-
-class Bench:
-    """The benchmarks on one cluster, in a namespace of their own."""
-
-    def __init__(self, cluster: Cluster, namespace: str) -> None:
-        self._cluster = cluster
-        self._namespace = namespace
-
-    def jobs(self, count: int) -> None:
-        """Run bare Jobs in a chain: each is created when the one before is Complete."""
-        for _ in range(count):
-            name = f"job-{uuid.uuid4().hex[:8]}"
-            version = create(self._cluster, "job", self._namespace, bare_job(name))
-            until(self._cluster, "job", self._namespace, name, version, job_complete)
-
-    def task(self, steps: int) -> None:
-        """Run one Task to its end."""
-        name = f"task-{uuid.uuid4().hex[:8]}"
-        version = create(self._cluster, "task", self._namespace, chain_task(name, steps))
-        until(self._cluster, "task", self._namespace, name, version, task_succeeded)
-
-    def compare(self, title: str, repeats: int, ours: Callable[[], None], theirs: Callable[[], None]) -> None:
-        """Time both in turns and print the ratio of their medians."""
-        pairs = [(timed(ours), timed(theirs)) for _ in range(repeats)]
-        ours_median, theirs_median = (statistics.median(column) for column in zip(*pairs, strict=True))
-        print(
-            f"{title}: {ours_median / theirs_median:.2f} of bare Jobs"
-            f" ({ours_median:.2f} s against {theirs_median:.2f} s, median of {repeats})",
-            flush=True,
-        )
-
-    def writes(self, tasks: int) -> None:
-        """Count the operator's API writes of one-step tasks, one after the other."""
-        before = operator_cost(self._cluster)
-        for _ in range(tasks):
-            self.task(1)
-        after = operator_cost(self._cluster)
-        each = (after.writes_without_events - before.writes_without_events) / tasks
-        print(f"API writes of the operator per one-step task, without Events: {each:.1f}")
-        for key in sorted(after.writes):
-            count = (after.writes[key] - before.writes.get(key, 0)) / tasks
-            print(f"  {key[0]:8} {key[1]:8} {count:.1f}")
-        cpu = (after.cpu_seconds - before.cpu_seconds) / tasks
-        print(
-            f"operator: {1000 * cpu:.0f} ms of CPU per one-step task, {after.memory_bytes / 2**20:.0f} MiB resident"
-        )
+def output(*command: str) -> str:
+    """What a command of the repository prints."""
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
 
 
 def main() -> None:
-    """Run all benchmarks and print their figures."""
-    repeats = int(sys.argv[1]) if len(sys.argv) > 1 else 5
-    done = subprocess.run(["make", "-s", "kubeconfig"], cwd=ROOT, capture_output=True, text=True, check=True)
-    cluster = Cluster(Path(done.stdout.strip()))
-    namespace = f"bench-{uuid.uuid4().hex[:6]}"
-    cluster.kubectl("create", "namespace", namespace)
+    """Run the benchmarks that were named, or all of them, and print their figures."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument(
+        "names", nargs="*", metavar="name", help=f"of {', '.join(BENCHMARKS)}; by default all"
+    )
+    parser.add_argument(
+        "--scale", type=float, default=1.0, help="size of the runs; 0.02 tries them all quickly"
+    )
+    chosen = parser.parse_args()
+    unknown = set(chosen.names) - BENCHMARKS.keys()
+    if unknown:
+        parser.error(f"no benchmark is called {', '.join(sorted(unknown))}")
+    cluster = Cluster(Path(output("make", "-s", "kubeconfig")))
+    cluster.kubectl("apply", "-n", SYSTEM_NAMESPACE, "-k", str(ROOT / "examples" / "model"))
+    cluster.kubectl(
+        "rollout", "status", "-n", SYSTEM_NAMESPACE, "deployment/scripted-model", "--timeout=120s"
+    )
     try:
-        bench = Bench(cluster, namespace)
-        bench.task(1)
-        bench.jobs(1)
-        bench.compare("one container step", repeats * 2, lambda: bench.task(1), lambda: bench.jobs(1))
-        bench.compare(
-            f"{CHAIN} container steps in a chain",
-            repeats,
-            lambda: bench.task(CHAIN),
-            lambda: bench.jobs(CHAIN),
-        )
-        bench.writes(repeats)
+        bench = Bench(cluster, Store(output("cluster/cluster", "database-url")), chosen.scale)
+        for name, run in BENCHMARKS.items():
+            if not chosen.names or name in chosen.names:
+                say(f"# {name}")
+                run(bench)
     finally:
-        cluster.kubectl("delete", "namespace", namespace, "--wait=false")
         cluster.close()
 
 

@@ -3,39 +3,67 @@
 import json
 import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from tests.cluster import PATHS, SYSTEM_NAMESPACE, Cluster
+import httpx2
+
+from tests.cluster import SYSTEM_NAMESPACE, Cluster, collection
 
 END = 300.0
-"""Seconds after which a run is given up."""
+"""Seconds after which a run of one task is given up."""
+_AT_ONCE = 8
+"""Requests of one client under way at a time."""
+
+Ended = Callable[[Mapping[str, Any]], bool]
 
 
 def create(cluster: Cluster, kind: str, namespace: str, body: Mapping[str, Any]) -> str:
     """Create an object; returns the resourceVersion to watch from."""
-    answer = cluster.request("POST", f"{PATHS[kind]}/namespaces/{namespace}/{kind}s", json=body)
+    answer = cluster.request("POST", collection(kind, namespace), json=body)
     assert answer.status_code == 201, answer.text
     return str(answer.json()["metadata"]["resourceVersion"])
 
 
-def until(
-    cluster: Cluster,
-    kind: str,
-    namespace: str,
-    name: str,
-    version: str,
-    ended: Callable[[dict[str, Any]], bool],
-) -> None:
+def all_at_once(calls: Sequence[Callable[[], object]]) -> None:
+    """Make many requests as fast as a few connections can."""
+    with ThreadPoolExecutor(_AT_ONCE) as threads:
+        for done in [threads.submit(call) for call in calls]:
+            done.result()
+
+
+def until(cluster: Cluster, kind: str, namespace: str, name: str, version: str, ended: Ended) -> None:
     """Watch one object until it has ended."""
     params = {"watch": "1", "fieldSelector": f"metadata.name={name}", "resourceVersion": version}
-    path = f"{PATHS[kind]}/namespaces/{namespace}/{kind}s"
-    with cluster.stream("GET", path, params=params, timeout=END) as answer:
+    with cluster.stream("GET", collection(kind, namespace), params=params, timeout=END) as answer:
         for line in answer.iter_lines():
             if ended(json.loads(line)["object"]):
                 return
     raise AssertionError(f"{kind} {name} did not end within {END:.0f} s")
+
+
+def until_all(
+    cluster: Cluster, kind: str, namespace: str, count: int, ended: Ended, *, give_up: float
+) -> list[float]:
+    """Watch a namespace until ``count`` objects have ended; returns when each did, by the monotonic clock."""
+    at: dict[str, float] = {}
+    deadline = time.monotonic() + give_up
+    while time.monotonic() < deadline:
+        try:
+            params = {"watch": "1", "resourceVersion": "0", "timeoutSeconds": "600"}
+            with cluster.stream("GET", collection(kind, namespace), params=params, timeout=30.0) as answer:
+                for line in answer.iter_lines():
+                    event = json.loads(line)
+                    if event["type"] in {"ADDED", "MODIFIED"} and ended(event["object"]):
+                        at.setdefault(event["object"]["metadata"]["name"], time.monotonic())
+                    if len(at) >= count:
+                        return sorted(at.values())
+        except httpx2.TimeoutException:
+            # Nothing for a while; the watch begins anew with all there is.
+            continue
+    raise AssertionError(f"{len(at)} of {count} {kind}s ended within {give_up:.0f} s")
 
 
 def job_complete(job: Mapping[str, Any]) -> bool:
@@ -52,18 +80,19 @@ def task_succeeded(task: Mapping[str, Any]) -> bool:
     return phase == "Succeeded"
 
 
+Writes = Mapping[tuple[str, str], float]
+"""API writes by (verb, kind)."""
+_BESIDE_THE_WORK = {"Event", "Lease"}
+
+
 @dataclass(frozen=True, slots=True)
 class OperatorCost:
     """What the leader had spent up to one moment."""
 
-    writes: Mapping[tuple[str, str], float]
+    pod: str
+    writes: Writes
     cpu_seconds: float
     memory_bytes: float
-
-    @property
-    def writes_without_events(self) -> float:
-        """All writes but Kubernetes Events and Leases."""
-        return sum(count for (_, kind), count in self.writes.items() if kind not in {"Event", "Lease"})
 
 
 def operator_cost(cluster: Cluster) -> OperatorCost:
@@ -74,11 +103,11 @@ def operator_cost(cluster: Cluster) -> OperatorCost:
             "GET", f"/api/v1/namespaces/{SYSTEM_NAMESPACE}/pods/{name}:8081/proxy/metrics"
         )
         if answer.status_code == 200 and re.search(r"^parley_leader 1", answer.text, re.MULTILINE):
-            return _read(answer.text)
+            return _read(name, answer.text)
     raise AssertionError("no operator pod leads")
 
 
-def _read(text: str) -> OperatorCost:
+def _read(pod: str, text: str) -> OperatorCost:
     writes = {
         (verb, kind): float(count)
         for kind, verb, count in re.findall(
@@ -86,12 +115,27 @@ def _read(text: str) -> OperatorCost:
         )
     }
     values = dict(re.findall(r"^(process_\w+) (\S+)$", text, re.MULTILINE))
-    return OperatorCost(
-        writes, float(values["process_cpu_seconds_total"]), float(values["process_resident_memory_bytes"])
-    )
+    cpu, memory = values["process_cpu_seconds_total"], values["process_resident_memory_bytes"]
+    return OperatorCost(pod, writes, float(cpu), float(memory))
 
 
-def timed(run: Callable[[], None]) -> float:
+def spent(before: OperatorCost, after: OperatorCost, runs: int) -> dict[tuple[str, str], float]:
+    """The writes of each of ``runs`` runs, without Events and Leases."""
+    assert before.pod == after.pod, "another operator pod leads now: its counters began anew"
+    return {
+        key: (count - before.writes.get(key, 0)) / runs
+        for key, count in sorted(after.writes.items())
+        if key[1] not in _BESIDE_THE_WORK and count > before.writes.get(key, 0)
+    }
+
+
+def in_words(writes: Writes) -> str:
+    """Writes as ``4.0 (create Job 1.0, patch Task 3.0)``."""
+    parts = ", ".join(f"{verb} {kind} {count:.1f}" for (verb, kind), count in writes.items())
+    return f"{sum(writes.values()):.1f}" + (f" ({parts})" if parts else "")
+
+
+def timed(run: Callable[[], object]) -> float:
     """Seconds that a run took."""
     start = time.perf_counter()
     run()
