@@ -30,8 +30,8 @@ open("/dev/termination-log", "w").write(answer["choices"][0]["message"]["content
 
 def one(name: str, body: dict[str, object], limit: int = 0, **fields: object) -> dict[str, object]:
     """A task of one container step that is tried again."""
-    on = {"on": fields.pop("on")} if "on" in fields else {}
-    retry = {"retry": {"limit": limit, "backoff": SOON, **on}} if limit else {}
+    causes = {"causes": fields.pop("causes")} if "causes" in fields else {}
+    retry = {"retry": {"limit": limit, "backoff": SOON, **causes}} if limit else {}
     return task(name, steps=[{"name": "try", "container": body, **retry, **fields}])
 
 
@@ -55,9 +55,9 @@ def test_retries_by_limit_backoff_and_cause(cluster: Cluster, namespace: str, st
         one("recovers", flaky, 3),
         one("hopeless", container("exit 64"), 3),
         one("greedy", GREEDY, 1),
-        one("greedy-again", GREEDY, 1, on=["OOMKilled"]),
-        one("late-again", late, 1, on=["Timeout"], timeout="4s"),
-        one("late", late, 1, on=["Error"], timeout="4s"),
+        one("greedy-again", GREEDY, 1, causes=["OOMKilled"]),
+        one("late-again", late, 1, causes=["Timeout"], timeout="4s"),
+        one("late", late, 1, causes=["Error"], timeout="4s"),
         task("undefined", inputs={"a": {}}, steps=[undefined]),
     )
 
