@@ -5,11 +5,11 @@ from importlib.metadata import version
 from fastapi import FastAPI
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
-from parley.gateway import health, runner_routes
+from parley.gateway import file_routes, health, runner_routes
+from parley.gateway.calling import Backend
 from parley.gateway.identity import StepIdentities
 from parley.gateway.metrics import Metrics, RequestMetrics
 from parley.gateway.problems import add_problem_handlers
-from parley.gateway.runner_routes import Backend
 from parley.gateway.settings import GatewaySettings
 from parley.kube.client import KubeApi
 from parley.store.pool import Pool
@@ -23,6 +23,7 @@ def create_app(settings: GatewaySettings, pool: Pool, kube: KubeApi) -> FastAPI:
     app.state.backend = Backend(StepIdentities(kube), pool, settings.call_seconds)
     add_problem_handlers(app)
     app.include_router(runner_routes.router)
+    app.include_router(file_routes.router)
     app.include_router(health.router)
     app.add_middleware(RequestBodyLimitMiddleware, max_body_size=settings.max_body_bytes)
     # The last one added is the outermost: refused bodies are counted too.

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar, cast
 from parley.gateway.problems import NotAStep, NotAuthenticated
 from parley.kube.client import JsonObject, KubeApi, TokenIdentity
 from parley.kube.kinds import JOB, PARLEY_GROUP, POD, TASK
-from parley.protocol.messages import TOKEN_AUDIENCE
+from parley.protocol.messages import RUNTIME_LABEL, TASK_RUNTIME, TOKEN_AUDIENCE
 
 TOKEN_SECONDS = 60.0
 POD_SECONDS = 5.0
@@ -38,6 +38,7 @@ class StepPod:
         job: name of the Job that controls the pod.
         index: the pod's completion index, 0 in a Job that has none.
         task_uid: uid of the Task that controls the Job.
+        stays: its runner stays with the task, and takes any attempt that is meant for such a runner.
     """
 
     namespace: str
@@ -46,6 +47,7 @@ class StepPod:
     job: str
     index: int
     task_uid: str
+    stays: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,14 @@ class _Owned:
     job: str
     job_uid: str
     index: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Owner:
+    """Who owns a Job, and what it is for. Neither changes: labels of a Job could, but nobody has a reason to."""
+
+    task_uid: str
+    stays: bool
 
 
 class Remembered(Generic[Key, Value]):
@@ -93,7 +103,7 @@ class StepIdentities:
         self._kube = kube
         self._tokens: Remembered[bytes, TokenIdentity] = Remembered(TOKEN_SECONDS, clock)
         self._pods: Remembered[str, _Owned] = Remembered(POD_SECONDS, clock)
-        self._owners: Remembered[str, str] = Remembered(OWNER_SECONDS, clock)
+        self._owners: Remembered[str, _Owner] = Remembered(OWNER_SECONDS, clock)
 
     async def identify(self, authorization: str | None) -> StepPod:
         """Follow the chain from an ``Authorization`` header.
@@ -108,8 +118,8 @@ class StepIdentities:
         if not namespace or not name or not uid:
             raise NotAStep("the token is not bound to a pod")
         owned = await self._pod(namespace, name, uid)
-        task_uid = await self._task_of(namespace, owned)
-        return StepPod(namespace, name, uid, owned.job, owned.index, task_uid)
+        owner = await self._owner_of(namespace, owned)
+        return StepPod(namespace, name, uid, owned.job, owned.index, owner.task_uid, owner.stays)
 
     async def _review(self, token: str) -> TokenIdentity:
         key = hashlib.sha256(token.encode()).digest()
@@ -139,7 +149,7 @@ class StepIdentities:
         owned = _Owned(str(owner["name"]), str(owner["uid"]), int(index) if index.isdecimal() else 0)
         return self._pods.put(uid, owned)
 
-    async def _task_of(self, namespace: str, owned: _Owned) -> str:
+    async def _owner_of(self, namespace: str, owned: _Owned) -> _Owner:
         if known := self._owners.get(owned.job_uid):
             return known
         job = await self._kube.get(JOB, namespace, owned.job)
@@ -149,7 +159,10 @@ class StepIdentities:
         group = str(owner.get("apiVersion", "")).partition("/")[0] if owner else ""
         if owner is None or group != PARLEY_GROUP or owner.get("kind") != TASK.kind:
             raise NotAStep(f"Job {owned.job} belongs to no Task")
-        return self._owners.put(owned.job_uid, str(owner["uid"]))
+        labels = cast("JsonObject", _metadata(job).get("labels") or {})
+        return self._owners.put(
+            owned.job_uid, _Owner(str(owner["uid"]), labels.get(RUNTIME_LABEL) == TASK_RUNTIME)
+        )
 
 
 def _bearer(authorization: str | None) -> str:
