@@ -4,18 +4,21 @@ The reconciler carries the actions out, reads again, and asks for another plan u
 be small, any action may fail or be repeated, and a crash between two of them is just a later first plan.
 """
 
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from parley.engine.actions import Action, EndTask, SetSuspended, StopJob
-from parley.engine.state import Surroundings, TaskState, Turn
-from parley.engine.step_plan import plan_step
+from parley.engine.actions import Action, EndTask, EnterStep, SetSuspended
+from parley.engine.ended import ended_views
+from parley.engine.flow import has_failed_task, is_done, is_ready, plan_step
+from parley.engine.leftovers import stop_leftovers
+from parley.engine.shared_runner import find_served
+from parley.engine.situation import Situation, needs_slot
+from parley.engine.state import Attempt, Surroundings, TaskState, Turn
 from parley.engine.views import StepOutcome, StepView
 from parley.resources.reasons import Reason
 from parley.resources.task import DesiredState, Step, StepPhase, TaskSpec
-
-_ENDED_PHASES = {"Succeeded": StepPhase.SUCCEEDED, "Cancelled": StepPhase.CANCELLED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,48 +40,84 @@ class Plan:
 
 
 def awaits_ticket(plan: Plan, around: Surroundings) -> bool:
-    """Tell whether all that a plan waits for is its place in the session's queue."""
+    """Tell whether a step of a plan waits for a place in the session's queue."""
     return any(around.turns.get(step, Turn.NONE) is Turn.NONE for step in plan.ready_turns)
 
 
+def holds_slot(steps: Sequence[Step], state: TaskState) -> bool:
+    """Tell whether a task holds a concurrency slot: a prompt or a container of it is under way."""
+    running = {attempt.step for attempt in state.attempts if attempt.open}
+    return any(step.name in running and needs_slot(step) for step in steps)
+
+
 def make_plan(task: TaskSpec, steps: Sequence[Step], state: TaskState, around: Surroundings) -> Plan:
-    """Decide what a task does next. ``steps`` are the effective ones (a ``message`` is one prompt step)."""
+    """Decide what a task does next. ``steps`` are the effective ones (a ``message`` is one prompt step).
+
+    Steps are missing while their template is: then the task waits.
+    """
+    situations = _situations(task, steps, state, around)
     if state.end is not None:
-        return Plan(steps=_ended_views(steps, state), actions=_stop_leftovers(state, around))
+        return Plan(ended_views(situations, state.end), actions=stop_leftovers(state, around))
     ending = _end_of_task(task, state, around)
-    suspend = task.desired_state is DesiredState.SUSPENDED
+    suspend = task.desired_state is DesiredState.SUSPENDED or state.parent_suspended
     if ending is None and suspend != state.suspended:
-        return Plan(steps=_idle_views(steps, state), actions=(SetSuspended(suspend),))
-    outcomes: list[StepOutcome] = []
-    for index, step in enumerate(steps):
-        outcome = plan_step(task, index, step, state, around)
-        outcomes.append(outcome)
-        if outcome.view.phase is not StepPhase.SUCCEEDED:
-            break
-    views = tuple(o.view for o in outcomes)
-    views += tuple(StepView(s.name, StepPhase.PENDING) for s in steps[len(views) :])
+        views = tuple(StepView(s.step.name, StepPhase.PENDING, s.attempts) for s in situations)
+        return Plan(views, actions=(SetSuspended(suspend),))
+    outcomes = _plan_steps(steps, situations)
+    views = tuple(outcome.view for outcome in outcomes)
+    ending = ending or _end_of_steps(steps, views)
     if ending is not None:
-        return Plan(steps=views, actions=(ending,))
-    last = outcomes[-1]
-    if last.view.phase in {StepPhase.FAILED, StepPhase.CANCELLED}:
-        end = EndTask(
-            "Failed", last.view.reason or Reason.ERROR, f"step {last.view.name}: {last.view.message}"
-        )
-        return Plan(steps=views, actions=(end,))
-    if last.view.phase is StepPhase.SUCCEEDED:
-        return Plan(steps=views, actions=(EndTask("Succeeded", Reason.SUCCEEDED, "all steps are done"),))
-    task_deadline = None if state.suspended else state.deadline
+        return Plan(views, actions=(ending,))
+    wakes = [outcome.wake_at for outcome in outcomes]
+    wakes.append(None if state.suspended else state.deadline)
     return Plan(
-        steps=views,
-        actions=last.actions + _stop_leftovers(state, around),
-        wake_at=min((t for t in (last.wake_at, task_deadline) if t is not None), default=None),
-        ready_turns=(last.view.name,) if last.ready_turn else (),
+        views,
+        actions=_enders(outcomes) or _all_actions(outcomes, state, around),
+        wake_at=min((at for at in wakes if at is not None), default=None),
+        ready_turns=tuple(outcome.view.name for outcome in outcomes if outcome.ready_turn),
+        wants_slot=any(outcome.wants_slot for outcome in outcomes),
     )
+
+
+def _situations(
+    task: TaskSpec, steps: Sequence[Step], state: TaskState, around: Surroundings
+) -> list[Situation]:
+    attempts: defaultdict[str, list[Attempt]] = defaultdict(list)
+    for attempt in sorted(state.attempts, key=lambda attempt: (attempt.item, attempt.number)):
+        attempts[attempt.step].append(attempt)
+    slot, served = holds_slot(steps, state), find_served(state.attempts, around)
+    return [
+        Situation(
+            task,
+            index,
+            step,
+            tuple(attempts[step.name]),
+            state.marks.get(step.name),
+            state,
+            around,
+            holds_slot=slot,
+            served=served,
+        )
+        for index, step in enumerate(steps)
+    ]
+
+
+def _plan_steps(steps: Sequence[Step], situations: Sequence[Situation]) -> list[StepOutcome]:
+    done: set[str] = set()
+    outcomes: list[StepOutcome] = []
+    for situation in situations:
+        outcome = plan_step(situation, ready=is_ready(steps, situation.index, done))
+        outcomes.append(outcome)
+        if is_done(situation.step, outcome.view):
+            done.add(situation.step.name)
+    return outcomes
 
 
 def _end_of_task(task: TaskSpec, state: TaskState, around: Surroundings) -> EndTask | None:
     if task.desired_state is DesiredState.CANCELLED:
         return EndTask("Cancelled", Reason.CANCELLED, "cancelled as asked by spec.desiredState")
+    if state.parent_closed is not None:
+        return EndTask("Cancelled", Reason.CANCELLED, state.parent_closed)
     if around.lacking is not None:
         return EndTask("Failed", Reason.STORE_MISMATCH, around.lacking)
     if around.problems:
@@ -92,32 +131,27 @@ def _end_of_task(task: TaskSpec, state: TaskState, around: Surroundings) -> EndT
     return None
 
 
-def _stop_leftovers(state: TaskState, around: Surroundings) -> tuple[Action, ...]:
-    """Stop the pods of attempts that were closed over their heads."""
+def _end_of_steps(steps: Sequence[Step], views: Sequence[StepView]) -> EndTask | None:
+    for step, view in zip(steps, views, strict=True):
+        if has_failed_task(step, view):
+            return EndTask("Failed", view.reason or Reason.ERROR, f"step {view.name}: {view.message}")
+    if views and all(is_done(step, view) for step, view in zip(steps, views, strict=True)):
+        return EndTask("Succeeded", Reason.SUCCEEDED, "all steps are done")
+    return None
+
+
+def _enders(outcomes: Sequence[StepOutcome]) -> tuple[Action, ...]:
+    """Return what may end the task in this very plan: nothing else is begun beside it."""
     return tuple(
-        StopJob(attempt.job)
-        for attempt in state.attempts
-        if attempt.phase in {"TimedOut", "Cancelled", "Lost"}
-        and (job := around.jobs.get(attempt.job)) is not None
-        and not job.ended
-    )
+        action
+        for outcome in outcomes
+        for action in outcome.actions
+        if isinstance(action, EnterStep) and (action.step.return_ is not None or action.step.fail is not None)
+    )[:1]
 
 
-def _idle_views(steps: Sequence[Step], state: TaskState) -> tuple[StepView, ...]:
-    return tuple(StepView(s.name, StepPhase.PENDING, state.of_step(s.name)) for s in steps)
-
-
-def _ended_views(steps: Sequence[Step], state: TaskState) -> tuple[StepView, ...]:
-    views: list[StepView] = []
-    for step in steps:
-        attempts = state.of_step(step.name)
-        if not attempts:
-            cancelled = state.end is not None and state.end.phase == "Cancelled"
-            phase = StepPhase.CANCELLED if cancelled else StepPhase.SKIPPED
-            views.append(StepView(step.name, phase, (), None if cancelled else Reason.SKIPPED))
-            continue
-        last = attempts[-1]
-        phase = _ENDED_PHASES.get(last.phase, StepPhase.FAILED)
-        reason = Reason.SUCCEEDED if phase is StepPhase.SUCCEEDED else last.reason
-        views.append(StepView(step.name, phase, attempts, reason, last.message))
-    return tuple(views)
+def _all_actions(
+    outcomes: Sequence[StepOutcome], state: TaskState, around: Surroundings
+) -> tuple[Action, ...]:
+    wanted = tuple(action for outcome in outcomes for action in outcome.actions)
+    return wanted + stop_leftovers(state, around)

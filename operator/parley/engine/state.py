@@ -69,6 +69,8 @@ class End:
     message: str
     output: JsonValue
     at: datetime
+    cut: bool = False
+    """The output is whole in the store only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +86,10 @@ class StepMark:
     message: str = ""
     entered_at: datetime | None = None
     ended_at: datetime | None = None
-    failed_items: int | None = None
-    """How many items of an ended forEach have no output."""
+    succeeded: int | None = None
+    """How many items of an ended forEach have an output."""
+    failed: int | None = None
+    """How many items of an ended forEach were tried and have none."""
 
     @property
     def ended(self) -> bool:

@@ -1,33 +1,39 @@
-"""What one step does next: start, watch, repeat after a disruption, time out."""
+"""One open attempt: what its pod shows, and what to do about it: make the Job, commit, close, look again."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
-from parley.engine.actions import (
-    Action,
-    CloseAttempt,
-    CreateJob,
-    EndTurn,
-    FinishContainer,
-    LookAgain,
-    StartAttempt,
-)
+from parley.engine import shared_runner
+from parley.engine.actions import Action, CloseAttempt, FinishContainer, LookAgain
+from parley.engine.names import pod_key
 from parley.engine.pods import JobView, PodState, PodView, Verdict, judge, judge_refusal, judge_runner
-from parley.engine.state import Attempt, Cause, Hold, Surroundings, TaskState, Turn
-from parley.engine.views import StepOutcome, StepView
+from parley.engine.retries import Again, what_follows
+from parley.engine.situation import Situation
+from parley.engine.state import Attempt
 from parley.resources.common import format_duration
 from parley.resources.reasons import Reason
-from parley.resources.task import Step, StepPhase, TaskSpec
+from parley.resources.task import Step
 
-MAX_DISRUPTIONS = 5
+NODE_PAUSE = timedelta(seconds=30)
 _POD_PATIENCE = timedelta(seconds=3)
 _REFUSED_PAUSE = timedelta(seconds=10)
-_NODE_PAUSE = timedelta(seconds=30)
+_FINAL_PHASES = {"Succeeded", "Failed"}
 
 
-def takes_turn(task: TaskSpec, step: Step) -> bool:
-    """Tell whether a step uses its session's history, and so runs as a turn of it."""
-    return step.prompt is not None and task.session_ref is not None and step.prompt.history != "None"
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """How an open attempt stands, and what that asks for."""
+
+    attempt: Attempt
+    reason: Reason
+    message: str = ""
+    actions: tuple[Action, ...] = ()
+    absent: bool = False
+    """What runs it (Job, child) is to be made."""
+    lost: CloseAttempt | None = None
+    """It was lost: to be closed, and repeated."""
+    wake_at: datetime | None = None
 
 
 def lacks_pod(
@@ -35,141 +41,147 @@ def lacks_pod(
 ) -> bool:
     """Tell whether an attempt's Job should have a pod by now, so that somebody should ask why it has none."""
     job = jobs.get(attempt.job)
-    waits = attempt.open and job is not None and not job.ended and attempt.job not in pods
+    # Later items of a round may have to wait for their place in it.
+    first = attempt.index == 0
+    waits = attempt.open and first and job is not None and not job.ended and attempt.job not in pods
     return waits and now >= attempt.created_at + _POD_PATIENCE
 
 
-def plan_step(task: TaskSpec, index: int, step: Step, state: TaskState, around: Surroundings) -> StepOutcome:
-    """Decide what a step does next. ``index`` is its place in the spec, for the paths in messages."""
-    attempts = state.of_step(step.name)
-    if not attempts:
-        return _start(task, index, step, attempts, state, around, cause="First")
-    last = attempts[-1]
-    if last.open:
-        return _watch_attempt(task, index, step, attempts, state, around)
-    if last.phase == "Succeeded":
-        return StepOutcome(StepView(step.name, StepPhase.SUCCEEDED, attempts, Reason.SUCCEEDED))
-    if last.phase == "Lost":
-        return _after_disruption(task, index, step, attempts, state, around)
-    phase = StepPhase.CANCELLED if last.phase == "Cancelled" else StepPhase.FAILED
-    return StepOutcome(StepView(step.name, phase, attempts, last.reason or Reason.ERROR, last.message))
-
-
-def _start(
-    task: TaskSpec,
-    index: int,
-    step: Step,
-    attempts: tuple[Attempt, ...],
-    state: TaskState,
-    around: Surroundings,
-    *,
-    cause: Cause,
-    close: CloseAttempt | None = None,
-) -> StepOutcome:
-    """Start the step's next attempt, or say what it waits for; ``close`` is carried out either way."""
-    turn = takes_turn(task, step)
-    hold = around.hold or around.denied.get(step.name)
-    if state.suspended:
-        hold = Hold(Reason.SUSPENDED, "spec.desiredState is Suspended")
-    elif hold is None and turn and around.turns.get(step.name, Turn.NONE) is Turn.NONE:
-        hold = Hold(Reason.SESSION_BUSY, "waits for its turn in the session")
-    if hold is not None:
-        pending = hold is around.hold or state.suspended
-        view = StepView(
-            step.name, StepPhase.PENDING if pending else StepPhase.QUEUED, attempts, hold.reason, hold.message
-        )
-        actions: tuple[Action, ...] = (close,) if close else ()
-        if pending and not close and around.turns.get(step.name) is Turn.HELD:
-            actions = (EndTurn(step.name),)
-        return StepOutcome(view, actions, ready_turn=turn and not pending)
-    number = attempts[-1].number + 1 if attempts else 1
-    start = StartAttempt(step, index, number, cause, turn, close)
-    return StepOutcome(
-        StepView(step.name, StepPhase.QUEUED, attempts, Reason.PENDING), (start,), ready_turn=turn
-    )
-
-
-def _watch_attempt(
-    task: TaskSpec,
-    index: int,
-    step: Step,
-    attempts: tuple[Attempt, ...],
-    state: TaskState,
-    around: Surroundings,
-) -> StepOutcome:
-    attempt = attempts[-1]
-    verdict = _judge_attempt(step, attempt, around)
+def watch(situation: Situation, attempt: Attempt) -> Watch:
+    """Look at an open attempt that a pod runs."""
+    step, state, around = situation.step, situation.state, situation.around
+    pod = shared_runner.pod_of(attempt, around)
+    verdict = _judge_attempt(situation, attempt, pod)
+    reason = verdict.reason or Reason.SCHEDULING
     if verdict.state is PodState.DISRUPTED:
-        if attempt.job not in around.pods and attempt.job not in around.looked:
-            view = StepView(step.name, StepPhase.RUNNING, attempts, verdict.reason, verdict.message)
-            return StepOutcome(view, (LookAgain(attempt.job),), ready_turn=takes_turn(task, step))
-        close = CloseAttempt(attempt.id, "Lost", verdict.reason or Reason.POD_LOST, verdict.message)
-        return _after_disruption(task, index, step, attempts, state, around, close=close)
-    running = StepView(
-        step.name, StepPhase.RUNNING, attempts, verdict.reason or Reason.SCHEDULING, verdict.message
-    )
+        if pod is None and attempt.job not in around.looked:
+            return Watch(attempt, reason, verdict.message, (LookAgain(attempt.job),))
+        close = CloseAttempt(
+            attempt.id, "Lost", verdict.reason or Reason.POD_LOST, verdict.message, keeps_turn=True
+        )
+        return Watch(attempt, reason, verdict.message, lost=close)
     if verdict.state in {PodState.SUCCEEDED, PodState.FAILED}:
         action = (
             FinishContainer(attempt, verdict)
             if step.container is not None
-            else CloseAttempt(attempt.id, "Failed", verdict.reason or Reason.ERROR, verdict.message)
+            else close_failed(situation, attempt, verdict.reason or Reason.ERROR, verdict.message)
         )
-        return StepOutcome(running, (action,), ready_turn=takes_turn(task, step))
+        return Watch(attempt, reason, verdict.message, (action,))
     if state.now >= attempt.deadline:
-        return StepOutcome(running, (_time_out(step, attempt, verdict),))
-    actions = (CreateJob(attempt, step),) if verdict.state is PodState.ABSENT else ()
-    wake_at = attempt.deadline
-    if attempt.job not in around.pods:
-        due = attempt.created_at + _POD_PATIENCE
-        wake_at = min(wake_at, due if state.now < due else state.now + _REFUSED_PAUSE)
-    elif around.pods[attempt.job].deleting:
-        # Its node may be gone, and then nobody says that it ended.
-        wake_at = min(wake_at, state.now + _NODE_PAUSE)
-    return StepOutcome(running, actions, wake_at=wake_at, ready_turn=takes_turn(task, step))
+        return Watch(attempt, reason, verdict.message, (_time_out(situation, attempt, verdict),))
+    return Watch(
+        attempt,
+        reason,
+        verdict.message,
+        absent=verdict.state is PodState.ABSENT,
+        wake_at=min((attempt.deadline, *_wakes(situation, attempt, pod))),
+    )
 
 
-def _judge_attempt(step: Step, attempt: Attempt, around: Surroundings) -> Verdict:
-    verdict = judge(around.pods.get(attempt.job), around.jobs.get(attempt.job))
+def close_failed(situation: Situation, attempt: Attempt, reason: Reason, message: str) -> CloseAttempt:
+    """Close an attempt that gave nothing."""
+    return _keeping_turn(situation, attempt, CloseAttempt(attempt.id, "Failed", reason, message))
+
+
+def close_late(situation: Situation, attempt: Attempt, reason: Reason, message: str) -> CloseAttempt:
+    """Close an attempt at its deadline."""
+    return _keeping_turn(situation, attempt, CloseAttempt(attempt.id, "TimedOut", reason, message))
+
+
+def time_limit(step: Step) -> str:
+    """Name a step's timeout."""
+    return f"the step's timeout ({format_duration(step.timeout_or_default())})"
+
+
+def successor_waits(situation: Situation, last: Attempt) -> str | None:
+    """Say why the next attempt may not start yet: the one before may still be running.
+
+    A runner's is fenced off by its closed row, so that its successor need not wait.
+    """
+    if situation.step.container is not None:
+        pod = situation.around.pods.get(pod_key(last.job, last.index))
+        return f"waits until pod {pod.name} has ended" if pod is not None and pod.holds_node else None
+    if situation.step.task is not None:
+        child = situation.state.children.get(last.job)
+        return f"waits until Task {child.name} has ended" if child is not None and not child.over else None
+    return None
+
+
+def _judge_attempt(situation: Situation, attempt: Attempt, pod: PodView | None) -> Verdict:
+    step, around = situation.step, situation.around
+    if attempt.runtime == "Task":
+        return shared_runner.judge_shared(
+            attempt, pod, around, situation.state.now, served=attempt.id in situation.served
+        )
+    verdict = judge(pod, around.jobs.get(attempt.job))
     if verdict.state is PodState.ABSENT and (attempt.job in around.vanished or attempt.phase == "Running"):
         return Verdict(PodState.DISRUPTED, Reason.POD_LOST, f"Job {attempt.job} was deleted")
     if verdict.state is PodState.ABSENT and (refusal := around.refusals.get(attempt.job)):
         return judge_refusal(refusal)
-    return verdict if step.container is not None else judge_runner(verdict)
+    if step.container is None:
+        return judge_runner(verdict)
+    return _judge_upload(attempt, pod, verdict) if step.container.output_from == "File" else verdict
 
 
-def _time_out(step: Step, attempt: Attempt, verdict: Verdict) -> CloseAttempt:
+def _judge_upload(attempt: Attempt, pod: PodView | None, verdict: Verdict) -> Verdict:
+    """A container that leaves a file has not succeeded before the pod's other container has sent it."""
+    if verdict.state is not PodState.SUCCEEDED or pod is None:
+        return verdict
+    if attempt.uploaded or pod.phase in _FINAL_PHASES:
+        return verdict
+    if pod.node_lost:
+        return Verdict(
+            PodState.DISRUPTED, Reason.POD_LOST, f"the node of pod {pod.name} is gone or not ready"
+        )
+    return Verdict(PodState.RUNNING, Reason.RUNNING, "its output file is being stored")
+
+
+def _time_out(situation: Situation, attempt: Attempt, verdict: Verdict) -> CloseAttempt:
     """Close at the deadline; a step that never ran keeps the cause that held it."""
-    limit = f"the step's timeout ({format_duration(step.timeout_or_default())})"
+    limit = time_limit(situation.step)
     if verdict.state is PodState.WAITING and verdict.reason and verdict.reason is not Reason.SCHEDULING:
-        return CloseAttempt(
-            attempt.id, "TimedOut", verdict.reason, f"{verdict.message} (until {limit} passed)"
-        )
-    return CloseAttempt(attempt.id, "TimedOut", Reason.STEP_TIMEOUT, f"did not end within {limit}")
+        return close_late(situation, attempt, verdict.reason, f"{verdict.message} (until {limit} passed)")
+    return close_late(situation, attempt, Reason.STEP_TIMEOUT, f"did not end within {limit}")
 
 
-def _after_disruption(
-    task: TaskSpec,
-    index: int,
-    step: Step,
-    attempts: tuple[Attempt, ...],
-    state: TaskState,
-    around: Surroundings,
-    *,
-    close: CloseAttempt | None = None,
-) -> StepOutcome:
-    lost = sum(a.phase == "Lost" for a in attempts) + (close is not None)
-    if lost > MAX_DISRUPTIONS:
-        cause = close.message if close else attempts[-1].message
-        if close is not None:
-            return StepOutcome(
-                StepView(step.name, StepPhase.RUNNING, attempts, close.reason, cause), (close,)
-            )
-        message = f"its pod was lost {lost} times, last: {cause}"
-        return StepOutcome(StepView(step.name, StepPhase.FAILED, attempts, Reason.POD_LOST, message))
-    pod = around.pods.get(attempts[-1].job)
-    if step.container is not None and pod is not None and pod.holds_node:
-        view = StepView(
-            step.name, StepPhase.RUNNING, attempts, Reason.POD_LOST, f"waits until pod {pod.name} has ended"
-        )
-        return StepOutcome(view, (close,) if close else (), wake_at=state.now + _NODE_PAUSE)
-    return _start(task, index, step, attempts, state, around, cause="Disruption", close=close)
+def _keeping_turn(situation: Situation, attempt: Attempt, close: CloseAttempt) -> CloseAttempt:
+    if not situation.takes_turn:
+        return close
+    follows = what_follows(situation.step, closed(situation.attempts, attempt, close, situation.state.now))
+    return replace(close, keeps_turn=isinstance(follows, Again) and follows.soon)
+
+
+def closed(
+    attempts: tuple[Attempt, ...], attempt: Attempt, close: CloseAttempt, now: datetime
+) -> tuple[Attempt, ...]:
+    """Return a step's attempts as they are once one of them is closed."""
+    after = replace(attempt, phase=close.phase, reason=close.reason, message=close.message, ended_at=now)
+    return tuple(after if other.id == attempt.id else other for other in attempts)
+
+
+def _wakes(situation: Situation, attempt: Attempt, pod: PodView | None) -> list[datetime]:
+    now = situation.state.now
+    wakes = [attempt.lease_until] if attempt.lease_until is not None else []
+    if pod is not None:
+        # Its node may be gone, and then nobody says that it ended.
+        return [*wakes, now + NODE_PAUSE] if pod.deleting else wakes
+    if attempt.phase == "Open" and attempt.index == 0 and attempt.id not in situation.served:
+        due = attempt.created_at + _POD_PATIENCE
+        wakes.append(due if now < due else now + _REFUSED_PAUSE)
+    return wakes
+
+
+def own_actions(seen: Iterable[Watch]) -> list[Action]:
+    """Return what open attempts ask for; their Job is looked at once, however many they are."""
+    actions: list[Action] = []
+    looked: set[str] = set()
+    for watch in seen:
+        if watch.lost is not None:
+            actions.append(watch.lost)
+        for action in watch.actions:
+            if isinstance(action, LookAgain):
+                if action.job in looked:
+                    continue
+                looked.add(action.job)
+            actions.append(action)
+    return actions

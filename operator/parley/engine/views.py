@@ -1,7 +1,7 @@
 """What the plan says of each step: how it stands, for status, and what it asks for."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 
 from parley.engine.actions import Action
 from parley.engine.state import Attempt, Wait
@@ -49,3 +49,8 @@ class StepOutcome:
     ready_turn: bool = False
     wants_slot: bool = False
     """It would start if the task had a concurrency slot."""
+
+
+def say_time(at: datetime) -> str:
+    """Write an instant as messages have it, to the second, in UTC."""
+    return f"{at.astimezone(UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -1,7 +1,7 @@
 """Stories of tasks, drawn at random, and how each must end."""
 
 from hypothesis import strategies as st
-from parley.engine.step_plan import MAX_DISRUPTIONS
+from parley.engine.retries import MAX_DISRUPTIONS
 from parley.resources.reasons import Reason
 
 from tests.unit.engine.builders import container, prompt, task

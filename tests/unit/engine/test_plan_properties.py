@@ -5,7 +5,7 @@ The promises themselves are asserted where they could be broken: in the simulati
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from parley.engine.step_plan import MAX_DISRUPTIONS
+from parley.engine.retries import MAX_DISRUPTIONS
 from parley.resources.reasons import Reason
 
 from tests.unit.engine.builders import container, prompt, task

@@ -1,0 +1,89 @@
+"""Runtime mode Task: one runner takes the task's attempts one after another.
+
+An attempt's own Job is made only when no runner of the task is free to take it; so the pod that runs an attempt is
+known by who holds it, not by its Job's name.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from parley.engine.names import pod_key
+from parley.engine.pods import JobView, PodState, PodView, Verdict, judge, judge_refusal, judge_runner
+from parley.engine.state import Attempt, Surroundings
+from parley.resources.reasons import Reason
+
+_CLOSED_OVER = {"TimedOut", "Cancelled", "Lost"}
+_WAITS = Verdict(PodState.WAITING, Reason.SCHEDULING, "waits for a runner of its task")
+
+
+def pod_of(attempt: Attempt, around: Surroundings) -> PodView | None:
+    """Return the pod that runs an attempt, or will."""
+    if attempt.runtime == "Task" and attempt.phase == "Running":
+        return next((pod for pod in around.pods.values() if pod.uid == attempt.holder_pod), None)
+    return around.pods.get(pod_key(attempt.job, attempt.index))
+
+
+def find_served(attempts: Iterable[Attempt], around: Surroundings) -> frozenset[int]:
+    """Return the open attempts that the task's idle runners are about to take; the others need another runner."""
+    shared = [attempt for attempt in attempts if attempt.runtime == "Task"]
+    if not shared:
+        return frozenset()
+    busy = {attempt.holder_pod for attempt in shared if attempt.phase == "Running"} | distrusted(shared)
+    idle = sum(_is_idle(job, around, busy) for job in {attempt.job for attempt in shared})
+    waiting = sorted(attempt.id for attempt in shared if attempt.phase == "Open")
+    return frozenset(waiting[:idle])
+
+
+def distrusted(attempts: Iterable[Attempt]) -> set[str]:
+    """Return the uids of pods whose attempt was closed over their heads, and who took no other since.
+
+    Such a runner may hang; it is stopped, and another one does the work.
+    """
+    shared = [attempt for attempt in attempts if attempt.runtime == "Task"]
+    suspect = {attempt.holder_pod for attempt in shared if attempt.phase in _CLOSED_OVER}
+    return suspect - {attempt.holder_pod for attempt in shared if attempt.phase == "Running"} - {""}
+
+
+def judge_shared(
+    attempt: Attempt, pod: PodView | None, around: Surroundings, now: datetime, *, served: bool
+) -> Verdict:
+    """Judge an open attempt of mode Task. ``pod``: of its holder, or before it has one, of its own Job."""
+    if attempt.phase == "Running":
+        return _judge_held(attempt, pod, around, now)
+    job = around.jobs.get(attempt.job)
+    own = judge(pod, job)
+    if own.state is PodState.WAITING and not _is_over(job):
+        return own if own.reason is not Reason.SCHEDULING else _WAITS
+    if served or (own.state is PodState.RUNNING and not _is_over(job)):
+        return _WAITS
+    if own.state is PodState.ABSENT and attempt.job not in around.vanished:
+        refusal = around.refusals.get(attempt.job)
+        return judge_refusal(refusal) if refusal else own
+    if own.reason is Reason.CONTAINER_CONFIG_ERROR:
+        return judge_runner(own)
+    return Verdict(PodState.DISRUPTED, Reason.POD_LOST, "its task's runner ended before it took the step")
+
+
+def _judge_held(attempt: Attempt, pod: PodView | None, around: Surroundings, now: datetime) -> Verdict:
+    if pod is None:
+        return Verdict(PodState.DISRUPTED, Reason.POD_LOST, "the pod that ran the step is gone")
+    job = next((job for job in around.jobs.values() if around.pods.get(job.name) is pod), None)
+    verdict = judge_runner(judge(pod, job))
+    if verdict.state in {PodState.FAILED, PodState.DISRUPTED}:
+        return verdict
+    if attempt.lease_until is not None and now >= attempt.lease_until:
+        return Verdict(
+            PodState.DISRUPTED, Reason.POD_LOST, f"nothing was heard of the runner in pod {pod.name}"
+        )
+    return Verdict(PodState.RUNNING, Reason.RUNNING)
+
+
+def _is_idle(name: str, around: Surroundings, busy: set[str]) -> bool:
+    job, pod = around.jobs.get(name), around.pods.get(name)
+    if job is None or _is_over(job):
+        return False
+    return pod is None or (pod.holds_node and not pod.deleting and pod.uid not in busy)
+
+
+def _is_over(job: JobView | None) -> bool:
+    return job is not None and job.ended
