@@ -10,7 +10,7 @@ from parley.controller.task_actions import TaskUnderWork
 from parley.engine.plan import Plan
 from parley.engine.state import Hold, TaskState
 from parley.engine.status import build_status
-from parley.engine.step_plan import takes_turn
+from parley.engine.situation import takes_turn
 from parley.kube.errors import Invalid
 from parley.kube.events import Transition
 from parley.kube.kinds import TASK
