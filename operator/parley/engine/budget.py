@@ -1,4 +1,8 @@
-"""The status budget: at most 64 KiB whatever a task did. What is cut is whole in Postgres."""
+"""The status budget: at most 64 KiB whatever a task did. What is cut is whole in Postgres.
+
+What must be there (names, phases, times) takes at most some 30 KiB. The rest is handed out, first to what people act
+upon: questions, the task's output, messages, steps' outputs, and what is left to the attempts.
+"""
 
 import json
 
@@ -6,6 +10,11 @@ from pydantic import JsonValue
 
 from parley.resources.common import shorten
 
+STATUS_BYTES = 64 * 1024
+WAITING_BYTES = 10 * 1024
+"""Of all questions together; the first is always shown, its choices may take 6 KiB."""
+MESSAGES_BYTES = 12 * 1024
+"""Of all steps' messages together."""
 STEP_OUTPUT_BYTES = 1024
 STEP_OUTPUTS_BYTES = 24 * 1024
 TASK_OUTPUT_BYTES = 8 * 1024
@@ -42,11 +51,33 @@ def fit_output(value: JsonValue, limit: int) -> tuple[JsonValue, bool]:
     return None, True
 
 
-class OutputBudget:
-    """Room for the outputs of all steps together."""
+class Room:
+    """Bytes of the status that are not taken yet."""
 
-    def __init__(self) -> None:
-        self._left = STEP_OUTPUTS_BYTES
+    def __init__(self, size: int) -> None:
+        self.left = size
+
+    def take(self, value: JsonValue) -> bool:
+        """Take the bytes of a value and a comma, if there are as many."""
+        size = json_size(value) + 1
+        if size > self.left:
+            return False
+        self.left -= size
+        return True
+
+    def fit_text(self, text: str, limit: int) -> str:
+        """Cut a text to its limit, or to what is left; the empty text when that is next to nothing."""
+        limit = min(limit, self.left - _QUOTES)
+        fitted = fit_text(text, limit) if limit >= _SMALLEST else ""
+        self.left -= json_size(fitted) if fitted else 0
+        return fitted
+
+
+class OutputBudget:
+    """Room for the outputs of all steps together; ``room`` is what the status has left for them."""
+
+    def __init__(self, room: int = STEP_OUTPUTS_BYTES) -> None:
+        self._left = min(room, STEP_OUTPUTS_BYTES)
 
     def fit(self, value: JsonValue) -> tuple[JsonValue, bool]:
         """Fit the next step's output."""

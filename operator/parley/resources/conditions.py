@@ -68,7 +68,7 @@ def not_ready(reason: Reason, message: str) -> list[Verdict]:
 
 
 def invalid(reason: Reason, message: str) -> list[Verdict]:
-    """An Agent, a Session, a TaskTemplate or a Schedule that cannot be used until someone changes it: kstatus Failed."""
+    """What ``is_ready`` is for, and cannot be used until someone changes it: kstatus Failed."""
     return [Verdict(READY, "False", reason, message), Verdict(STALLED, "True", reason, message)]
 
 
