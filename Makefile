@@ -27,8 +27,8 @@ demo: up ## Run the examples to their end and show the conversation
 test: up ## Run all tests (ARGS='-k name' for some)
 	@$(RUN) pytest $(ARGS)
 
-bench: up ## Measure Parley against bare Jobs in the same run
-	@$(RUN) python -m tests.bench
+bench: up ## Measure Parley, against bare Jobs in the same run (ARGS='chains' for one of them)
+	@$(RUN) python -m tests.bench $(ARGS)
 
 lint: setup ## Check style, types, import layers and charts
 	@sh cluster/lint "$(UV)"
