@@ -20,7 +20,18 @@ from parley.resources.flow import MAX_ITEMS
 from parley.resources.task import Step
 from parley.templates.errors import TemplateError
 from parley.templates.evaluator import Evaluator
-from parley.templates.fields import Field, TextField, ValueField, output_fields
+from parley.templates.fields import (
+    Field,
+    fail_fields,
+    items_fields,
+    on_timeout_fields,
+    output_fields,
+    question_fields,
+    return_fields,
+    set_fields,
+    sleep_fields,
+    when_fields,
+)
 
 if TYPE_CHECKING:
     from parley.controller.task_actions import TaskUnderWork
@@ -62,8 +73,7 @@ async def render_when(
     """Tell whether a step runs; one without ``when`` does."""
     if step.when is None:
         return True
-    path = f"spec.steps[{index}].when"
-    value = await _render(evaluator, task, index, path, ValueField(step.when), stored)
+    path, value = await _render(evaluator, task, index, when_fields(step, _path(index)), stored)
     if not isinstance(value, bool):
         raise TemplateError(path, f"must yield true or false, and yields {_shown(value)}")
     return value
@@ -75,8 +85,7 @@ async def render_items(
     """Return the items of a step's forEach."""
     if step.for_each is None:
         raise RuntimeError(f"step {step.name} has no forEach")
-    path = f"spec.steps[{index}].forEach.items"
-    value = await _render(evaluator, task, index, path, ValueField(step.for_each.items), stored)
+    path, value = await _render(evaluator, task, index, items_fields(step, _path(index)), stored)
     if not isinstance(value, list):
         raise TemplateError(path, f"must yield a list, and yields {_shown(value)}")
     if len(value) > MAX_ITEMS:
@@ -90,8 +99,8 @@ async def render_wait(
     """Return what a wait step asks."""
     if step.wait is None:
         raise RuntimeError(f"step {step.name} asks nobody")
-    path = f"spec.steps[{index}].wait.question"
-    question = str(await _render(evaluator, task, index, path, TextField(step.wait.question), stored))
+    path, value = await _render(evaluator, task, index, question_fields(step.wait, _path(index)), stored)
+    question = str(value)
     if len(question) > MAX_QUESTION_CHARACTERS:
         message = f"the result has {len(question)} characters; at most {MAX_QUESTION_CHARACTERS} are allowed"
         raise TemplateError(path, message)
@@ -104,11 +113,10 @@ async def render_wait(
 async def render_on_timeout(
     evaluator: Evaluator, task: "TaskUnderWork", index: int, step: Step, stored: Stored
 ) -> JsonValue:
-    """Return the answer of a wait that nobody replied to in time; ask only where there is an ``onTimeout``."""
-    if step.wait is None:
-        raise RuntimeError(f"step {step.name} asks nobody")
-    path = f"spec.steps[{index}].wait.onTimeout"
-    value = await _render(evaluator, task, index, path, ValueField(step.wait.on_timeout), stored)
+    """Return the answer of a wait that nobody replied to in time; for a wait that has an ``onTimeout``."""
+    if step.wait is None or step.wait.on_timeout is None:
+        raise RuntimeError(f"step {step.name} has no answer of its own")
+    path, value = await _render(evaluator, task, index, on_timeout_fields(step.wait, _path(index)), stored)
     if step.wait.choices is not None and value not in step.wait.choices:
         choices = ", ".join(step.wait.choices)
         raise TemplateError(path, f"must be one of the choices ({choices}), and is {_shown(value)}")
@@ -125,8 +133,7 @@ async def render_set(
     """Return what a set step writes into the session's context, by key; null removes a key."""
     if step.set is None:
         raise RuntimeError(f"step {step.name} sets nothing")
-    path = f"spec.steps[{index}].set.context"
-    value = await _render(evaluator, task, index, path, ValueField(step.set.context), stored)
+    path, value = await _render(evaluator, task, index, set_fields(step.set, _path(index)), stored)
     if not isinstance(value, dict):
         raise TypeError(f"{path} is no mapping any more")
     size = len(json.dumps(value, ensure_ascii=False).encode(errors="replace"))
@@ -142,8 +149,8 @@ async def render_return(
     """Return the output with which a return step ends the task."""
     if step.return_ is None:
         raise RuntimeError(f"step {step.name} returns nothing")
-    path = f"spec.steps[{index}].return.value"
-    return await _render(evaluator, task, index, path, ValueField(step.return_.value), stored)
+    _, value = await _render(evaluator, task, index, return_fields(step.return_, _path(index)), stored)
+    return value
 
 
 async def render_fail(
@@ -152,8 +159,7 @@ async def render_fail(
     """Return the message with which a fail step ends the task, at most 1 KiB."""
     if step.fail is None:
         raise RuntimeError(f"step {step.name} does not fail")
-    path = f"spec.steps[{index}].fail.message"
-    message = await _render(evaluator, task, index, path, TextField(step.fail.message), stored)
+    _, message = await _render(evaluator, task, index, fail_fields(step.fail, _path(index)), stored)
     return shorten(str(message), MAX_FAILURE_BYTES)
 
 
@@ -165,8 +171,8 @@ async def render_sleep(
         raise RuntimeError(f"step {step.name} does not sleep")
     if step.sleep.duration is not None:
         return parse_duration(step.sleep.duration)
-    path = f"spec.steps[{index}].sleep.until"
-    text = str(await _render(evaluator, task, index, path, TextField(step.sleep.until or ""), stored)).strip()
+    path, value = await _render(evaluator, task, index, sleep_fields(step.sleep, _path(index)), stored)
+    text = str(value).strip()
     try:
         instant = datetime.fromisoformat(text.upper()) if _INSTANT.fullmatch(text) else None
     except ValueError:
@@ -189,11 +195,16 @@ async def render_output(evaluator: Evaluator, task: "TaskUnderWork", stored: Sto
 
 
 async def _render(
-    evaluator: Evaluator, task: "TaskUnderWork", index: int, path: str, field: Field, stored: Stored
-) -> JsonValue:
-    fields: Mapping[str, Field] = {path: field}
+    evaluator: Evaluator, task: "TaskUnderWork", index: int, fields: Mapping[str, Field], stored: Stored
+) -> tuple[str, JsonValue]:
+    """Render the one field, and return its path as well."""
     steps = [*needed_outputs(task, index, sources_in(fields)).values()]
-    return (await evaluator.render(fields, await load_scope(task, stored, steps)))[path]
+    (rendered,) = (await evaluator.render(fields, await load_scope(task, stored, steps))).items()
+    return rendered
+
+
+def _path(index: int) -> str:
+    return f"spec.steps[{index}]"
 
 
 def _shown(value: JsonValue) -> str:

@@ -24,7 +24,7 @@ from parley.templates.compile import (
     with_text_concat,
 )
 from parley.templates.errors import NotJsonError, TemplateError
-from parley.templates.values import MAX_RESULT_BYTES, TOO_LARGE, as_json, compact_json
+from parley.templates.values import LIMITS, Limits, as_json, compact_json
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -34,7 +34,9 @@ _MAX_NAMES = 12
 _MAX_MESSAGE = 300
 
 
-def render_value(value: JsonValue, scope: Mapping[str, JsonValue], path: str) -> JsonValue:
+def render_value(
+    value: JsonValue, scope: Mapping[str, JsonValue], path: str, limits: Limits = LIMITS
+) -> JsonValue:
     """Render every string in a value; keys stay as they are.
 
     A string that is exactly one ``{{ expression }}`` becomes that value, never parsed again. Any other becomes
@@ -44,11 +46,11 @@ def render_value(value: JsonValue, scope: Mapping[str, JsonValue], path: str) ->
         TemplateError: with the path of the string.
     """
     if isinstance(value, str):
-        return _render(value, scope, path, as_value=True)
+        return _render(value, scope, path, limits, as_value=True)
     if isinstance(value, dict):
-        return {key: render_value(child, scope, f"{path}.{key}") for key, child in value.items()}
+        return {key: render_value(child, scope, f"{path}.{key}", limits) for key, child in value.items()}
     if isinstance(value, list):
-        return [render_value(child, scope, f"{path}[{index}]") for index, child in enumerate(value)]
+        return [render_value(child, scope, f"{path}[{index}]", limits) for index, child in enumerate(value)]
     return value
 
 
@@ -58,18 +60,20 @@ def render_text(template: str, scope: Mapping[str, JsonValue], path: str) -> str
     Raises:
         TemplateError: with the path given.
     """
-    return cast("str", _render(template, scope, path, as_value=False))
+    return cast("str", _render(template, scope, path, LIMITS, as_value=False))
 
 
-def _render(source: str, scope: Mapping[str, JsonValue], path: str, *, as_value: bool) -> JsonValue:
+def _render(
+    source: str, scope: Mapping[str, JsonValue], path: str, limits: Limits, *, as_value: bool
+) -> JsonValue:
     if "{" not in source:
         return source
     tree = parse(source, path)
     expression = single_expression(tree) if as_value else None
     try:
         if expression is not None:
-            return _evaluate(expression, scope)
-        return _write(tree, scope)
+            return _evaluate(expression, scope, limits)
+        return _write(tree, scope, limits)
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - a template can raise whatever Python can
@@ -78,7 +82,7 @@ def _render(source: str, scope: Mapping[str, JsonValue], path: str, *, as_value:
         raise TemplateError(path, in_line(source, line, message)) from None
 
 
-def _evaluate(expression: nodes.Expr, scope: Mapping[str, JsonValue]) -> JsonValue:
+def _evaluate(expression: nodes.Expr, scope: Mapping[str, JsonValue], limits: Limits) -> JsonValue:
     assignment = nodes.Assign(nodes.Name(_RESULT, "store"), expression, lineno=expression.lineno)
     template = _compile(nodes.Template([assignment], lineno=1))
     context = template.new_context(dict(scope))
@@ -87,20 +91,20 @@ def _evaluate(expression: nodes.Expr, scope: Mapping[str, JsonValue]) -> JsonVal
     result = context.vars[_RESULT]
     if isinstance(result, Undefined):
         str(result)  # raises, and says what is undefined
-    value = as_json(result)
-    if len((value if isinstance(value, str) else compact_json(value)).encode()) > MAX_RESULT_BYTES:
-        raise NotJsonError(TOO_LARGE)
+    value = as_json(result, limits.values)
+    if len((value if isinstance(value, str) else compact_json(value)).encode()) > limits.result_bytes:
+        raise NotJsonError(limits.too_large)
     return value
 
 
-def _write(tree: nodes.Template, scope: Mapping[str, JsonValue]) -> str:
+def _write(tree: nodes.Template, scope: Mapping[str, JsonValue], limits: Limits) -> str:
     template = _compile(tree)
     pieces: list[str] = []
     size = 0
     for piece in template.root_render_func(template.new_context(dict(scope))):
         size += len(piece.encode())
-        if size > MAX_RESULT_BYTES:
-            raise NotJsonError(TOO_LARGE)
+        if size > limits.result_bytes:
+            raise NotJsonError(limits.too_large)
         pieces.append(piece)
     return "".join(pieces)
 

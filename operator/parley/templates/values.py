@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
 from parley.templates.errors import NotJsonError
@@ -15,12 +16,28 @@ if TYPE_CHECKING:
 
 MAX_RESULT_BYTES = 1024 * 1024
 """Largest result of one template, as JSON or as text."""
-TOO_LARGE = "the result is larger than 1 MiB"
 MAX_VALUES = 200_000
 """Most values in one result; a list of a million ones would fit the bytes, and not the memory."""
 MAX_DEPTH = 200
+
 MAX_INTEGER_BITS = 4096
 """Python refuses to write integers of more than 4300 decimal digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """How large the result of one template may be; in a pod of its own it may be larger than in the operator."""
+
+    result_bytes: int = MAX_RESULT_BYTES
+    values: int = MAX_VALUES
+
+    @property
+    def too_large(self) -> str:
+        """What is wrong with a larger one."""
+        return f"the result is larger than {self.result_bytes // 1024**2} MiB"
+
+
+LIMITS = Limits()
 
 
 def compact_json(value: JsonValue) -> str:
@@ -39,23 +56,23 @@ def as_text(value: object) -> str:
     return compact_json(as_json(value))
 
 
-def as_json(value: object) -> JsonValue:
+def as_json(value: object, max_values: int = MAX_VALUES) -> JsonValue:
     """A copy of what an expression yields, as JSON: iterators and tuples become lists.
 
     Raises:
         NotJsonError: something in it is no JSON, or it is too much.
     """
-    return _Copier().copy(value, 0)
+    return _Copier(max_values).copy(value, 0)
 
 
 class _Copier:
-    def __init__(self) -> None:
-        self._left = MAX_VALUES
+    def __init__(self, max_values: int) -> None:
+        self._max = self._left = max_values
 
     def copy(self, value: object, depth: int) -> JsonValue:
         self._left -= 1
         if self._left < 0:
-            raise NotJsonError(f"the result has more than {MAX_VALUES} values")
+            raise NotJsonError(f"the result has more than {self._max} values")
         if depth > MAX_DEPTH:
             raise NotJsonError(f"the result is nested deeper than {MAX_DEPTH} levels")
         if value is None or isinstance(value, bool):

@@ -17,7 +17,7 @@ from parley.resources.schema_check import value_problem
 from parley.templates.errors import TemplateError
 from parley.templates.frames import OUT_OF_MEMORY, Check, Request, read_frame, to_frame
 from parley.templates.render import render_text, render_value
-from parley.templates.values import MAX_RESULT_BYTES, TOO_LARGE
+from parley.templates.values import LIMITS
 
 if TYPE_CHECKING:
     from pydantic import JsonValue
@@ -55,7 +55,7 @@ def main(arguments: list[str]) -> None:
 
 
 def _answer(request: Request) -> None:
-    left = MAX_RESULT_BYTES
+    left = LIMITS.result_bytes
     for field in request["fields"]:
         path, template, scope = field["path"], field["template"], request["scope"]
         try:
@@ -67,7 +67,7 @@ def _answer(request: Request) -> None:
             frame = to_frame({"value": value})
             left -= len(frame)
             if left < 0:
-                raise TemplateError(path, f"{TOO_LARGE}, with the fields before it")  # noqa: TRY301
+                raise TemplateError(path, f"{LIMITS.too_large}, with the fields before it")  # noqa: TRY301
         except TemplateError as error:
             _send({"error": error.message, "path": error.path})
             return
