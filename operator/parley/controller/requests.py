@@ -29,7 +29,13 @@ from parley.resources.agent import MAX_TEMPLATE
 from parley.resources.task import ContainerStep, PromptStep, Step
 from parley.templates.errors import TemplateError
 from parley.templates.evaluator import Evaluator
-from parley.templates.fields import ValueField, container_fields, prompt_fields, rendered_container
+from parley.templates.fields import (
+    child_fields,
+    container_fields,
+    input_file_fields,
+    prompt_fields,
+    rendered_container,
+)
 from parley.templates.usage import read_usage
 
 if TYPE_CHECKING:
@@ -178,10 +184,6 @@ async def _container_request(
 ) -> dict[str, JsonValue]:
     path, step = f"spec.steps[{index}]", task.steps[index]
     fields = container_fields(container, path)
-    # Rendered by the pod itself, whoever lists the templates.
-    fields = {
-        name: field for name, field in fields.items() if not name.startswith(f"{path}.container.inputFile")
-    }
     needed = needed_outputs(task, index, sources_in(fields))
     values = await evaluator.render(fields, await load_scope(task, stored, [*needed.values()], item))
     _check_sizes(path, values)
@@ -202,13 +204,13 @@ async def _input_file(
 ) -> InputFile | None:
     if container.input_file is None:
         return None
-    path = f"spec.steps[{index}].container.inputFile"
+    fields = input_file_fields(container, f"spec.steps[{index}]")
     scope = scope_with(task, context=await stored.context(), outputs={}, item=item)
     return InputFile(
-        path=path,
+        path=next(iter(fields)),
         template=container.input_file,
         scope={name: value for name, value in scope.items() if name != "steps"},
-        steps=needed_outputs(task, index, sources_in({path: ValueField(container.input_file)})),
+        steps=needed_outputs(task, index, sources_in(fields)),
     )
 
 
@@ -233,21 +235,22 @@ def _check_sizes(path: str, values: Mapping[str, JsonValue]) -> None:
 async def _task_request(
     evaluator: Evaluator, task: "TaskUnderWork", index: int, stored: Stored, item: Item | None
 ) -> dict[str, JsonValue]:
-    step, path = task.steps[index], f"spec.steps[{index}].task.inputs"
+    step = task.steps[index]
     child = step.task
     if child is None:
         raise RuntimeError(f"step {step.name} makes no child task")
-    fields = {path: ValueField(child.inputs)}
+    fields = child_fields(child, f"spec.steps[{index}]")
     needed = needed_outputs(task, index, sources_in(fields))
-    inputs = (await evaluator.render(fields, await load_scope(task, stored, [*needed.values()], item)))[path]
+    rendered = await evaluator.render(fields, await load_scope(task, stored, [*needed.values()], item))
     spec: dict[str, JsonValue] = {}
     if child.template_ref is not None:
         spec["templateRef"] = child.template_ref.to_json()
     elif child.spec is not None:
         spec = dict(child.spec)
-    given = spec.get("inputs")
-    if isinstance(inputs, dict) and inputs:
-        spec["inputs"] = {**(given if isinstance(given, dict) else {}), **inputs}
+    for inputs in rendered.values():
+        given = spec.get("inputs")
+        own = given if isinstance(given, dict) else {}
+        spec["inputs"] = own | inputs if isinstance(inputs, dict) else own
     return _dump(
         TaskRequest(
             task=task_snapshot(task),
