@@ -147,7 +147,7 @@ def test_who_may_edit_tasks_may_not_answer_for_a_person() -> None:
         "-view": READS,
         "-edit": READS,
         "-approver": READS | {"create", "patch"},
-        # An admin may bind the approver's role: nobody can give away a right that he lacks.
+        # An admin may bind the approver's role: nobody can give away a right they lack.
         "-admin": READS | {"create", "patch", "delete", "deletecollection"},
     }
     approver = named_roles["-approver"]
