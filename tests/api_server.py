@@ -20,6 +20,7 @@ from parley.resources.crd import KINDS, build_crd
 from tests.cluster import ROOT, Cluster
 
 CRD_PATH = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+_PLURALS = {kind.name: kind.plural for kind in KINDS}
 
 
 class ApiServer:
@@ -32,7 +33,7 @@ class ApiServer:
 
     def path(self, kind: str) -> str:
         """Where the objects of a kind are."""
-        return f"/apis/{self.group}/v1alpha1/namespaces/{self.namespace}/x{kind.lower()}s"
+        return f"/apis/{self.group}/v1alpha1/namespaces/{self.namespace}/x{_PLURALS[kind]}"
 
     def create(self, manifest: Mapping[str, Any], *, dry_run: bool = False) -> httpx2.Response:
         """Create an object; its answer may be a refusal."""

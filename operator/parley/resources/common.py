@@ -5,7 +5,15 @@ from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, JsonValue, PlainSerializer
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    JsonValue,
+    PlainSerializer,
+)
 from pydantic.alias_generators import to_camel
 
 GROUP = "parley.dev"
@@ -25,6 +33,8 @@ _UNITS = {
     "s": timedelta(seconds=1),
     "ms": timedelta(milliseconds=1),
 }
+
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 VALIDATIONS = "x-kubernetes-validations"
 MAP_TYPE = "x-kubernetes-map-type"
@@ -95,16 +105,6 @@ def immutable(field: str, *, kind: str, optional: bool = True) -> dict[str, Json
     return rule(expression, message, field=f".{field}", reason="FieldValueForbidden")
 
 
-Duration = Annotated[
-    str,
-    Field(
-        max_length=32,
-        pattern=DURATION,
-        json_schema_extra=rules(rule("duration(self) > duration('0s')", "must be longer than zero")),
-    ),
-]
-"""A Go duration string such as ``90s`` or ``1h30m``."""
-
 Name = Annotated[str, Field(min_length=1, max_length=253, pattern=DNS_SUBDOMAIN)]
 
 
@@ -120,6 +120,31 @@ def parse_duration(text: str) -> timedelta:
     if not total:
         raise ValueError(f"{text!r} must be longer than zero")
     return total
+
+
+def _check_duration(text: str) -> str:
+    parse_duration(text)
+    return text
+
+
+Duration = Annotated[
+    str,
+    Field(
+        max_length=32,
+        pattern=DURATION,
+        json_schema_extra=rules(rule("duration(self) > duration('0s')", "must be longer than zero")),
+    ),
+    AfterValidator(_check_duration),
+]
+"""A Go duration string such as ``90s`` or ``1h30m``."""
+
+
+def read_instant(text: str) -> datetime | None:
+    """Read an instant as RFC 3339 has it, such as ``2027-01-31T09:00:00Z``, into UTC; None if it is none."""
+    try:
+        return datetime.fromisoformat(text.upper()).astimezone(UTC) if _INSTANT.fullmatch(text) else None
+    except (ValueError, OverflowError):
+        return None
 
 
 def format_duration(value: timedelta) -> str:

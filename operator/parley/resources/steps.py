@@ -266,9 +266,14 @@ class Step(ResourceModel):
     fail: FailStep | None = Field(default=None, description="End the task: it failed, for this reason.")
 
     @property
+    def kinds(self) -> list[StepKind]:
+        """The kinds it has fields of; one, unless the API server let in what it should not."""
+        return [kind for kind in STEP_KINDS if getattr(self, _ATTRIBUTES.get(kind, kind)) is not None]
+
+    @property
     def kind(self) -> StepKind:
         """Which kind of step it is: the field it has."""
-        return next(kind for kind in STEP_KINDS if getattr(self, _ATTRIBUTES.get(kind, kind)) is not None)
+        return self.kinds[0]
 
     @property
     def has_attempts(self) -> bool:

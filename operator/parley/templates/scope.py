@@ -9,6 +9,9 @@ from parley.protocol.request import AgentSnapshot, SessionSnapshot, TaskSnapshot
 TASK_NAMES = ("inputs", "steps", "session", "agent", "task")
 """All names a task's templates can use; ``session`` and ``agent`` only where the task has them."""
 
+ITEM_NAMES = ("item", "index")
+"""Names that only the templates of a step with forEach can use, beside those."""
+
 
 def step_variable(name: str) -> str:
     """How a step is called in templates: hyphens, which would be minus signs, become underscores.

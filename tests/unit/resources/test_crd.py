@@ -13,6 +13,7 @@ from parley.resources.crd import KINDS, MAX_CRD_BYTES, build_crd, render_crds, w
 
 CRDS = Path(__file__).parents[3] / "crds"
 CRD = {kind.name: json.loads(json.dumps(build_crd(kind))) for kind in KINDS}
+TASK_SPECS = ("Task.spec", "TaskTemplate.spec.task", "Schedule.spec.taskTemplate.spec")
 FORBIDDEN_IN_BRANCHES = {"default", "description", "additionalProperties", "nullable", "properties"}
 
 
@@ -92,7 +93,7 @@ def test_schemas_are_structural() -> None:
         assert not ({"$ref", "$defs", "title", "const", "examples"} & node.keys()), path
         assert not ("properties" in node and "additionalProperties" in node), path
         assert not any(key.startswith("x-parley") for key in node), path
-        for branch in node.get("anyOf", []):
+        for branch in [*node.get("anyOf", []), *node.get("oneOf", [])]:
             assert not (FORBIDDEN_IN_BRANCHES & branch.keys()), path
 
 
@@ -100,12 +101,16 @@ def test_lists_say_how_they_merge() -> None:
     kinds = {path: node["x-kubernetes-list-type"] for path, node in ALL_NODES if node.get("type") == "array"}
     maps = {path for path, kind in kinds.items() if kind == "map"}
     assert maps == {
-        "Agent.status.conditions",
-        "Session.status.conditions",
-        "Task.spec.steps",
-        "Task.spec.steps[].container.env",
-        "Task.status.conditions",
+        *(f"{kind}.status.conditions" for kind in CRD),
+        *(f"{spec}.steps" for spec in TASK_SPECS),
+        *(f"{spec}.steps[].container.env" for spec in TASK_SPECS),
         "Task.status.steps",
+    }
+    sets = {path for path, kind in kinds.items() if kind == "set"}
+    assert sets == {
+        f"{spec}.steps[]{field}"
+        for spec in TASK_SPECS
+        for field in (".needs", ".wait.choices", ".retry.causes")
     }
     keys = {path: node["x-kubernetes-list-map-keys"] for path, node in ALL_NODES if path in maps}
     assert keys["Task.spec.steps"] == keys["Task.status.steps"] == ["name"]
@@ -114,30 +119,48 @@ def test_lists_say_how_they_merge() -> None:
     assert by_path["Task.status.steps[]"]["x-kubernetes-map-type"] == "atomic"
 
 
-def test_only_desired_state_has_a_stored_default() -> None:
+def test_only_what_is_selected_by_or_printed_has_a_stored_default() -> None:
     defaults = {path: node["default"] for path, node in ALL_NODES if "default" in node}
     statuses = {f"{kind}.status" for kind in CRD}
     assert {path: default for path, default in defaults.items() if path not in statuses} == {
-        "Task.spec.desiredState": "Running"
+        "Task.spec.desiredState": "Running",
+        "Schedule.spec.taskTemplate.spec.desiredState": "Running",
+        "Schedule.spec.timeZone": "Etc/UTC",
+        "Schedule.spec.suspend": False,
     }
 
 
-def test_every_field_of_a_task_but_desired_state_is_immutable() -> None:
+def test_every_field_of_a_task_but_two_is_immutable() -> None:
     spec = root("Task")["properties"]["spec"]
     immutable = {r["fieldPath"] for r in spec["x-kubernetes-validations"] if "is immutable" in r["message"]}
-    assert immutable == {f".{name}" for name in spec["properties"]} - {".desiredState"}
+    assert immutable == {f".{name}" for name in spec["properties"]} - {".desiredState", ".ttlAfterFinished"}
+    assert all(
+        f"self.{name} == oldSelf.{name}" in json.dumps(spec["x-kubernetes-validations"])
+        for name in spec["properties"].keys() - {"desiredState", "ttlAfterFinished"}
+    )
     for rule in spec["x-kubernetes-validations"]:
-        if "is immutable" in rule["message"]:
+        if "is immutable:" in rule["message"]:
             assert "delete the Task and create it again" in rule["message"]
             assert "Flux: force: true" in rule["message"]
+
+
+def test_the_task_of_a_schedule_may_change_and_its_other_rules_are_those_of_a_task() -> None:
+    scheduled = root("Schedule")["properties"]["spec"]["properties"]["taskTemplate"]["properties"]["spec"]
+    own = root("Task")["properties"]["spec"]
+    assert scheduled["properties"] == own["properties"]
+    assert scheduled["x-kubernetes-validations"] == [
+        rule for rule in own["x-kubernetes-validations"] if "oldSelf" not in rule["rule"]
+    ]
 
 
 def test_every_rule_has_a_message_and_a_path_that_exists() -> None:
     for path, node in ALL_NODES:
         for rule in node.get("x-kubernetes-validations", []):
             assert rule["message"], path
-            field = rule.get("fieldPath", "").removeprefix(".")
-            assert not field or field in node["properties"], f"{path}: {field}"
+            below = node
+            for field in rule.get("fieldPath", "").split(".")[1:]:
+                assert field in below["properties"], f"{path}: {field}"
+                below = below["properties"][field]
 
 
 def test_columns_and_selectable_fields_point_at_fields() -> None:
@@ -147,7 +170,7 @@ def test_columns_and_selectable_fields_point_at_fields() -> None:
         paths = [column["jsonPath"] for column in version["additionalPrinterColumns"]]
         paths += [field["jsonPath"] for field in version.get("selectableFields", [])]
         for path in paths:
-            plain = re.sub(r"\[\?\(.*\)\]", "", path)
+            plain = re.sub(r"\[\?\(.*\)\]|\[[0-9*]\]", "", path)
             assert plain == ".metadata.creationTimestamp" or f"{kind}{plain}" in known, path
         assert version["additionalPrinterColumns"][-1]["name"] == "Age"
 

@@ -6,6 +6,7 @@ import pytest
 from parley.resources.agent import AgentSpec
 from parley.resources.problems import MAX_DEPTH, free_value_problems, join_path
 from parley.resources.session import SessionSpec
+from parley.resources.steps import STEP_KINDS
 from parley.resources.task import TaskSpec
 from parley.resources.validation import read_spec, spec_problems
 
@@ -91,18 +92,19 @@ def test_nesting_without_end_is_refused_and_hurts_nobody() -> None:
 
 
 def test_rules_that_an_older_api_server_did_not_know_are_checked_again() -> None:
-    assert found(task()) == ["spec: a Task has exactly one of message and steps"]
-    assert found(task(steps=[{"name": "a"}, {"name": "b", "prompt": {}}])) == [
-        "spec.steps[0]: a step has exactly one of prompt and container",
+    assert found(task()) == ["spec: a Task has exactly one of message, steps and templateRef"]
+    steps = [{"name": "a"}, {"name": "b", "prompt": {}}]
+    assert found(task(agentRef={"name": "a"}, steps=steps)) == [
+        f"spec.steps[0]: a step has exactly one of {', '.join(STEP_KINDS)}",
         "spec.steps[1].prompt: a prompt has exactly one of text and messages",
     ]
 
 
 def test_a_spec_of_another_version_is_refused_by_the_path_of_its_field() -> None:
     # Given a Task that a newer operator's API let in
-    read = read_spec(TaskSpec, {"steps": [{"name": "a", "wait": {"question": "?"}}]})
+    read = read_spec(TaskSpec, {"steps": [{"name": "a", "dream": {"of": "?"}}]})
     assert isinstance(read, list)
-    assert [problem.path for problem in read] == ["spec.steps[0].wait"]
+    assert [problem.path for problem in read] == ["spec.steps[0].dream"]
     assert isinstance(read_spec(TaskSpec, {"message": "hi"}), TaskSpec)
 
 

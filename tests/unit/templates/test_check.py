@@ -56,7 +56,7 @@ def test_a_good_template_has_no_problem(template: str) -> None:
         ("{{ input.order }}", "'input' is not defined; a template here knows inputs, steps, task"),
         ("{{ session.user }}", "session is not defined: the Task has no sessionRef"),
         ("{{ agent.name }}", "agent is not defined: the Task has neither sessionRef nor agentRef"),
-        ("{{ item }}", "'item' is not defined"),
+        ("{{ item }}", "item is not defined: the step has no forEach"),
         ("{{ order }", "unexpected '}'"),
         ("{% for x in y %}", "Unexpected end of template"),
         ("{{ inputs.order|shout }}", "there is no filter 'shout'"),
