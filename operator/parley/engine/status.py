@@ -76,7 +76,7 @@ def build_status(
         ),
         start_time=_began(steps),
         completion_time=state.end.at if state.end else None,
-        progress=f"{sum(_done(view, state, tolerated) for view in steps)}/{len(steps)}",
+        progress=f"{sum(_done(view, tolerated) for view in steps)}/{len(steps)}",
         agent=agent,
         parent=parent,
         steps=[_bare_step(view) for view in steps],
@@ -99,11 +99,10 @@ def _start(view: StepView) -> datetime | None:
     return view.started_at or (view.attempts[0].created_at if view.attempts else None)
 
 
-def _done(view: StepView, state: TaskState, tolerated: Collection[str]) -> bool:
+def _done(view: StepView, tolerated: Collection[str]) -> bool:
     """Tell whether nothing more is to be done for a step; one that the task's end cut off was not done."""
     if view.phase is StepPhase.SKIPPED:
-        mark = state.marks.get(view.name)
-        return mark is not None and mark.phase == "Skipped"
+        return view.ended_at is not None
     return view.phase is StepPhase.SUCCEEDED or (view.phase is StepPhase.FAILED and view.name in tolerated)
 
 
@@ -183,9 +182,7 @@ def _fill(bare: TaskStatus, views: Sequence[StepView], state: TaskState) -> list
     budget, outputs = OutputBudget(max(room.left, 0)), dict[str, tuple[JsonValue, bool]]()
     for view in views:
         if (output := state.outputs.get(view.name)) is not None:
-            value, cut = (
-                budget.fit(output.value) if output.value is not None or not output.cut else (None, True)
-            )
+            value, cut = budget.fit(output.value)
             outputs[view.name] = value, cut or output.cut
     room.left -= sum(json_size(value) for value, _ in outputs.values() if value is not None)
     attempts = attempt_status.newest(views, room)

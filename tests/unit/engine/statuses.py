@@ -1,5 +1,7 @@
 """The status of a task in a given state, as it is written."""
 
+from collections.abc import Collection
+
 from parley.engine.plan import Plan
 from parley.engine.state import Hold, Surroundings, TaskState
 from parley.engine.status import build_status
@@ -9,16 +11,28 @@ from tests.unit.engine.builders import plan
 
 
 def status_of(
-    made: Plan, state: TaskState, *, hold: Hold | None = None, previous: TaskStatus | None = None
+    made: Plan,
+    state: TaskState,
+    *,
+    hold: Hold | None = None,
+    previous: TaskStatus | None = None,
+    tolerated: Collection[str] = (),
 ) -> TaskStatus:
     return build_status(
-        made.steps, state, hold=hold, agent="support", generation=3, previous=previous or TaskStatus()
+        made.steps,
+        state,
+        hold=hold,
+        agent="support",
+        generation=3,
+        previous=previous or TaskStatus(),
+        tolerated=tolerated,
     )
 
 
 def show(spec: TaskSpec, state: TaskState, known: Surroundings | None = None) -> TaskStatus:
     known = known or Surroundings()
-    return status_of(plan(spec, state, known), state, hold=known.hold)
+    tolerated = {step.name for step in spec.effective_steps() if step.continue_on_error}
+    return status_of(plan(spec, state, known), state, hold=known.hold, tolerated=tolerated)
 
 
 def as_object(status: TaskStatus, generation: int = 3) -> dict[str, object]:

@@ -1,13 +1,26 @@
 """What users see of a Task, in every state that it can be in."""
 
+from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from parley.engine.plan import Plan
-from parley.engine.state import Hold, Surroundings, TaskState, Turn
+from parley.engine.state import (
+    Attempt,
+    Child,
+    Hold,
+    Output,
+    StepMark,
+    Surroundings,
+    TaskState,
+    Turn,
+    Wait,
+)
+from parley.resources.common import Condition
 from parley.resources.reasons import Reason
-from parley.resources.task import DesiredState, TaskPhase, TaskSpec, TaskStatus
+from parley.resources.task import DesiredState, Step, TaskPhase, TaskSpec, TaskStatus
 
 from tests.kstatus import kstatus
 from tests.status_schema import status_problems
@@ -36,6 +49,35 @@ SUSPENDED = desired(TWO, DesiredState.SUSPENDED)
 NO_AGENT = Hold(Reason.AGENT_NOT_FOUND, "Agent support does not exist")
 DONE, RUNS = attempt("build", "Succeeded"), attempt("ship")
 BAD = attempt("ship", "Failed", reason=Reason.EXIT_CODE, message="exit code 3")
+
+
+def step(name: str, **fields: object) -> Step:
+    return Step.model_validate({"name": name, **fields})
+
+
+ASKS = step("confirm", needs=[], wait={"question": "Refund?", "choices": ["approve", "reject"]})
+NAPS = step("nap", needs=[], sleep={"duration": "168h"})
+FLAKY = step("call", needs=[], container={"image": "i"}, retry={"limit": 3})
+BESIDE = step("work", needs=[], container={"image": "i"})
+TALKS = step("talk", needs=[], prompt={"text": "Hi"})
+ENTERED = StepMark("Entered", entered_at=NOW - timedelta(minutes=5))
+QUESTION = Wait(
+    id="5f0c9f4e-6f53-4a43-9a53-b7f1c1f0a001",
+    step="confirm",
+    item=-1,
+    kind="Question",
+    question="Refund?",
+    choices=("approve", "reject"),
+    since=NOW - timedelta(minutes=5),
+    deadline=NOW + timedelta(hours=24),
+    state="Open",
+)
+
+
+def asked(*attempts: Attempt, **fields: Any) -> TaskState:
+    """The step ``confirm`` waits for a person."""
+    marks = {"confirm": ENTERED} | fields.pop("marks", {})
+    return rows(*attempts, marks=marks, waits=(QUESTION,), **fields)
 
 
 def condition(status: TaskStatus, kind: str) -> str | None:
@@ -114,6 +156,89 @@ TABLE = [
         "Running",
         "InProgress",
         "1/2",
+    ),
+    ("asks", task(ASKS), asked(), around(), "WaitingForInput", "WaitingForInput", "InProgress", "0/1"),
+    (
+        "asks, and its agent is gone meanwhile",
+        task(ASKS, container("ship"), agent="support"),
+        asked(),
+        around(hold=NO_AGENT),
+        "WaitingForInput",
+        "WaitingForInput",
+        "InProgress",
+        "0/2",
+    ),
+    (
+        "sleeps",
+        task(NAPS),
+        rows(marks={"nap": StepMark("Entered", until=NOW + timedelta(days=7), entered_at=NOW)}),
+        around(),
+        "Running",
+        "Sleeping",
+        "InProgress",
+        "0/1",
+    ),
+    (
+        "waits for its next attempt",
+        task(FLAKY),
+        rows(
+            replace(attempt("call", "Failed", reason=Reason.EXIT_CODE, message="exit code 3"), ended_at=NOW)
+        ),
+        around(),
+        "Running",
+        "Retrying",
+        "InProgress",
+        "0/1",
+    ),
+    (
+        "waits for a place",
+        TWO,
+        rows(),
+        around(slot=Hold(Reason.CONCURRENCY_LIMITED, "3rd of 12 in the queue of Agent support")),
+        "Queued",
+        "ConcurrencyLimited",
+        "InProgress",
+        "0/2",
+    ),
+    (
+        "its parent is suspended",
+        TWO,
+        rows(suspended=True, parent_suspended=True),
+        around(),
+        "Suspended",
+        "Suspended",
+        "InProgress",
+        "0/2",
+    ),
+    (
+        "a step was skipped and one may fail",
+        task(
+            step("a", when="{{ false }}", container={"image": "i"}),
+            step("b", continueOnError=True, container={"image": "i"}),
+            BESIDE,
+        ),
+        rows(
+            attempt("b", "Failed", reason=Reason.EXIT_CODE),
+            attempt("work"),
+            marks={"a": StepMark("Skipped", entered_at=NOW, ended_at=NOW)},
+        ),
+        around(pods={"work-1": pod()}),
+        "Running",
+        "Running",
+        "InProgress",
+        "2/3",
+    ),
+    (
+        "ended before its last step",
+        task(
+            container("build"), step("stop", when="{{ true }}", **{"return": {"value": 1}}), container("ship")
+        ),
+        ended("Succeeded", Reason.SUCCEEDED, DONE),
+        around(),
+        "Succeeded",
+        "Succeeded",
+        "Current",
+        "2/3",
     ),
     (
         "succeeded",
@@ -195,6 +320,127 @@ def test_the_table_knows_every_phase() -> None:
     assert {row[4] for row in TABLE} == set(TaskPhase)
 
 
+BESIDE_ITS_WORK = [
+    (
+        "a pod runs",
+        task(ASKS, BESIDE),
+        asked(attempt("work")),
+        around(pods={"work-1": pod()}),
+        "Running",
+        "Running",
+    ),
+    (
+        "another step waits for its turn",
+        task(ASKS, TALKS, session="alice"),
+        asked(),
+        around(turns={"talk": Turn.WAITING}, denied={"talk": Hold(Reason.SESSION_BUSY, "busy")}),
+        "WaitingForInput",
+        "WaitingForInput",
+    ),
+    (
+        "another step sleeps",
+        task(ASKS, NAPS),
+        asked(marks={"nap": StepMark("Entered", until=NOW + timedelta(days=7), entered_at=NOW)}),
+        around(),
+        "WaitingForInput",
+        "WaitingForInput",
+    ),
+    (
+        "it is suspended",
+        desired(task(ASKS), DesiredState.SUSPENDED),
+        asked(suspended=True),
+        around(),
+        "Suspended",
+        "Suspended",
+    ),
+]
+
+
+@pytest.mark.parametrize(
+    ("spec", "state", "known", "phase", "reason"),
+    [pytest.param(*row[1:], id=row[0]) for row in BESIDE_ITS_WORK],
+)
+def test_a_question_shows_whatever_else_the_task_does(
+    spec: TaskSpec, state: TaskState, known: Surroundings, phase: str, reason: str
+) -> None:
+    """The phase is WaitingForInput only when nothing runs, the condition is True as soon as one step asks."""
+    status = show(spec, state, known)
+
+    assert (status.phase, status.conditions[0].reason) == (phase, reason)
+    assert condition(status, "WaitingForInput") == "True"
+    assert status.to_json()["waiting"] == [
+        {
+            "id": QUESTION.id,
+            "step": "confirm",
+            "kind": "Question",
+            "question": "Refund?",
+            "choices": ["approve", "reject"],
+            "since": "2026-11-23T11:55:00Z",
+            "deadline": "2026-11-24T12:00:00Z",
+        }
+    ]
+    (said,) = (c.message for c in status.conditions if c.type == "WaitingForInput")
+    assert said == f"step confirm waits for a Reply to {QUESTION.id} (choose one of approve, reject): Refund?"
+    assert kstatus(as_object(status)).status == "InProgress"
+    assert not status_problems("tasks", status.to_json())
+
+
+def test_an_answered_question_is_gone_from_the_status() -> None:
+    state = rows(
+        marks={"confirm": StepMark("Succeeded", entered_at=NOW, ended_at=NOW)},
+        outputs={"confirm": Output({"choice": "approve"})},
+    )
+
+    status = show(task(ASKS, BESIDE), state)
+
+    assert status.waiting is None
+    assert condition(status, "WaitingForInput") is None
+    assert status.steps[0].output == {"choice": "approve"}
+
+
+def test_what_was_pruned_stays_pruned() -> None:
+    state = ended("Failed", Reason.EXIT_CODE, BAD)
+    pruned = Condition(
+        type="Pruned",
+        status="True",
+        reason="Pruned",
+        message="its Jobs were removed",
+        last_transition_time=NOW - timedelta(days=1),
+    )
+
+    status = status_of(plan(TWO, state), state, previous=TaskStatus(conditions=[pruned]))
+
+    assert [(c.type, c.message, c.last_transition_time) for c in status.conditions if c.type == "Pruned"] == [
+        ("Pruned", "its Jobs were removed", pruned.last_transition_time)
+    ]
+    assert kstatus(as_object(status)).status == "Failed"
+
+
+def test_of_several_steps_that_run_the_one_in_trouble_is_told() -> None:
+    spec = task(BESIDE, step("other", needs=[], container={"image": "i"}))
+    known = around(
+        pods={
+            "work-1": pod(),
+            "other-1": pod("Pending", waiting_reason="ErrImagePull", waiting_message="no such image"),
+        }
+    )
+
+    ready = show(spec, rows(attempt("work"), attempt("other")), known).conditions[0]
+
+    assert ready.reason == "ImagePullFailed"
+    assert ready.message.startswith("step other: ")
+    assert ready.message.endswith("(and 1 more)")
+
+
+def test_a_step_names_its_child_and_not_a_job() -> None:
+    spec = task(step("sub", needs=[], task={"templateRef": {"name": "t"}}))
+    child = replace(attempt("sub"), job="exit-0-sub-0123456789")
+
+    shown = show(spec, rows(child, children={child.job: Child(child.job, "uid")})).steps[0]
+
+    assert (shown.task, shown.job) == ("exit-0-sub-0123456789", None)
+
+
 def test_a_spec_changed_since_is_in_progress_whatever_was_said() -> None:
     status = show(TWO, ended("Failed", Reason.EXIT_CODE, BAD))
 
@@ -265,7 +511,7 @@ def test_outputs_usage_and_agent_are_shown() -> None:
         Reason.SUCCEEDED,
         DONE,
         attempt("ship", "Succeeded"),
-        outputs={"build": {"kind": "late"}, "ship": None},
+        outputs={"build": Output({"kind": "late"}), "ship": Output(None)},
         output={"paid": 12},
         input_tokens=7,
         output_tokens=9,
