@@ -55,6 +55,14 @@ def test_the_pages_commands_run(cluster: Cluster, namespace: str, tmp_path: Path
         cluster, namespace, tmp_path, shell_blocks("examples/README.md", "Go on talking")[0]
     )
 
+    # And through the other examples
+    others = shell_blocks("examples/README.md", "The others, each by itself")
+    said = [run(cluster, namespace, tmp_path, block) for block in others]
+    assert "credit\tSkipped" in said[0]
+    assert "Refund 40 for order 12345?" in said[1]
+    assert "Accepted" in said[1]
+    assert "ship-all" in said[2]
+
     # And types what the README shows
     said = run(cluster, namespace, tmp_path, shell_blocks("README.md", "Use it with kubectl")[0])
     assert "session.parley.dev/alice" in said

@@ -12,8 +12,11 @@ import pytest
 import yaml
 from parley.resources.agent import AgentSpec
 from parley.resources.reasons import Reason
+from parley.resources.reply import ReplySpec
+from parley.resources.schedule import ScheduleSpec
 from parley.resources.session import SessionSpec
 from parley.resources.task import MAX_STEPS, MAX_TASK_NAME, TaskSpec
+from parley.resources.task_template import TaskTemplateSpec
 from parley.resources.validation import read_spec, spec_problems
 from parley.templates.check import template_problems
 
@@ -31,10 +34,13 @@ PAGES = sorted(
     ]
 )
 MANIFESTS = sorted(path for path in (ROOT / "examples").rglob("*.yaml") if "model" not in path.parts)
-SPECS: dict[str, type[AgentSpec | SessionSpec | TaskSpec]] = {
+SPECS: dict[str, type[AgentSpec | SessionSpec | TaskSpec | TaskTemplateSpec | ScheduleSpec | ReplySpec]] = {
     "Agent": AgentSpec,
     "Session": SessionSpec,
     "Task": TaskSpec,
+    "TaskTemplate": TaskTemplateSpec,
+    "Schedule": ScheduleSpec,
+    "Reply": ReplySpec,
 }
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 UNREMARKABLE = {
