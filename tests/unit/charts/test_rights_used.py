@@ -11,7 +11,18 @@ import parley.kube.kinds
 import pytest
 from parley.controller.watch import WATCHED
 from parley.kube.client import KubeApi
-from parley.kube.kinds import AGENT, JOB, POD, SESSION, TASK, TOKEN_REVIEW, Kind
+from parley.kube.kinds import (
+    AGENT,
+    JOB,
+    POD,
+    REPLY,
+    SCHEDULE,
+    SESSION,
+    TASK,
+    TASK_TEMPLATE,
+    TOKEN_REVIEW,
+    Kind,
+)
 
 from tests.unit.charts.rendering import BUNDLED, EXTERNAL, Manifest, manifests
 
@@ -26,10 +37,11 @@ VERBS = {
     "apply_status": "patch",
     "delete": "delete",
 }
+PARLEYS = (AGENT, SESSION, TASK, TASK_TEMPLATE, SCHEDULE, REPLY)
 # Which kinds a call means that does not name one.
 VARIABLE_KINDS = {
-    ("controller/listing.py", "get"): (AGENT, SESSION, TASK),
-    ("controller/listing.py", "pages"): (AGENT, SESSION, TASK, JOB, POD),
+    ("controller/listing.py", "get"): PARLEYS,
+    ("controller/listing.py", "pages"): (*PARLEYS, JOB, POD),
 }
 Right = tuple[str, str, str]
 
