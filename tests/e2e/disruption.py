@@ -74,17 +74,22 @@ def holder(cluster: Cluster) -> str:
     return str(lease.get("spec", {}).get("holderIdentity") or "")
 
 
-def all_ready(cluster: Cluster) -> None:
-    """Wait until operator and gateway are whole again.
+def replace_backed_off(cluster: Cluster) -> None:
+    """Delete Parley's pods that wait for their restart.
 
     The kubelet restarts a container that was killed again and again with a growing pause; a new pod starts at once.
     """
+    for pod in cluster.list("pod", SYSTEM_NAMESPACE, "app.kubernetes.io/name=parley"):
+        states = [s["state"].get("waiting", {}) for s in pod["status"].get("containerStatuses", [])]
+        if any(state.get("reason") == "CrashLoopBackOff" for state in states):
+            cluster.delete("pod", SYSTEM_NAMESPACE, pod["metadata"]["name"])
+
+
+def all_ready(cluster: Cluster) -> None:
+    """Wait until operator and gateway are whole again."""
     end = time.monotonic() + 180
     while time.monotonic() < end:
-        for pod in cluster.list("pod", SYSTEM_NAMESPACE, "app.kubernetes.io/name=parley"):
-            states = [s["state"].get("waiting", {}) for s in pod["status"].get("containerStatuses", [])]
-            if any(state.get("reason") == "CrashLoopBackOff" for state in states):
-                cluster.delete("pod", SYSTEM_NAMESPACE, pod["metadata"]["name"])
+        replace_backed_off(cluster)
         deployments = [
             cluster.get("deployment", SYSTEM_NAMESPACE, f"parley-{n}") for n in ("operator", "gateway")
         ]
@@ -119,8 +124,8 @@ def check_store(store: Store, namespace: str) -> None:
     )
     assert gaps == [], f"sessions with gaps: {gaps}"
     odd = store.rows(
-        "SELECT s.name, e.task, array_agg(e.role ORDER BY e.sequence) FROM events e"
-        " JOIN sessions s ON s.uid = e.session_uid WHERE s.namespace = %s GROUP BY 1, 2"
+        "SELECT s.name, e.task, e.step, array_agg(e.role ORDER BY e.sequence) FROM events e"
+        " JOIN sessions s ON s.uid = e.session_uid WHERE s.namespace = %s AND e.type = 'message' GROUP BY 1, 2, 3"
         " HAVING array_agg(e.role ORDER BY e.sequence) <> ARRAY['user', 'assistant']",
         namespace,
     )

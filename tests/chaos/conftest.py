@@ -1,0 +1,5 @@
+"""The fixtures of the tests on the real cluster."""
+
+from tests.e2e.conftest import cluster, namespace, store
+
+__all__ = ["cluster", "namespace", "store"]

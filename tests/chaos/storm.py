@@ -1,0 +1,137 @@
+"""A storm: tasks come in while parts are killed, people reply meanwhile, and all is counted when it is over."""
+
+import json
+import random
+import time
+from collections.abc import Callable
+
+import httpx2
+
+from tests.chaos.killing import KILLS, Kill
+from tests.chaos.shapes import Work, mixed, shared
+from tests.chaos.verdict import Verdict, judge, unended
+from tests.cluster import Cluster, Refused, collection
+from tests.e2e.conftest import Store, reply
+from tests.e2e.disruption import all_ready, replace_backed_off
+
+Say = Callable[[str], None]
+TICK = 0.5
+
+
+class Storm:
+    """One run.
+
+    Args:
+        seconds: how long parts are killed; the tasks come in during the first two thirds of it.
+        count: how many tasks.
+        seed: what is killed when and which tasks come, the same for the same seed.
+        pause: seconds from one kill to the next, the shortest and the longest.
+    """
+
+    def __init__(
+        self,
+        cluster: Cluster,
+        store: Store,
+        namespace: str,
+        *,
+        seconds: float,
+        count: int,
+        seed: int,
+        pause: tuple[float, float] = (6.0, 14.0),
+        say: Say = print,
+    ) -> None:
+        self._cluster = cluster
+        self._store = store
+        self._namespace = namespace
+        self._seconds = seconds
+        self._seed = seed
+        self._say = say
+        dice = random.Random(seed)
+        self._works = mixed(count, dice)
+        self._arrivals = sorted(dice.uniform(0, seconds * 2 / 3) for _ in self._works)
+        self._kills: list[tuple[float, Kill]] = []
+        while (at := (self._kills[-1][0] if self._kills else 0.0) + dice.uniform(*pause)) < seconds:
+            self._kills.append((at, dice.choice(KILLS)))
+        self._answered: set[str] = set()
+        self._applied = 0
+
+    def run(self, patience: float) -> Verdict:
+        """Run it, then wait so many seconds at most until all tasks have ended."""
+        self._cluster.apply(self._namespace, *shared())
+        began = time.monotonic()
+        killed = 0
+        while (now := time.monotonic() - began) < self._seconds:
+            self._apply(now)
+            self._reply()
+            if killed < len(self._kills) and now >= self._kills[killed][0]:
+                self._kill(now, killed)
+                killed += 1
+            time.sleep(TICK)
+        all_ready(self._cluster)
+        self._say(f"{now:6.1f} s: the storm is over after {killed} kills; waiting for the tasks to end")
+        end = time.monotonic() + patience
+        while time.monotonic() < end:
+            self._apply(self._seconds)
+            self._reply()
+            if self._applied == len(self._works) and self._all_ended():
+                break
+            time.sleep(TICK)
+        self._say(f"{time.monotonic() - began:6.1f} s: all has ended, or its time is up")
+        return judge(self._cluster, self._store, self._namespace, self._works)
+
+    def _all_ended(self) -> bool:
+        try:
+            return not unended(self._cluster, self._namespace) and all(
+                reply["status"].get("conditions") for reply in self._cluster.list("reply", self._namespace)
+            )
+        except httpx2.HTTPError:
+            return False
+
+    def _apply(self, now: float) -> None:
+        due = sum(arrival <= now for arrival in self._arrivals)
+        batch: list[Work] = self._works[self._applied : due]
+        if not batch:
+            return
+        try:
+            self._cluster.apply(self._namespace, *(work.manifest for work in batch))
+        except Refused as refused:
+            self._say(f"{now:6.1f} s: kubectl could not apply, it is tried again: {refused}")
+            return
+        self._applied = due
+
+    def _reply(self) -> None:
+        """Answer every question, now and then twice: the second answer must count for nothing."""
+        try:
+            for body in self._cluster.list("task", self._namespace):
+                for entry in body["status"].get("waiting") or []:
+                    self._answer(body["metadata"]["name"], entry["id"])
+        except httpx2.HTTPError as error:
+            self._say(f"replies are tried again: {error}")
+
+    def _answer(self, task: str, wait_id: str) -> None:
+        if wait_id in self._answered:
+            return
+        twice = self._dice(task).random() < 0.5
+        for name in (f"{task}-yes", f"{task}-again")[: 2 if twice else 1]:
+            made = self._cluster.request(
+                "POST",
+                collection("reply", self._namespace),
+                json=reply(name, task, wait_id, choice="approve"),
+            )
+            if made.status_code not in {201, 409}:
+                self._say(f"reply {name}: {made.status_code} {json.dumps(made.json())[:300]}")
+                return
+        self._answered.add(wait_id)
+
+    def _kill(self, now: float, number: int) -> None:
+        kill = self._kills[number][1]
+        try:
+            replace_backed_off(self._cluster)
+            what = kill(self._cluster, self._namespace, self._dice(str(number)))
+        except httpx2.HTTPError as error:
+            what = f"not done: {error}"
+        self._say(f"{now:6.1f} s: {kill.__name__}: {what}")
+
+    def _dice(self, what: str) -> random.Random:
+        """Dice of its own for each thing, so that one that falls otherwise changes no other."""
+        return random.Random(f"{self._seed}/{what}")
