@@ -1,7 +1,6 @@
 """The CRDs on a real API server: they are taken as they are, and each rule in them lets in and refuses."""
 
 import copy
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -11,171 +10,13 @@ from parley.resources.conditions import merge_conditions, task_succeeded
 from parley.resources.task import StepPhase, StepStatus, TaskPhase, TaskStatus
 
 from tests.api_server import CRD_PATH, ApiServer, api_server, checked_in_crds, refusals
+from tests.crd_flow_rules import FLOW_RULES
+from tests.crd_rules import AGENT, ASK, RULES, RUN, SESSION, Rule, task
 
 __all__ = ["api_server"]
 pytestmark = pytest.mark.cluster
 
-RUN = {"name": "run", "container": {"image": "i"}}
-ASK = {"name": "ask", "prompt": {"text": "?"}}
-AGENT = {"agentRef": {"name": "a"}}
-SESSION = {"sessionRef": {"name": "s"}}
-
-
-def task(name: str = "t", **spec: Any) -> dict[str, Any]:
-    return {"kind": "Task", "metadata": {"name": name}, "spec": spec}
-
-
-def running(**container: Any) -> dict[str, Any]:
-    return task(steps=[{"name": "run", "container": {"image": "i", **container}}])
-
-
-def env(**variable: Any) -> dict[str, Any]:
-    return running(env=[{"name": "A", **variable}])
-
-
-def session(**spec: Any) -> dict[str, Any]:
-    return {"kind": "Session", "metadata": {"name": "s"}, "spec": spec}
-
-
-@dataclass(frozen=True)
-class Rule:
-    """A CEL rule with a manifest it lets in and one it refuses, at a field; both follow ``first``, if given."""
-
-    message: str
-    good: dict[str, Any]
-    bad: dict[str, Any]
-    field: str
-    first: dict[str, Any] | None = None
-
-
-SECRET = {"secretKeyRef": {"name": "s", "key": "k"}}
-CONFIG = {"configMapKeyRef": {"name": "c", "key": "k"}}
-WHOLE = {
-    **SESSION,
-    "inputs": {"a": {"deep": [1, None]}},
-    "steps": [RUN],
-    "output": {"x": {"deep": ["{{ 1 }}"]}},
-    "timeout": "1h",
-}
-CHANGES: dict[str, Any] = {
-    "sessionRef": {"name": "other"},
-    "inputs": {"a": {"deep": [1, 2]}},
-    "steps": [{"name": "run", "container": {"image": "other"}}],
-    "output": {"x": {"deep": ["{{ 2 }}"]}},
-    "timeout": "2h",
-}
-
-RULES = [
-    Rule("a Task has exactly one of message and steps", task(**AGENT, message="m"), task(**AGENT), "spec"),
-    Rule("a Task has exactly one of message", task(steps=[RUN]), task(**AGENT, message="m", steps=[RUN]), "spec"),
-    Rule(
-        "a Task has sessionRef or agentRef, not both",
-        task(**SESSION, message="m"),
-        task(**SESSION, **AGENT, message="m"),
-        "spec.agentRef",
-    ),
-    Rule("a message needs a sessionRef or an agentRef", task(**AGENT, message="m"), task(message="m"), "spec.message"),
-    Rule("a prompt step needs the Task's", task(**AGENT, steps=[RUN, ASK]), task(steps=[RUN, ASK]), "spec.steps"),
-    Rule(
-        "history: Session needs the Task's sessionRef",
-        task(**SESSION, steps=[{"name": "ask", "prompt": {"text": "?", "history": "Session"}}]),
-        task(**AGENT, steps=[{"name": "ask", "prompt": {"text": "?", "history": "Session"}}]),
-        "spec.steps",
-    ),
-    *(
-        Rule(f"{field} is immutable: delete the Task", task(**WHOLE), task(**{**WHOLE, field: value}), f"spec.{field}",
-             first=task(**WHOLE))
-        for field, value in CHANGES.items()
-    ),
-    *(
-        Rule(
-            f"{field} is immutable: delete the Task",
-            task(**WHOLE),
-            task(**{key: value for key, value in WHOLE.items() if key != field}),
-            f"spec.{field}",
-            first=task(**WHOLE),
-        )
-        for field in ("sessionRef", "inputs", "output", "timeout")
-    ),
-    Rule(
-        "agentRef is immutable: delete the Task",
-        task(**AGENT, steps=[RUN]),
-        task(agentRef={"name": "other"}, steps=[RUN]),
-        "spec.agentRef",
-        first=task(**AGENT, steps=[RUN]),
-    ),
-    Rule(
-        "message is immutable: delete the Task",
-        task(**AGENT, message="m"),
-        task(**AGENT, message="other"),
-        "spec.message",
-        first=task(**AGENT, message="m"),
-    ),
-    Rule(
-        "Cancelled is final",
-        task(steps=[RUN], desiredState="Cancelled"),
-        task(steps=[RUN], desiredState="Running"),
-        "spec.desiredState",
-        first=task(steps=[RUN], desiredState="Cancelled"),
-    ),
-    Rule(
-        "a step has exactly one of prompt and container",
-        task(**AGENT, steps=[ASK]),
-        task(**AGENT, steps=[{**RUN, **ASK}]),
-        "spec.steps[0]",
-    ),
-    Rule("a step has exactly one of", task(steps=[RUN]), task(steps=[RUN, {"name": "none"}]), "spec.steps[1]"),
-    Rule(
-        "a prompt has exactly one of text and messages",
-        task(**AGENT, steps=[{"name": "ask", "prompt": {"messages": [{"role": "user", "content": "?"}]}}]),
-        task(
-            **AGENT,
-            steps=[{"name": "ask", "prompt": {"text": "?", "messages": [{"role": "user", "content": "?"}]}}],
-        ),
-        "spec.steps[0].prompt",
-    ),
-    Rule(
-        "a prompt has exactly one of text",
-        task(**AGENT, steps=[ASK]),
-        task(**AGENT, steps=[{"name": "ask", "prompt": {}}]),
-        "spec.steps[0].prompt",
-    ),
-    Rule(
-        "a variable has exactly one of value and valueFrom",
-        env(value=""),
-        env(value="v", valueFrom=SECRET),
-        "spec.steps[0].container.env[0]",
-    ),
-    Rule("a variable has exactly one of", env(valueFrom=SECRET), env(), "spec.steps[0].container.env[0]"),
-    Rule(
-        "valueFrom has exactly one of secretKeyRef and configMapKeyRef",
-        env(valueFrom=CONFIG),
-        env(valueFrom={**SECRET, **CONFIG}),
-        "spec.steps[0].container.env[0].valueFrom",
-    ),
-    Rule("valueFrom has exactly one", env(valueFrom=SECRET), env(valueFrom={}),
-         "spec.steps[0].container.env[0].valueFrom"),
-    Rule(
-        "names that begin with PARLEY_ are reserved",
-        env(name="PARLEY", value="v"),
-        env(name="PARLEY_TOKEN", value="v"),
-        "spec.steps[0].container.env[0].name",
-    ),
-    Rule("must be longer than zero", task(steps=[RUN], timeout="1ms"), task(steps=[RUN], timeout="0h0s"),
-         "spec.timeout"),
-    Rule("must be longer than zero", task(steps=[{**RUN, "timeout": "90s"}]),
-         task(steps=[{**RUN, "timeout": "0s"}]), "spec.steps[0].timeout"),
-    Rule("metadata.name must be a DNS label of at most 52", task("a" * 52, steps=[RUN]),
-         task("a" * 53, steps=[RUN]), "metadata.name"),
-    Rule("metadata.name must be a DNS label", task("a-1", steps=[RUN]), task("a.b", steps=[RUN]), "metadata.name"),
-    Rule(
-        "agentRef is immutable: delete the Session",
-        session(**AGENT, situation="changed"),
-        session(agentRef={"name": "other"}),
-        "spec.agentRef",
-        first=session(**AGENT),
-    ),
-]  # fmt: skip
+ALL_RULES = [*RULES, *FLOW_RULES]
 
 
 def every_rule() -> list[str]:
@@ -194,18 +35,18 @@ def every_rule() -> list[str]:
 
 def test_every_rule_of_the_crds_has_a_case() -> None:
     messages = every_rule()
-    assert [m for m in messages if not any(m.startswith(rule.message) for rule in RULES)] == []
-    assert [rule.message for rule in RULES if not any(m.startswith(rule.message) for m in messages)] == []
+    assert [m for m in messages if not any(m.startswith(rule.message) for rule in ALL_RULES)] == []
+    assert [rule.message for rule in ALL_RULES if not any(m.startswith(rule.message) for m in messages)] == []
 
 
-@pytest.mark.parametrize("rule", RULES, ids=lambda rule: f"{rule.field}: {rule.message}")
+@pytest.mark.parametrize("rule", ALL_RULES, ids=lambda rule: f"{rule.field}: {rule.message}")
 def test_a_rule_lets_in_what_is_right_and_refuses_what_is_not(api_server: ApiServer, rule: Rule) -> None:
     good, bad = copy.deepcopy(rule.good), copy.deepcopy(rule.bad)
     if rule.first is None:
         answers = [api_server.create(manifest, dry_run=True) for manifest in (good, bad)]
     else:
         # Given an object of this manifest; when another is applied over it
-        name = f"rule-{RULES.index(rule)}"
+        name = f"rule-{ALL_RULES.index(rule)}"
         first = {**rule.first, "metadata": {"name": name}}
         assert refusals(api_server.create(first)) == []
         good["metadata"]["name"] = bad["metadata"]["name"] = name
