@@ -1,6 +1,11 @@
 """The operator's metrics. Labels are bounded: kinds, verbs, outcomes; never a name."""
 
-from prometheus_client import Counter, Gauge, Histogram
+from collections import Counter as Tally
+from collections.abc import Callable, Iterable
+
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
 
 API_WRITES = Counter("parley_api_writes_total", "Writes sent to the API server.", ["verb", "kind"])
 RECONCILES = Counter("parley_reconciles_total", "Reconciles by how they ended.", ["kind", "outcome"])
@@ -22,3 +27,36 @@ DEADLINES_MOVED_SECONDS = Counter(
 EVENTS_DROPPED = Counter(
     "parley_events_dropped_total", "Kubernetes Events that were not posted because too many waited."
 )
+REPLIES = Counter("parley_replies_total", "Replies by what became of them.", ["reason"])
+REPLY_SECONDS = Histogram(
+    "parley_reply_seconds",
+    "Time from a question to the Reply that answered it.",
+    buckets=(1, 10, 60, 600, 3600, 6 * 3600, 24 * 3600, 7 * 24 * 3600),
+)
+SCHEDULED_TASKS = Counter(
+    "parley_scheduled_tasks_total", "Tasks that Schedules made, by what for.", ["cause"]
+)
+
+
+class _TasksWaiting(Collector):
+    """Tasks that wait for a person, counted when somebody asks, so that no change of a task can be missed."""
+
+    def __init__(self) -> None:
+        self._namespaces: Callable[[], Iterable[str]] = tuple[str]
+
+    def watch(self, namespaces: Callable[[], Iterable[str]]) -> None:
+        """Count from now on what this tells: the namespace of each such task."""
+        self._namespaces = namespaces
+
+    def collect(self) -> Iterable[GaugeMetricFamily]:
+        """Answer a scrape."""
+        family = GaugeMetricFamily(
+            "parley_tasks_waiting", "Tasks that wait for a person's reply.", labels=["namespace"]
+        )
+        for namespace, number in sorted(Tally(self._namespaces()).items()):
+            family.add_metric([namespace], number)  # pyright: ignore[reportUnknownMemberType]
+        yield family
+
+
+TASKS_WAITING = _TasksWaiting()
+REGISTRY.register(TASKS_WAITING)

@@ -1,17 +1,22 @@
 """Sessions: their row, the order of their turns, and what their status shows."""
 
+import logging
 from datetime import UTC, datetime
 
 from parley.controller.context import TASK_KEY, Context
 from parley.controller.finality import is_final
 from parley.controller.projection import Resource, referred
 from parley.controller.session_status import build_session_status
+from parley.kube.client import JsonObject
+from parley.kube.errors import Invalid
 from parley.kube.kinds import SESSION
 from parley.resources.session import SessionSpec, SessionStatus, StatusText
 from parley.store.leader import leading
 from parley.store.pool import Connection
 from parley.store.sessions import register_session, session_summary
 from parley.store.turns import queue_turns
+
+log = logging.getLogger(__name__)
 
 
 class SessionReconciler:
@@ -66,14 +71,27 @@ class SessionReconciler:
             generation=session.generation,
             now=datetime.now(UTC),
             previous=SessionStatus.model_validate(session.status),
-        ).to_json()
-        if status == session.status:
-            return
-        written = await context.kube.apply_status(
-            SESSION, namespace, name, status, resource_version=session.resource_version
         )
+        if status.to_json() == session.status:
+            return
+        try:
+            written = await self._apply(session, status)
+        except Invalid as error:
+            # The context can be JSON that the API server cannot hold, such as a number of 400 digits.
+            log.warning("Session %s/%s is shown without its context: %s", namespace, name, error)
+            bare = status.model_copy(update={"context": None, "context_truncated": True})
+            written = await self._apply(session, bare)
         context.echoes.wrote(SESSION, written)
         context.projection.sessions.see(Resource.from_object(written))
+
+    async def _apply(self, session: Resource, status: SessionStatus) -> JsonObject:
+        return await self._context.kube.apply_status(
+            SESSION,
+            session.namespace,
+            session.name,
+            status.to_json(),
+            resource_version=session.resource_version,
+        )
 
     async def queue(self, namespace: str, name: str) -> None:
         """Give tickets to the session's ready steps, and wake the task whose turn it is."""

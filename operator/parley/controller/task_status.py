@@ -4,24 +4,27 @@ import logging
 
 from parley.controller.context import Context
 from parley.controller.finality import FINAL_PHASES, is_settled
-from parley.controller.projection import Resource
+from parley.controller.metrics import TASKS_WAITING
+from parley.controller.resource import Resource
 from parley.controller.session_reconciler import SessionReconciler
-from parley.controller.task_actions import TaskUnderWork
+from parley.controller.task_under_work import TaskUnderWork
 from parley.engine.plan import Plan
+from parley.engine.situation import takes_turn
 from parley.engine.state import Hold, TaskState
 from parley.engine.status import build_status
-from parley.engine.situation import takes_turn
 from parley.kube.errors import Invalid
 from parley.kube.events import Transition
 from parley.kube.kinds import TASK
 from parley.resources.reasons import Reason
 from parley.resources.task import StepPhase, TaskPhase, TaskStatus
+from parley.resources.task_status import WaitingEntry
 
 log = logging.getLogger(__name__)
 _WARNINGS = frozenset(
     {
         Reason.AGENT_NOT_FOUND,
         Reason.SESSION_NOT_FOUND,
+        Reason.TEMPLATE_NOT_FOUND,
         Reason.IMAGE_PULL_FAILED,
         Reason.SECRET_NOT_FOUND,
         Reason.CONTAINER_CONFIG_ERROR,
@@ -40,6 +43,8 @@ class TaskStatusWriter:
     def __init__(self, context: Context, sessions: SessionReconciler) -> None:
         self._context = context
         self._sessions = sessions
+        tasks = context.projection.tasks
+        TASKS_WAITING.watch(lambda: (task.namespace for task in tasks if task.status.get("waiting")))
 
     async def show(self, task: TaskUnderWork, plan: Plan, state: TaskState, hold: Hold | None) -> TaskStatus:
         """Write the task's status if it is not what it should be; returns what it should be."""
@@ -52,9 +57,10 @@ class TaskStatusWriter:
             agent=task.agent_name or previous.agent,
             generation=resource.generation,
             previous=previous,
+            tolerated={step.name for step in task.steps if step.continue_on_error},
+            parent=resource.owner.name if resource.owner and resource.owner.kind == TASK.kind else None,
         )
-        ended = status.phase in FINAL_PHASES
-        if task.session is not None and (ended or _turn_ended(task, status, previous)):
+        if task.session is not None and _concerns_session(task, status, previous):
             await self._sessions.show(task.session.namespace, task.session.name)
         if status.to_json() != resource.status:
             await self._write(resource, status)
@@ -95,23 +101,50 @@ class TaskStatusWriter:
         self._context.projection.tasks.see(Resource.from_object(written))
 
     def _tell(self, resource: Resource, status: TaskStatus, previous: TaskStatus) -> None:
-        """Tell users of a transition: another phase, or another reason for the same one."""
+        """Tell users of a transition: a new question, another phase, or another reason for the same one."""
+        before = {entry.id for entry in previous.waiting or ()}
+        for entry in status.waiting or ():
+            if entry.id not in before:
+                self._post(resource, Reason.WAITING_FOR_INPUT, asked(entry), key=entry.id)
         ready = next(c for c in status.conditions if c.type == "Ready")
-        before = next((c for c in previous.conditions if c.type == "Ready"), None)
-        if before is not None and (before.reason, previous.phase) == (ready.reason, status.phase):
+        old = next((c for c in previous.conditions if c.type == "Ready"), None)
+        if old is not None and (old.reason, previous.phase) == (ready.reason, status.phase):
             return
+        if ready.reason == Reason.WAITING_FOR_INPUT:
+            return  # the questions were told
+        self._post(
+            resource,
+            ready.reason,
+            ready.message or f"the task is {status.phase}",
+            key=f"{status.phase}/{sum(step.attempt for step in status.steps)}/{resource.generation}",
+            warning=status.phase is TaskPhase.FAILED,
+        )
+
+    def _post(self, resource: Resource, reason: str, note: str, *, key: str, warning: bool = False) -> None:
         self._context.tell(
             Transition(
                 kind=TASK,
                 namespace=resource.namespace,
                 name=resource.name,
                 uid=resource.uid,
-                type="Warning" if status.phase is TaskPhase.FAILED or ready.reason in _WARNINGS else "Normal",
-                reason=ready.reason,
-                note=ready.message or f"the task is {status.phase}",
-                key=f"{status.phase}/{sum(step.attempt for step in status.steps)}/{resource.generation}",
+                type="Warning" if warning or reason in _WARNINGS else "Normal",
+                reason=reason,
+                note=note,
+                key=key,
             )
         )
+
+
+def asked(entry: WaitingEntry) -> str:
+    """Say what a person is asked, for an Event."""
+    how = f"choose one of {', '.join(entry.choices)}" if entry.choices else "give a value"
+    return f"step {entry.step} asks: {entry.question} ({how}; waitID {entry.id})"
+
+
+def _concerns_session(task: TaskUnderWork, status: TaskStatus, previous: TaskStatus) -> bool:
+    """Tell whether the session's status shows something of this change: an end, a turn, who waits for a reply."""
+    waits = bool(status.waiting) != bool(previous.waiting)
+    return waits or status.phase in FINAL_PHASES or _turn_ended(task, status, previous)
 
 
 def _turn_ended(task: TaskUnderWork, status: TaskStatus, previous: TaskStatus) -> bool:

@@ -70,7 +70,8 @@ def test_the_stores_account_is_shown() -> None:
         "lastSequence": 12,
         "lastTime": "2026-11-23T12:00:00Z",
     }
-    assert shown["tasks"] == {"active": 1, "succeeded": 2, "failed": 3}
+    assert shown["tasks"] == {"active": 1, "waiting": 0, "succeeded": 2, "failed": 3}
+    assert "context" not in shown, "no step has changed it"
     assert shown["usage"] == {"inputTokens": 70, "outputTokens": 80}
     recent = shown["recentEvents"]
     assert isinstance(recent, list)
@@ -125,6 +126,63 @@ def test_in_another_store_what_was_seen_before_stays() -> None:
     assert after.events == before.events
     assert after.recent_events == before.recent_events
     assert after.conditions[0].message == "10 are missing"
+
+
+@pytest.mark.parametrize(
+    ("waiting", "agent_found", "phase", "said"),
+    [
+        (1, True, "WaitingForInput", "a task waits for a person's reply"),
+        (3, True, "WaitingForInput", "3 tasks wait for a person's reply"),
+        (1, False, "Pending", "a task waits for a person's reply"),
+    ],
+)
+def test_whoever_waits_for_a_person_is_shown(waiting: int, agent_found: bool, phase: str, said: str) -> None:
+    status = build(replace(SUMMARY, tasks_active=4, tasks_waiting=waiting), agent_found=agent_found)
+
+    assert status.phase == phase
+    assert status.tasks is not None
+    assert status.tasks.waiting == waiting
+    by_type = {c.type: c for c in status.conditions}
+    assert (by_type["WaitingForInput"].status, by_type["WaitingForInput"].message) == ("True", said)
+    assert verdict(status) == ("Current" if agent_found else "InProgress"), (
+        "the conversation goes on meanwhile"
+    )
+    assert not status_problems("sessions", status.to_json())
+
+
+def test_nobody_waits_any_more() -> None:
+    before = build(replace(SUMMARY, tasks_waiting=1))
+
+    after = build(previous=before)
+
+    assert (after.phase, [c.type for c in after.conditions]) == ("Active", ["Ready"])
+
+
+@pytest.mark.parametrize(
+    ("context", "shown", "cut"),
+    [
+        ({"order": "12345", "paid": None}, True, False),
+        ({}, True, False),
+        ({"text": "x" * 4083}, True, False),
+        ({"text": "x" * 4090}, False, True),
+        ({"text": "<" * 1000}, False, True),
+        ({f"k{n}": n for n in range(300)}, False, True),
+    ],
+    ids=["small", "empty", "as large as may be", "a little larger", "larger as it is stored", "many keys"],
+)
+def test_the_stored_context_is_shown_where_it_fits(context: dict[str, Any], shown: bool, cut: bool) -> None:
+    status = build(replace(SUMMARY, context=context, context_version=1))
+
+    assert status.context == (context if shown else None)
+    assert status.context_truncated == (True if cut else None)
+    assert not status_problems("sessions", status.to_json())
+    assert SessionStatus.model_validate(status.to_json()) == status
+
+
+def test_a_hidden_context_is_left_out() -> None:
+    status = build(replace(SUMMARY, context={"card": "4111"}, context_version=1), shown=False)
+
+    assert "4111" not in str(status.to_json())
 
 
 def test_a_session_without_a_row_shows_no_counts() -> None:
