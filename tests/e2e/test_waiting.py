@@ -99,7 +99,7 @@ def assert_shown(cluster: Cluster, namespace: str, entry: dict[str, Any]) -> Non
     assert cluster.wait(
         "a metric counts it",
         namespace,
-        lambda: [line for line in metric(cluster, "parley_waiting") if not line.endswith(" 0.0")],
+        lambda: [line for line in metric(cluster, "parley_tasks_waiting") if not line.endswith(" 0.0")],
     )
 
 
