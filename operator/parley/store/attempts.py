@@ -5,28 +5,30 @@ from typing import Literal, cast
 
 from pydantic import JsonValue
 
-from parley.store.ending import end_turns, wake
+from parley.store.children import admits_child
+from parley.store.containers import finish_container
+from parley.store.ending import end_turns, wake_children
 from parley.store.errors import ResultTooLarge
 from parley.store.leader import Fence, leading
 from parley.store.locks import lock_session, lock_session_of_task, lock_task
 from parley.store.pool import Connection
-from parley.store.records import ClosedState, Inserted, NewAttempt, NotGranted
+from parley.store.records import Close, ClosedState, Inserted, NewAttempt, NotGranted
 from parley.store.rows import (
-    Parameters,
     encode,
-    encode_limited,
-    execute,
     fetch_one,
     fetch_value,
     storable_text,
 )
 
 __all__ = [
+    "Refused",
     "ResultTooLarge",
     "close_attempt",
+    "close_old",
     "finish_container",
     "insert_attempt",
     "insert_failed_attempt",
+    "is_child",
     "load_request",
 ]
 
@@ -36,11 +38,13 @@ WHERE uid = %(task_uid)s AND gone_since IS NULL AND ended_at IS NULL AND suspend
   AND session_uid IS NOT DISTINCT FROM coalesce(%(session_uid)s, session_uid)
 FOR NO KEY UPDATE
 """
+# While its task is suspended nobody works on a child, and its deadline stands still.
 TASK_OF_ATTEMPT = "SELECT task_uid FROM attempts WHERE id = %(attempt_id)s"
 CLOSE = """
-UPDATE attempts SET state = %(state)s, reason = %(reason)s, message = %(message)s, ended_at = now()
+UPDATE attempts SET state = %(state)s, reason = %(reason)s, message = %(message)s, log = %(log)s, ended_at = now()
 WHERE id = %(attempt_id)s AND task_uid = %(task_uid)s AND state IN ('Open', 'Running')
-  AND (%(state)s <> 'TimedOut' OR deadline <= now())
+  AND (%(state)s <> 'TimedOut'
+       OR deadline <= coalesce((SELECT t.suspended_since FROM tasks t WHERE t.uid = task_uid AND child), now()))
 RETURNING step
 """
 TAKE_TURN = """
@@ -55,34 +59,18 @@ RETURNING u.ticket
 """
 INSERT = """
 INSERT INTO attempts (task_uid, step, item, number, cause, job, index, session_uid, ticket, request, deadline,
-                      state, reason, message, ended_at)
+                      runtime, child, run_timeout, state, reason, message, ended_at)
 SELECT %(task_uid)s, %(step)s, %(item)s, %(number)s, %(cause)s, %(job)s, %(index)s, %(turn_session)s, %(ticket)s,
-       %(request)s::json, now() + %(timeout)s,
+       %(request)s::json, now() + %(timeout)s, %(runtime)s, %(child)s, %(item_timeout)s::interval,
        %(state)s, %(reason)s, %(message)s, CASE WHEN %(state)s = 'Open' THEN NULL ELSE now() END
 WHERE %(number)s = 1 + coalesce((SELECT max(number) FROM attempts
                                  WHERE task_uid = %(task_uid)s AND step = %(step)s AND item = %(item)s), 0)
   AND NOT EXISTS (SELECT FROM attempts WHERE task_uid = %(task_uid)s AND step = %(step)s AND item = %(item)s
                   AND state IN ('Open', 'Running', 'Succeeded'))
+  AND NOT EXISTS (SELECT FROM steps WHERE task_uid = %(task_uid)s AND step = %(step)s AND ended_at IS NOT NULL)
 ON CONFLICT DO NOTHING
 RETURNING id, deadline, ticket
 """
-LOCK_OPEN_TASK = """
-SELECT uid FROM tasks
-WHERE uid = (SELECT task_uid FROM attempts WHERE id = %(attempt_id)s) AND gone_since IS NULL AND ended_at IS NULL
-FOR NO KEY UPDATE
-"""
-FINISH_CONTAINER = """
-UPDATE attempts SET state = %(outcome)s, reason = %(reason)s, message = %(message)s, exit_code = %(exit_code)s,
-       pod_uid = %(pod_uid)s, ended_at = now()
-WHERE id = %(attempt_id)s AND state = 'Open'
-RETURNING id
-"""
-STORE_OUTPUT = """
-INSERT INTO outputs (task_uid, step, item, value)
-SELECT task_uid, step, item, %(output)s::json FROM attempts WHERE id = %(attempt_id)s
-"""
-
-
 REQUEST = "SELECT request FROM attempts WHERE id = %(attempt_id)s"
 
 
@@ -99,8 +87,10 @@ async def load_request(conn: Connection, attempt_id: int) -> Mapping[str, JsonVa
     return cast("Mapping[str, JsonValue]", row[0])
 
 
-class _Refused(Exception):
-    def __init__(self, why: Literal["turn", "task", "closed", "stale"]) -> None:
+class Refused(Exception):
+    """Undoes the transaction; its ``answer`` is what the caller is told."""
+
+    def __init__(self, why: Literal["turn", "task", "closed", "stale", "tree"]) -> None:
         super().__init__(why)
         self.answer = NotGranted(why)
 
@@ -112,10 +102,11 @@ async def insert_attempt(conn: Connection, fence: Fence, new: NewAttempt) -> Ins
     """
     try:
         async with leading(conn, fence):
+            await _admit(conn, new)
             await _prepare(conn, new)
             ticket = await _take_turn(conn, new)
             return await _insert(conn, new, ticket, state="Open", reason=None, message=None)
-    except _Refused as refused:
+    except Refused as refused:
         return refused.answer
 
 
@@ -133,7 +124,7 @@ async def insert_failed_attempt(
             inserted = await _insert(conn, new, None, state="Failed", reason=reason, message=message)
             await end_turns(conn, new.task_uid, step=new.step, why=f"The step {new.step} failed: {reason}.")
             return inserted
-    except _Refused as refused:
+    except Refused as refused:
         return refused.answer
 
 
@@ -141,17 +132,37 @@ def _step(new: NewAttempt) -> dict[str, object]:
     return {"task_uid": new.task_uid, "session_uid": new.session_uid, "step": new.step, "item": new.item}
 
 
+async def _admit(conn: Connection, new: NewAttempt) -> None:
+    """Keep a family within its limits."""
+    if is_child(new) and not await admits_child(conn, new.task_uid):
+        raise Refused("tree")
+
+
 async def _prepare(conn: Connection, new: NewAttempt) -> None:
     """Lock the session and the task, and close the attempt that the new one follows."""
     if new.session_uid is not None and not await lock_session(conn, new.session_uid):
-        raise _Refused("task")
+        raise Refused("task")
     if await fetch_value(conn, str, LOCK_LIVE_TASK, _step(new)) is None:
-        raise _Refused("task")
+        raise Refused("task")
     if new.close is not None:
-        old = new.close
-        parameters = _closing(old.attempt_id, old.state, old.reason, old.message)
-        if await fetch_value(conn, str, CLOSE, parameters | {"task_uid": new.task_uid}) is None:
-            raise _Refused("closed")
+        await close_old(conn, new.task_uid, new.close)
+
+
+async def close_old(conn: Connection, task_uid: str, old: Close) -> None:
+    """Close an attempt that another one follows; the caller holds the task.
+
+    Raises:
+        Refused: it has an outcome already, or its deadline has moved.
+    """
+    parameters = _closing(old.attempt_id, old.state, old.reason, old.message)
+    if await fetch_value(conn, str, CLOSE, parameters | {"task_uid": task_uid}) is None:
+        raise Refused("closed")
+    await wake_children(conn, task_uid, old.attempt_id)
+
+
+def is_child(new: NewAttempt) -> bool:
+    """Tell whether the attempt's job is a child Task."""
+    return new.request.get("kind") == "Task"
 
 
 async def _take_turn(conn: Connection, new: NewAttempt) -> int | None:
@@ -160,7 +171,7 @@ async def _take_turn(conn: Connection, new: NewAttempt) -> int | None:
         return None
     ticket = await fetch_value(conn, int, TAKE_TURN, _step(new))
     if ticket is None:
-        raise _Refused("turn")
+        raise Refused("turn")
     return ticket
 
 
@@ -182,18 +193,29 @@ async def _insert(
         "ticket": ticket,
         "request": encode(dict(new.request)),
         "timeout": new.timeout,
+        "runtime": new.runtime,
+        "child": is_child(new),
+        "item_timeout": new.item_timeout,
         "state": state,
         "reason": reason,
         "message": None if message is None else storable_text(message),
     }
     inserted = await fetch_one(conn, Inserted, INSERT, parameters)
     if inserted is None:
-        raise _Refused("stale")
+        raise Refused("stale")
     return inserted
 
 
-def _closing(attempt_id: int, state: ClosedState, reason: str, message: str) -> dict[str, object]:
-    return {"attempt_id": attempt_id, "state": state, "reason": reason, "message": storable_text(message)}
+def _closing(
+    attempt_id: int, state: ClosedState, reason: str, message: str, log: str | None = None
+) -> dict[str, object]:
+    return {
+        "attempt_id": attempt_id,
+        "state": state,
+        "reason": reason,
+        "message": storable_text(message),
+        "log": None if log is None else storable_text(log),
+    }
 
 
 async def close_attempt(
@@ -205,14 +227,15 @@ async def close_attempt(
     message: str,
     *,
     end_turn: bool,
+    log: str | None = None,
 ) -> bool:
-    """Close an attempt that has no outcome; with ``end_turn`` its turn ends too.
+    """Close an attempt that has no outcome; with ``end_turn`` its turn ends too. A child it made is notified.
 
     Returns:
         Whether this call closed it. False: it had an outcome already, or ``state`` is TimedOut and its deadline
         has moved. Plan again.
     """
-    parameters = _closing(attempt_id, state, reason, message)
+    parameters = _closing(attempt_id, state, reason, message, log)
     async with leading(conn, fence):
         task_uid = await fetch_value(conn, str, TASK_OF_ATTEMPT, parameters)
         if task_uid is None:
@@ -221,46 +244,9 @@ async def close_attempt(
             await lock_session_of_task(conn, task_uid)
         await lock_task(conn, task_uid)
         step = await fetch_value(conn, str, CLOSE, parameters | {"task_uid": task_uid})
-        if step is not None and end_turn:
-            await end_turns(conn, task_uid, step=step, why=f"The step {step} failed: {reason}.")
-        return step is not None
-
-
-async def finish_container(
-    conn: Connection,
-    fence: Fence,
-    attempt_id: int,
-    *,
-    outcome: Literal["Succeeded", "Failed"],
-    reason: str,
-    message: str,
-    exit_code: int | None,
-    output: JsonValue,
-    pod_uid: str | None,
-    log: str | None = None,
-) -> bool:
-    """Commit a container's outcome as its pod showed it. The output is stored when it Succeeded.
-
-    Returns:
-        Whether this call committed it. False: the attempt is not open any more, or its task ended or is gone.
-
-    Raises:
-        ResultTooLarge: the output is over MAX_OUTPUT_BYTES as JSON; nothing was written.
-    """
-    parameters: Parameters = {
-        "attempt_id": attempt_id,
-        "outcome": outcome,
-        "reason": reason,
-        "message": storable_text(message),
-        "exit_code": exit_code,
-        "pod_uid": pod_uid,
-        "output": encode_limited(output, "The output"),
-    }
-    async with leading(conn, fence):
-        task_uid = await fetch_value(conn, str, LOCK_OPEN_TASK, parameters)
-        if task_uid is None or await fetch_value(conn, int, FINISH_CONTAINER, parameters) is None:
+        if step is None:
             return False
-        if outcome == "Succeeded":
-            await execute(conn, STORE_OUTPUT, parameters)
-        await wake(conn, task_uid)
+        if end_turn:
+            await end_turns(conn, task_uid, step=step, why=f"The step {step} failed: {reason}.")
+        await wake_children(conn, task_uid, attempt_id)
         return True

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from parley.protocol.messages import EventDraft
 from parley.store.events import Origin, append
 from parley.store.pool import Connection
-from parley.store.rows import execute, fetch_all, fetch_one, fetch_value
+from parley.store.rows import execute, fetch_all, fetch_one, fetch_value, fetch_values
 
 END_TURNS = """
 UPDATE turns SET state = CASE state WHEN 'Held' THEN 'Done' ELSE 'Withdrawn' END, ended_at = now()
@@ -44,6 +44,15 @@ SELECT pg_notify('parley', task_uid)::text
 FROM (SELECT task_uid FROM turns
       WHERE session_uid = %(session_uid)s AND state = 'Waiting' AND task_uid IS NOT NULL
       ORDER BY ticket LIMIT 1) AS first_in_queue
+"""
+# A child looks at its parent, and a parent at its child, when the other has ended, gone or changed its pace.
+WAKE_CHILDREN = """
+SELECT pg_notify('parley', uid)::text FROM tasks
+WHERE parent_uid = %(task_uid)s AND parent_attempt = coalesce(%(attempt_id)s::bigint, parent_attempt)
+  AND ended_at IS NULL AND gone_since IS NULL
+"""
+WAKE_PARENT = """
+SELECT pg_notify('parley', parent_uid)::text FROM tasks WHERE uid = %(task_uid)s AND parent_uid IS NOT NULL
 """
 
 
@@ -92,3 +101,15 @@ async def wake(conn: Connection, task_uid: str) -> None:
 async def wake_next(conn: Connection, session_uid: str) -> None:
     """Notify the operator of the task whose turn is next, if one waits."""
     await fetch_value(conn, str, WAKE_NEXT, {"session_uid": session_uid})
+
+
+async def wake_children(conn: Connection, task_uid: str, attempt_id: int | None = None) -> None:
+    """Notify the operator of a task's open children, or of the one that an attempt made."""
+    await fetch_values(conn, str, WAKE_CHILDREN, {"task_uid": task_uid, "attempt_id": attempt_id})
+
+
+async def wake_family(conn: Connection, task_uid: str) -> None:
+    """Notify the operator of a task, its parent and its open children."""
+    await wake(conn, task_uid)
+    await fetch_value(conn, str, WAKE_PARENT, {"task_uid": task_uid})
+    await wake_children(conn, task_uid)

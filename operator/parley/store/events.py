@@ -37,14 +37,14 @@ ORDER BY nth
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where events come from: a turn of a session, and the attempt's number in its step."""
+    """Where events come from: a turn of a session, and the attempt's number in its step; a wait has neither."""
 
     session_uid: str
-    ticket: int
+    ticket: int | None
     task_uid: str
     task_name: str
     step: str
-    attempt: int
+    attempt: int | None
     item: int = NO_ITEM
 
 

@@ -48,7 +48,7 @@ WHERE cluster = %(cluster)s AND install = %(install)s AND deadline IS NOT NULL
 MOVE_ATTEMPTS = """
 UPDATE attempts a SET deadline = a.deadline + %(by)s, lease_until = a.lease_until + %(by)s
 FROM tasks t
-WHERE a.state IN ('Open', 'Running') AND t.uid = a.task_uid
+WHERE a.state IN ('Open', 'Running') AND t.uid = a.task_uid AND NOT (a.child AND t.suspended_since IS NOT NULL)
   AND t.cluster = %(cluster)s AND t.install = %(install)s
 """
 MOVE_WAITS = """
@@ -122,7 +122,8 @@ async def tick(conn: Connection, fence: Fence) -> timedelta:
     """Say that leader and store are there; call it every 5 s.
 
     After a gap of more than 30 s every open deadline of this install (attempts and their leases, tasks,
-    waits) moves by the gap plus 30 s; a suspended task's own deadlines stand still and move when it resumes.
+    waits) moves by the gap plus 30 s; a suspended task's own deadlines, and those of its waits and its children, stand
+    still and move when it resumes.
     Any other operator write does this too when it is the first after the gap.
 
     Returns:

@@ -16,6 +16,14 @@ SELECT uid FROM sessions
 WHERE uid = (SELECT t.session_uid FROM attempts a JOIN tasks t ON t.uid = a.task_uid WHERE a.id = %(attempt_id)s)
 FOR NO KEY UPDATE
 """
+LOCK_OPEN_TASK = """
+SELECT uid FROM tasks WHERE uid = %(task_uid)s AND gone_since IS NULL AND ended_at IS NULL FOR NO KEY UPDATE
+"""
+LOCK_LIVE_TASK = """
+SELECT uid FROM tasks
+WHERE uid = %(task_uid)s AND gone_since IS NULL AND ended_at IS NULL AND suspended_since IS NULL
+FOR NO KEY UPDATE
+"""
 LOCK_TASK = "SELECT uid FROM tasks WHERE uid = %(task_uid)s FOR NO KEY UPDATE"
 
 
@@ -32,6 +40,16 @@ async def lock_session_of_task(conn: Connection, task_uid: str) -> str | None:
 async def lock_session_of_attempt(conn: Connection, attempt_id: int) -> str | None:
     """Lock the session of an attempt's task, if any; return its uid."""
     return await fetch_value(conn, str, LOCK_SESSION_OF_ATTEMPT, {"attempt_id": attempt_id})
+
+
+async def lock_open_task(conn: Connection, task_uid: str) -> bool:
+    """Lock a task; False when it ended, is gone or unknown."""
+    return await fetch_value(conn, str, LOCK_OPEN_TASK, {"task_uid": task_uid}) is not None
+
+
+async def lock_live_task(conn: Connection, task_uid: str) -> bool:
+    """Lock a task; False when it ended, is gone, suspended or unknown."""
+    return await fetch_value(conn, str, LOCK_LIVE_TASK, {"task_uid": task_uid}) is not None
 
 
 async def lock_task(conn: Connection, task_uid: str) -> bool:

@@ -19,6 +19,7 @@ WHERE steps.task_uid = %(task_uid)s AND steps.step = %(step)s AND each.nth - 1 =
 """
 CONTEXT = "SELECT context, context_version AS version FROM sessions WHERE uid = %(session_uid)s"
 TASK_OUTPUT = "SELECT output AS value FROM tasks WHERE uid = %(uid)s AND ended_at IS NOT NULL"
+SPEC = "SELECT spec AS value FROM tasks WHERE uid = %(uid)s"
 LOG = "SELECT log FROM attempts WHERE id = %(attempt_id)s"
 
 
@@ -69,6 +70,12 @@ async def task_output(conn: Connection, uid: str) -> JsonValue:
     """Return the whole output of a task that has ended; None for any other."""
     found = await fetch_one(conn, _Value, TASK_OUTPUT, {"uid": uid})
     return None if found is None else found.value
+
+
+async def registered_spec(conn: Connection, uid: str) -> dict[str, JsonValue] | None:
+    """Return the spec a task was registered with; None for an unknown task."""
+    found = await fetch_one(conn, _Value, SPEC, {"uid": uid})
+    return found.value if found is not None and isinstance(found.value, dict) else None
 
 
 async def load_log(conn: Connection, attempt_id: int) -> str | None:

@@ -1,12 +1,76 @@
 """What people answer, and what happens when nobody does."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
 
 from pydantic import JsonValue
 
-from parley.store.leader import Fence
+from parley.protocol.messages import EventDraft
+from parley.resources.reasons import Reason
+from parley.store.ending import wake
+from parley.store.errors import ResultTooLarge
+from parley.store.events import Origin, append
+from parley.store.leader import Fence, leading
+from parley.store.locks import lock_live_task, lock_session_of_task, lock_task
 from parley.store.pool import Connection
-from parley.store.records import ReplyVerdict
+from parley.store.records import ReplyVerdict, WaitKind, WaitState
+from parley.store.rows import encode, encode_limited, execute, fetch_one, fetch_value
+
+STORED = "SELECT accepted, why, coalesce(verdict, '') AS message FROM replies WHERE uid = %(uid)s"
+TASK = "SELECT name, ended_at IS NULL AND gone_since IS NULL AS open FROM tasks WHERE uid = %(task_uid)s"
+# A suspended task's deadlines stand still: an answer comes in time until it goes on.
+WAIT = """
+SELECT w.step, w.item, w.kind, w.body, w.state, w.deadline, r.by AS answered_by,
+       coalesce(w.deadline <= coalesce(t.suspended_since, now()), false) AS late,
+       to_char(now(), 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS now
+FROM waits w JOIN tasks t ON t.uid = w.task_uid LEFT JOIN replies r ON r.wait_id = w.id AND r.accepted
+WHERE w.id = %(wait_id)s AND w.task_uid = %(task_uid)s
+FOR NO KEY UPDATE OF w
+"""
+STORE_REPLY = """
+INSERT INTO replies (uid, task_uid, wait_id, accepted, why, verdict, body, by)
+VALUES (%(uid)s, %(task_uid)s, %(wait_id)s, %(accepted)s, %(why)s, %(verdict)s, %(body)s::json, %(by)s)
+"""
+END_WAIT = "UPDATE waits SET state = %(state)s, ended_at = now() WHERE id = %(wait_id)s"
+END_STEP = """
+UPDATE steps SET state = %(state)s, reason = %(reason)s, message = %(message)s, ended_at = now()
+WHERE task_uid = %(task_uid)s AND step = %(step)s AND state = 'Entered'
+"""
+STORE_OUTPUT = """
+INSERT INTO outputs (task_uid, step, value) VALUES (%(task_uid)s, %(step)s, %(output)s::json)
+"""
+TASK_OF_WAIT = "SELECT task_uid FROM waits WHERE id = %(wait_id)s"
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    accepted: bool
+    why: str | None
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    name: str
+    open: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Wait:
+    step: str
+    item: int
+    kind: WaitKind
+    body: dict[str, JsonValue]
+    state: WaitState
+    deadline: datetime | None
+    answered_by: str | None
+    late: bool
+    now: str
+
+
+ACCEPTED = ReplyVerdict(accepted=True, why=None, message="")
 
 
 async def answer_wait(
@@ -25,7 +89,86 @@ async def answer_wait(
     schema. Accepted: the step has Succeeded with ``{choice|value, by, message, at}``, and the task's session, if it
     has one, a ``reply`` event.
     """
-    raise NotImplementedError
+    try:
+        encode_limited(dict(body), "The reply")
+    except ResultTooLarge as error:
+        return ReplyVerdict(accepted=False, why=Reason.RESULT_TOO_LARGE, message=str(error))
+    which = {"uid": reply_uid, "task_uid": task_uid, "wait_id": _uuid(wait_id)}
+    async with leading(conn, fence):
+        session_uid = await lock_session_of_task(conn, task_uid)
+        known = await lock_task(conn, task_uid)
+        stored = await fetch_one(conn, _Stored, STORED, which)
+        if stored is not None:
+            return ReplyVerdict(stored.accepted, Reason(stored.why) if stored.why else None, stored.message)
+        task = await fetch_one(conn, _Task, TASK, which) if known else None
+        if task is None:
+            return _refusal(Reason.NOT_WAITING, "the task waits for no answer")
+        wait = await fetch_one(conn, _Wait, WAIT, which)
+        verdict = _judge(task, wait, body)
+        reply = {
+            "wait_id": which["wait_id"] if wait else None,
+            "accepted": verdict.accepted,
+            "why": verdict.why,
+            "verdict": verdict.message,
+            "body": encode(dict(body)),
+            "by": by,
+        }
+        await execute(conn, STORE_REPLY, which | reply)
+        if wait is None or not verdict.accepted:
+            return verdict
+        await execute(conn, END_WAIT, which | {"state": "Answered"})
+        answer = _answer(body) | {"by": by, "message": body.get("message") or ""}
+        if wait.kind == "Question":
+            await _succeed(conn, task_uid, wait, answer)
+        if session_uid is not None:
+            origin = Origin(session_uid, None, task_uid, task.name, wait.step, None, wait.item)
+            content = {"question": wait.body.get("question")} | answer
+            await append(conn, origin, [EventDraft(type="reply", content=content)])
+        await wake(conn, task_uid)
+        return verdict
+
+
+def _judge(task: _Task, wait: _Wait | None, body: Mapping[str, JsonValue]) -> ReplyVerdict:
+    """Decide on a reply."""
+    if wait is None or wait.kind not in {"Question", "Approval"}:
+        message = f"Task {task.name} has never asked this: copy waitID from its status.waiting"
+        return _refusal(Reason.NOT_WAITING, message)
+    if wait.state == "Answered":
+        return _refusal(
+            Reason.ALREADY_ANSWERED, f"{wait.answered_by or 'somebody'} has answered this already"
+        )
+    if wait.state == "Expired" or (wait.state == "Open" and wait.late):
+        due = f"{wait.deadline:%Y-%m-%dT%H:%M:%SZ}" if wait.deadline else "earlier"
+        return _refusal(Reason.TOO_LATE, f"the answer was due at {due}")
+    if wait.state == "Withdrawn" or not task.open:
+        return _refusal(Reason.NOT_WAITING, f"Task {task.name} does not ask this any more")
+    choices = wait.body.get("choices")
+    choice = body.get("choice")
+    if isinstance(choices, list):
+        if choice not in choices:
+            offered = ", ".join(str(offer) for offer in choices)
+            said = "spec.choice is missing" if choice is None else f"spec.choice {choice} is unknown"
+            return _refusal(Reason.UNKNOWN_CHOICE, f"{said}: it must be one of {offered}")
+    elif choice is not None:
+        return _refusal(Reason.UNKNOWN_CHOICE, "this question has no choices: answer it with spec.value")
+    return ACCEPTED
+
+
+def _refusal(why: Reason, message: str) -> ReplyVerdict:
+    return ReplyVerdict(accepted=False, why=why, message=message)
+
+
+def _answer(body: Mapping[str, JsonValue]) -> dict[str, JsonValue]:
+    """Return the choice, or else the value, under its name."""
+    if body.get("choice") is not None:
+        return {"choice": body["choice"]}
+    return {"value": body.get("value")}
+
+
+async def _succeed(conn: Connection, task_uid: str, wait: _Wait, answer: Mapping[str, JsonValue]) -> None:
+    step: dict[str, object] = {"task_uid": task_uid, "step": wait.step}
+    await execute(conn, END_STEP, step | {"state": "Succeeded", "reason": Reason.SUCCEEDED, "message": ""})
+    await execute(conn, STORE_OUTPUT, step | {"output": encode(dict(answer) | {"at": wait.now})})
 
 
 async def expire_wait(
@@ -35,5 +178,37 @@ async def expire_wait(
 
     Returns:
         Whether this call ended it. False: it was answered, its deadline has moved, or its task is suspended or ended.
+
+    Raises:
+        ResultTooLarge: the default is over 1 MiB as JSON; nothing was written.
     """
-    raise NotImplementedError
+    encode_limited(output, "The default")
+    identity = _uuid(wait_id)
+    async with leading(conn, fence):
+        task_uid = await fetch_value(conn, str, TASK_OF_WAIT, {"wait_id": identity})
+        if task_uid is None or not await lock_live_task(conn, task_uid):
+            return False
+        which = {"task_uid": task_uid, "wait_id": identity}
+        wait = await fetch_one(conn, _Wait, WAIT, which)
+        if wait is None or wait.state != "Open" or not wait.late:
+            return False
+        await execute(conn, END_WAIT, which | {"state": "Expired"})
+        if has_default:
+            name = "choice" if isinstance(wait.body.get("choices"), list) else "value"
+            await _succeed(conn, task_uid, wait, {name: output, "by": None, "message": ""})
+        else:
+            failed = {"state": "Failed", "reason": Reason.WAIT_TIMEOUT, "message": _nobody(wait)}
+            await execute(conn, END_STEP, which | failed | {"step": wait.step})
+        return True
+
+
+def _nobody(wait: _Wait) -> str:
+    return f"nobody answered by {wait.deadline:%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _uuid(wait_id: str) -> UUID | None:
+    """Return the id of a wait, None for what cannot be one."""
+    try:
+        return UUID(wait_id)
+    except ValueError:
+        return None

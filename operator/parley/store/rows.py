@@ -15,6 +15,8 @@ from parley.store.pool import Connection
 
 Row = TypeVar("Row")
 Parameters = Mapping[str, object]
+MAX_STORED_BYTES = 16 * 1024 * 1024
+"""Largest value, as JSON, of an output that comes from a file or from many items, and of a list of items."""
 MAX_LEVELS = 128
 """Levels of lists and maps in a stored value: pydantic reads 200, and rows are read inside a few of their own."""
 NUL = "\x00"
@@ -74,19 +76,24 @@ def encode(value: JsonValue) -> str:
     return json.dumps(_storable(value), ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
-def encode_limited(value: JsonValue, what: str) -> str:
+def encode_limited(value: JsonValue, what: str, limit: int = MAX_OUTPUT_BYTES) -> str:
     """Like ``encode``, for a value that a user or a model made; ``what`` names it in the refusal.
 
     Raises:
-        ResultTooLarge: it is over MAX_OUTPUT_BYTES as JSON, or nested deeper than can be read again.
+        ResultTooLarge: it is over ``limit`` bytes as JSON, or nested deeper than can be read again.
     """
     if is_deeper_than(value, MAX_LEVELS):
         raise ResultTooLarge(f"{what} is nested deeper than {MAX_LEVELS} levels.")
     text = encode(value)
     size = len(text.encode())
-    if size > MAX_OUTPUT_BYTES:
-        raise ResultTooLarge(f"{what} is {size:,} bytes as JSON; at most {MAX_OUTPUT_BYTES:,} are stored.")
+    if size > limit:
+        raise too_large(what, size, limit)
     return text
+
+
+def too_large(what: str, size: int, limit: int) -> ResultTooLarge:
+    """Say that a value is too large."""
+    return ResultTooLarge(f"{what} is {size:,} bytes as JSON; at most {limit:,} are stored.")
 
 
 def _storable(value: JsonValue) -> JsonValue:

@@ -28,7 +28,7 @@ from parley.store.events import append, derived_id, next_position
 from parley.store.holding import Held, count_usage, lock_held
 from parley.store.pool import Connection
 from parley.store.rows import encode, encode_limited, execute, fetch_one, fetch_value, storable_text
-from parley.store.taking import describe, input_messages, take_attempt
+from parley.store.taking import describe, input_messages, take_attempt, take_next_attempt
 
 __all__ = [
     "OtherHolder",
@@ -130,7 +130,9 @@ async def take_next(conn: Connection, *, task_uid: str, namespace: str, holder: 
     Raises:
         Stopped: the task ended, is gone, or is not in this namespace.
     """
-    raise NotImplementedError
+    async with conn.transaction():
+        held = await take_next_attempt(conn, task_uid, namespace, holder)
+        return None if held is None else await describe(conn, held)
 
 
 async def record_input(conn: Connection, attempt: int, holder: str, body: InputBody) -> InputAnswer:

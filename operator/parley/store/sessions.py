@@ -2,7 +2,7 @@
 
 from pydantic import TypeAdapter
 
-from parley.store.ending import cancel_attempts, end_turns, wake
+from parley.store.ending import cancel_attempts, end_turns, wake, wake_family
 from parley.store.leader import Fence, leading
 from parley.store.pool import Connection
 from parley.store.records import SessionSummary
@@ -24,7 +24,8 @@ ORDER BY uid FOR NO KEY UPDATE
 """
 END_IF_BOUND = """
 UPDATE tasks t SET ended_at = now(), end_phase = 'Failed', end_reason = %(reason)s, end_message = %(message)s
-WHERE t.uid = %(task_uid)s AND EXISTS (SELECT FROM attempts a WHERE a.task_uid = t.uid)
+WHERE t.uid = %(task_uid)s AND (EXISTS (SELECT FROM attempts a WHERE a.task_uid = t.uid)
+                                OR EXISTS (SELECT FROM steps s WHERE s.task_uid = t.uid))
 RETURNING t.uid
 """
 # Those of tasks that are registered with another session by now, and those of posted messages.
@@ -46,6 +47,11 @@ SELECT json_build_object(
           FROM events WHERE session_uid = s.uid ORDER BY sequence DESC LIMIT %(recent)s) r),
   'tasks_active', (SELECT count(*) FROM tasks t
                    WHERE t.session_uid = s.uid AND t.ended_at IS NULL AND t.gone_since IS NULL),
+  'tasks_waiting', (SELECT count(*) FROM tasks t
+                    WHERE t.session_uid = s.uid AND t.ended_at IS NULL AND t.gone_since IS NULL
+                      AND EXISTS (SELECT FROM waits w WHERE w.task_uid = t.uid AND w.state = 'Open'
+                                    AND w.kind IN ('Question', 'Approval'))),
+  'context', s.context, 'context_version', s.context_version,
   'tasks_succeeded', (SELECT count(*) FROM tasks t WHERE t.session_uid = s.uid AND t.end_phase = 'Succeeded'),
   'tasks_failed', (SELECT count(*) FROM tasks t WHERE t.session_uid = s.uid AND t.end_phase = 'Failed')
 )::text
@@ -73,9 +79,9 @@ async def register_session(
 async def session_gone(conn: Connection, fence: Fence, uid: str) -> bool:
     """Close a session whose object is gone, and with it the tasks bound to it, in one transaction.
 
-    A task that has attempts is bound: it ends Failed, SessionDeleted, its open attempts are Cancelled and its turn
-    ends. A task without attempts loses its ticket only; it may be registered with another Session of that name, or
-    may have been already. All of them are notified.
+    A task that has attempts or has entered a step is bound: it ends Failed, SessionDeleted, its open attempts are
+    Cancelled and its turn ends. Any other loses its ticket only; it may be registered with another Session of that
+    name, or may have been already. All of them are notified, with their parents and children.
 
     Returns:
         Whether this call did it; False when it was done before or the session is unknown.
@@ -96,7 +102,7 @@ async def _release(conn: Connection, task_uid: str) -> None:
     if await fetch_value(conn, str, END_IF_BOUND, parameters) is None:
         await execute(conn, UNBIND, parameters)
     await cancel_attempts(conn, task_uid, DELETED, DELETED_MESSAGE)
-    await wake(conn, task_uid)
+    await wake_family(conn, task_uid)
 
 
 async def session_summary(conn: Connection, uid: str, recent: int = 10) -> SessionSummary | None:

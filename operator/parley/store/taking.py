@@ -1,7 +1,7 @@
 """The first of the runner's calls: which attempt this pod runs, and all it must know."""
 
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 
 from pydantic import JsonValue, TypeAdapter
 
@@ -17,7 +17,7 @@ from parley.protocol.request import PromptRequest
 from parley.store.errors import Stopped
 from parley.store.holding import Held, LockedAttempt, LockedTask, require_holder
 from parley.store.pool import Connection
-from parley.store.rows import execute, fetch_all, fetch_one
+from parley.store.rows import fetch_all, fetch_one, fetch_value
 
 SHARE_TASK = """
 SELECT name, session_uid, gone_since, ended_at, end_reason FROM tasks
@@ -29,7 +29,28 @@ SELECT id, task_uid, step, item, number, state, holder, session_uid, ticket, dea
 FROM attempts WHERE job = %(job)s AND index = %(index)s AND task_uid = %(task_uid)s
 FOR NO KEY UPDATE
 """
-TAKE = "UPDATE attempts SET state = 'Running', holder = %(holder)s, taken_at = now() WHERE id = %(id)s"
+TAKE = """
+UPDATE attempts
+SET state = 'Running', holder = %(holder)s, taken_at = now(), lease_until = now() + %(lease)s::interval,
+    deadline = least(deadline, CASE WHEN run_timeout IS NULL THEN deadline ELSE now() + run_timeout END)
+WHERE id = %(id)s
+RETURNING deadline
+"""
+SHARE_LIVE_TASK = """
+SELECT name, session_uid, gone_since, ended_at, end_reason, suspended_since IS NOT NULL AS suspended FROM tasks
+WHERE uid = %(task_uid)s AND namespace = %(namespace)s
+FOR SHARE
+"""
+FIND_OWN = """
+SELECT id, task_uid, step, item, number, state, holder, session_uid, ticket, deadline, reason, request, answer
+FROM attempts WHERE task_uid = %(task_uid)s AND runtime = 'Task' AND state = 'Running' AND holder = %(holder)s
+ORDER BY id LIMIT 1 FOR NO KEY UPDATE
+"""
+FIND_NEXT = """
+SELECT id, task_uid, step, item, number, state, holder, session_uid, ticket, deadline, reason, request, answer
+FROM attempts WHERE task_uid = %(task_uid)s AND runtime = 'Task' AND state = 'Open'
+ORDER BY id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
+"""
 INPUT = """
 SELECT messages::text AS messages, next_position FROM inputs
 WHERE task_uid = %(task_uid)s AND step = %(step)s AND item = %(item)s
@@ -74,7 +95,17 @@ MAX_HISTORY_BYTES = 2 * 1024 * 1024
 """Most content, as JSON, that a step is shown of earlier turns, whatever the window: the answer to ``take`` is held in
 memory by gateway and runner."""
 
+LEASE = timedelta(seconds=9)
+"""How long a runner that sends heartbeats is believed to be alive after the last one."""
+NOT_FOR_RUNNERS = {"Container", "Task"}
+"""Kinds of requests whose attempts stay open until the leader commits their outcome."""
+
 _MESSAGES = TypeAdapter(list[InputMessage])
+
+
+@dataclass(frozen=True, slots=True)
+class _LiveTask(LockedTask):
+    suspended: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,19 +161,58 @@ async def take_attempt(
         Stopped: there is no such attempt in this namespace, it is closed, or its task ended or is gone.
         OtherHolder: another process has it.
     """
-    parameters = {"job": job, "index": index, "task_uid": task_uid, "namespace": namespace}
-    task = await fetch_one(conn, LockedTask, SHARE_TASK, parameters)
-    attempt = await fetch_one(conn, LockedAttempt, FIND_ATTEMPT, parameters)
-    if task is None or attempt is None or attempt.request.get("kind") == "Container":
+    found = await find_attempt(conn, job, index, task_uid, namespace)
+    attempt, task = found.attempt, found.task
+    if attempt.request.get("kind") in NOT_FOR_RUNNERS:
         raise Stopped("Gone")
     if attempt.state != "Open":
         require_holder(attempt, holder)
     elif task.stop_reason is None:
-        await execute(conn, TAKE, {"id": attempt.id, "holder": holder})
-        return Held(attempt, task)
-    held = Held(attempt, task)
-    held.require_running()
-    return held
+        return Held(await _hold(conn, attempt, holder, None), task)
+    found.require_running()
+    return found
+
+
+async def find_attempt(conn: Connection, job: str, index: int, task_uid: str, namespace: str) -> Held:
+    """Find and lock the attempt of a Job; whether its pod holds it is for the caller to see.
+
+    Raises:
+        Stopped: there is no such attempt in this namespace.
+    """
+    parameters = {"job": job, "index": index, "task_uid": task_uid, "namespace": namespace}
+    task = await fetch_one(conn, LockedTask, SHARE_TASK, parameters)
+    attempt = await fetch_one(conn, LockedAttempt, FIND_ATTEMPT, parameters)
+    if task is None or attempt is None:
+        raise Stopped("Gone")
+    return Held(attempt, task)
+
+
+async def take_next_attempt(conn: Connection, task_uid: str, namespace: str, holder: str) -> Held | None:
+    """Make the caller the holder of the task's oldest open attempt of runtime Task, in the caller's transaction.
+
+    Raises:
+        Stopped: the task is not in this namespace, has ended or is gone.
+    """
+    parameters = {"task_uid": task_uid, "namespace": namespace, "holder": holder}
+    task = await fetch_one(conn, _LiveTask, SHARE_LIVE_TASK, parameters)
+    if task is None:
+        raise Stopped("Gone")
+    if task.stop_reason is not None:
+        raise Stopped(task.stop_reason)
+    # The answer to an earlier call was lost: what this holder has comes first, also while the task is suspended.
+    attempt = await fetch_one(conn, LockedAttempt, FIND_OWN, parameters)
+    if attempt is None and not task.suspended:
+        attempt = await fetch_one(conn, LockedAttempt, FIND_NEXT, parameters)
+        attempt = attempt and await _hold(conn, attempt, holder, LEASE)
+    return None if attempt is None else Held(attempt, task)
+
+
+async def _hold(
+    conn: Connection, attempt: LockedAttempt, holder: str, lease: timedelta | None
+) -> LockedAttempt:
+    taken = {"id": attempt.id, "holder": holder, "lease": lease}
+    deadline = await fetch_value(conn, datetime, TAKE, taken)
+    return replace(attempt, deadline=deadline or attempt.deadline, state="Running", holder=holder)
 
 
 async def describe(conn: Connection, held: Held) -> TakeAnswer:

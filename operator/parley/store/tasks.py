@@ -5,24 +5,47 @@ from datetime import datetime, timedelta
 
 from pydantic import JsonValue, TypeAdapter
 
-from parley.store.ending import cancel_attempts, end_turns, wake, wake_next
+from parley.store.ending import cancel_attempts, end_turns, wake_children, wake_family, wake_next
 from parley.store.leader import Fence, leading
 from parley.store.loading import LOAD_TASK
 from parley.store.locks import lock_session_of_task, lock_task
 from parley.store.pool import Connection
 from parley.store.records import EndPhase, NewParent, OpenObject, TaskRecord
-from parley.store.rows import encode, execute, fetch_all, fetch_value, storable_text
+from parley.store.rows import (
+    MAX_STORED_BYTES,
+    encode,
+    encode_limited,
+    execute,
+    fetch_all,
+    fetch_value,
+    storable_text,
+)
 
+# Only an attempt of the parent whose job bears this name makes it a child: an owner reference alone can be forged.
 REGISTER = """
-INSERT INTO tasks AS t (uid, cluster, install, namespace, name, session_uid, spec, created_at, deadline)
-VALUES (%(uid)s, %(cluster)s, %(install)s, %(namespace)s, %(name)s, %(session_uid)s, %(spec)s::json,
-        %(created_at)s, now() + %(timeout)s::interval)
+WITH family AS (
+  SELECT p.uid AS parent_uid, a.id AS parent_attempt, coalesce(p.root_uid, p.uid) AS root_uid, p.depth + 1 AS depth
+  FROM tasks p JOIN attempts a ON a.task_uid = p.uid AND a.child AND a.job = %(name)s
+  WHERE p.uid = %(parent_uid)s AND p.cluster = %(cluster)s AND p.namespace = %(namespace)s
+    AND a.id = coalesce(%(parent_attempt)s::bigint, a.id)
+)
+INSERT INTO tasks AS t (uid, cluster, install, namespace, name, session_uid, spec, created_at, deadline,
+                        parent_uid, parent_attempt, root_uid, depth)
+SELECT %(uid)s, %(cluster)s, %(install)s, %(namespace)s, %(name)s, %(session_uid)s, %(spec)s::json,
+       %(created_at)s, now() + %(timeout)s::interval,
+       f.parent_uid, f.parent_attempt, f.root_uid, coalesce(f.depth, 0)
+FROM (SELECT) one LEFT JOIN family f ON true
 ON CONFLICT (uid) DO UPDATE SET
   install = excluded.install,
-  session_uid = CASE WHEN EXISTS (SELECT FROM attempts a WHERE a.task_uid = t.uid) THEN t.session_uid
-                     ELSE excluded.session_uid END
+  session_uid = CASE WHEN EXISTS (SELECT FROM attempts a WHERE a.task_uid = t.uid)
+                       OR EXISTS (SELECT FROM steps s WHERE s.task_uid = t.uid) THEN t.session_uid
+                     ELSE excluded.session_uid END,
+  spec = CASE WHEN EXISTS (SELECT FROM attempts a WHERE a.task_uid = t.uid)
+                OR EXISTS (SELECT FROM steps s WHERE s.task_uid = t.uid) THEN t.spec
+              ELSE excluded.spec END
 WHERE t.ended_at IS NULL AND t.gone_since IS NULL
-  AND (t.install, t.session_uid) IS DISTINCT FROM (excluded.install, excluded.session_uid)
+  AND (t.install, t.session_uid, t.spec::text)
+    IS DISTINCT FROM (excluded.install, excluded.session_uid, excluded.spec::text)
 """
 # Else the old ticket would keep the step from a place in the queue of the session it has now.
 WITHDRAW_ELSEWHERE = """
@@ -50,6 +73,12 @@ UPDATE turns SET state = 'Withdrawn', ended_at = now() WHERE task_uid = %(uid)s 
 RESUME_WAITS = """
 UPDATE waits w SET deadline = w.deadline + (now() - t.suspended_since)
 FROM tasks t WHERE t.uid = %(uid)s AND w.task_uid = t.uid AND w.state = 'Open' AND t.suspended_since IS NOT NULL
+"""
+# They wait for a child that stands still as well; other attempts run on while their task is suspended.
+RESUME_CHILDREN = """
+UPDATE attempts a SET deadline = a.deadline + (now() - t.suspended_since)
+FROM tasks t
+WHERE t.uid = %(uid)s AND a.task_uid = t.uid AND a.child AND a.state = 'Open' AND t.suspended_since IS NOT NULL
 """
 RESUME = """
 UPDATE tasks SET deadline = deadline + (now() - suspended_since), suspended_since = NULL
@@ -81,9 +110,10 @@ async def register_task(  # noqa: PLR0913 - a row's columns
 ) -> None:
     """Make the task's row, or find it made already.
 
-    The deadline (``timeout`` from now) is set by the first registration. ``session_uid`` may change until the
-    task has an attempt: by its first step a task is bound to its session's uid for good. A task that changes its
-    session loses its tickets in the old one.
+    The deadline (``timeout`` from now) and the parent are set by the first registration. ``session_uid`` and ``spec``
+    may change until the task has an attempt or a step was entered: by its first step a task is bound to both for good.
+    A task that changes its session loses its tickets in the old one. One that claims a parent which has no attempt
+    for a child of this name is registered without a parent.
     """
     parameters = {
         "uid": uid,
@@ -95,6 +125,8 @@ async def register_task(  # noqa: PLR0913 - a row's columns
         "spec": encode(dict(spec)),
         "created_at": created_at,
         "timeout": timeout,
+        "parent_uid": parent.parent_uid if parent else None,
+        "parent_attempt": parent.parent_attempt if parent else None,
     }
     async with leading(conn, fence):
         before = await lock_session_of_task(conn, uid)
@@ -129,13 +161,16 @@ async def end_task(
     Returns:
         Whether this call ended it. False: it had ended before (``load_task`` says how), it is gone or unknown, or
         ``reason`` is TaskTimeout and its deadline has moved.
+
+    Raises:
+        ResultTooLarge: the output is over 16 MiB as JSON; nothing was written.
     """
     parameters = {
         "uid": uid,
         "phase": phase,
         "reason": reason,
         "message": storable_text(message),
-        "output": encode(output),
+        "output": encode_limited(output, "The task's output", MAX_STORED_BYTES),
     }
     async with leading(conn, fence):
         await lock_session_of_task(conn, uid)
@@ -145,7 +180,7 @@ async def end_task(
         await end_turns(conn, uid, step=None, why=f"The task ended: {reason}.")
         if close_attempts is not None:
             await cancel_attempts(conn, uid, close_attempts, message)
-        await wake(conn, uid)
+        await wake_family(conn, uid)
         return True
 
 
@@ -164,15 +199,16 @@ async def task_gone(conn: Connection, fence: Fence, uid: str) -> bool:
             return False
         await end_turns(conn, uid, step=None, why="The task was deleted.")
         await cancel_attempts(conn, uid, "Cancelled", "The task was deleted.")
-        await wake(conn, uid)
+        await wake_family(conn, uid)
         return True
 
 
 async def set_suspended(conn: Connection, fence: Fence, uid: str, *, suspended: bool) -> bool:
     """Suspend a task (its waiting tickets are withdrawn, nothing new starts) or resume it.
 
-    Resuming moves the deadlines of the task and of its waits by the time it was suspended. Running attempts and
-    their deadlines go on in both cases, and a held turn stays held.
+    Resuming moves the deadlines of the task, of its waits and of attempts that wait for a child by the time it was
+    suspended. Running attempts and their deadlines go on in both cases, and a held turn stays held. Its children are
+    notified.
 
     Returns:
         Whether anything changed.
@@ -182,11 +218,16 @@ async def set_suspended(conn: Connection, fence: Fence, uid: str, *, suspended: 
         await lock_task(conn, uid)
         if not suspended:
             await execute(conn, RESUME_WAITS, {"uid": uid})
-            return await fetch_value(conn, str, RESUME, {"uid": uid}) is not None
+            await execute(conn, RESUME_CHILDREN, {"uid": uid})
+            if await fetch_value(conn, str, RESUME, {"uid": uid}) is None:
+                return False
+            await wake_children(conn, uid)
+            return True
         if await fetch_value(conn, str, SUSPEND, {"uid": uid}) is None:
             return False
         if await execute(conn, WITHDRAW_TICKETS, {"uid": uid}) and session_uid is not None:
             await wake_next(conn, session_uid)
+        await wake_children(conn, uid)
         return True
 
 
