@@ -35,6 +35,7 @@ class ResourceCache:
         self._names: dict[str, ObjectName] = {}
         self._groups: defaultdict[tuple[str, ObjectName], set[str]] = defaultdict(set)
         self._owned: defaultdict[str, set[str]] = defaultdict(set)
+        self._bound: dict[str, dict[str, str]] = {}
         self._deleted: OrderedDict[str, None] = OrderedDict()
 
     def __len__(self) -> int:
@@ -78,6 +79,12 @@ class ResourceCache:
         """Return the objects that the object of this uid controls."""
         return [self._objects[self._names[each]] for each in self._owned.get(uid, ())]
 
+    def bind(self, resource: Resource, reference: str, name: str) -> None:
+        """Let an object be found by a reference that it has from elsewhere, as a task from its template."""
+        if self.by_uid(resource.uid) is not None and referred(resource, reference) is None:
+            self._bound.setdefault(resource.uid, {})[reference] = name
+            self._groups[reference, ObjectName(resource.namespace, name)].add(resource.name)
+
     def drop(self, gone: Resource) -> None:
         """Forget an object that was seen deleted."""
         self._deleted[gone.uid] = None
@@ -87,11 +94,13 @@ class ResourceCache:
         if known and known.uid == gone.uid:
             self._ungroup(known)
             self._names.pop(known.uid, None)
+            self._bound.pop(known.uid, None)
             del self._objects[gone.key]
 
     def _groups_of(self, resource: Resource) -> Iterator[tuple[str, ObjectName]]:
+        bound = self._bound.get(resource.uid, {})
         for reference in self._references:
-            if name := referred(resource, reference):
+            if name := referred(resource, reference) or bound.get(reference):
                 yield reference, ObjectName(resource.namespace, name)
 
     def _ungroup(self, resource: Resource) -> None:

@@ -1,8 +1,16 @@
 """From the store's rows to the engine's state."""
 
-from parley.engine.state import Attempt, End, Output, TaskState, Turn
+from parley.engine.state import Attempt, Child, End, Output, StepMark, TaskState, Turn, Wait
 from parley.resources.reasons import Reason
-from parley.store.records import AttemptRecord, OutputRecord, TaskEnd, TaskRecord
+from parley.store.records import (
+    AttemptRecord,
+    ChildRecord,
+    OutputRecord,
+    StepRecord,
+    TaskEnd,
+    TaskRecord,
+    WaitRecord,
+)
 
 _GONE = "the store saw this Task deleted: the cluster was restored from an older backup. Create it anew to run it again"
 
@@ -17,12 +25,21 @@ def task_state(record: TaskRecord) -> TaskState:
         created_at=record.registered_at,
         deadline=record.deadline,
         suspended=record.suspended_since is not None,
-        end=End(end.phase, _reason(end.reason), end.message, end.output.value, end.at) if end else None,
+        end=_end(end) if end else None,
         attempts=tuple(_attempt(row) for row in record.attempts),
         outputs={step: Output(output.value, output.cut) for step, output in record.outputs.items()},
         input_tokens=record.input_tokens,
         output_tokens=record.output_tokens,
+        marks={row.step: _mark(row) for row in record.steps},
+        waits=tuple(_wait(row) for row in record.waits),
+        children={row.name: _child(row) for row in record.children},
+        parent_closed=record.parent.closed if record.parent else None,
+        parent_suspended=record.parent is not None and record.parent.suspended,
     )
+
+
+def _end(row: TaskEnd) -> End:
+    return End(row.phase, _reason(row.reason), row.message, row.output.value, row.at, row.output.cut)
 
 
 def _attempt(row: AttemptRecord) -> Attempt:
@@ -39,7 +56,51 @@ def _attempt(row: AttemptRecord) -> Attempt:
         ended_at=row.ended_at,
         reason=_reason(row.reason) if row.reason else None,
         message=row.message or "",
+        cause=row.cause,
+        index=row.index,
+        runtime="Task" if row.runtime == "Task" else "Job",
+        # The holder is the pod's uid and a nonce of the process.
+        holder_pod=(row.holder or "").partition("/")[0],
+        lease_until=row.lease_until,
+        definite=row.definite,
+        retry_after=row.retry_after,
+        exit_code=row.exit_code,
+        uploaded=row.uploaded,
     )
+
+
+def _mark(row: StepRecord) -> StepMark:
+    return StepMark(
+        phase=row.state,
+        items=row.item_count,
+        until=row.until,
+        reason=_reason(row.reason) if row.reason else None,
+        message=row.message or "",
+        entered_at=row.entered_at,
+        ended_at=row.ended_at,
+        succeeded=row.succeeded,
+        failed=row.failed,
+    )
+
+
+def _wait(row: WaitRecord) -> Wait:
+    choices = row.body.get("choices")
+    return Wait(
+        id=row.id,
+        step=row.step,
+        item=row.item,
+        kind=row.kind,
+        question=str(row.body.get("question") or ""),
+        choices=tuple(str(each) for each in choices) if isinstance(choices, list) else (),
+        since=row.created_at,
+        deadline=row.deadline,
+        state=row.state,
+    )
+
+
+def _child(row: ChildRecord) -> Child:
+    reason = _reason(row.reason) if row.reason else None
+    return Child(row.name, row.uid, row.ended, reason, row.message or "", row.gone)
 
 
 def _reason(name: str) -> Reason:

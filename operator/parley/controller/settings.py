@@ -19,6 +19,10 @@ class Settings:
     watch_namespaces: tuple[str, ...]
     http_port: int
     workers: int
+    log_bytes: int = 16_384
+    """How much of the end of a container's log is kept; 0 keeps none."""
+    max_tasks_per_namespace: int = 0
+    """How many tasks of a namespace may work at once; 0 is no limit."""
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] = os.environ) -> Self:
@@ -44,4 +48,6 @@ class Settings:
             watch_namespaces=tuple(n for n in environment.get("PARLEY_WATCH_NAMESPACES", "").split(",") if n),
             http_port=int(environment.get("PARLEY_HTTP_PORT", "8081")),
             workers=int(environment.get("PARLEY_WORKERS", "16")),
+            log_bytes=int(environment.get("PARLEY_LOG_BYTES", "16384")),
+            max_tasks_per_namespace=int(environment.get("PARLEY_MAX_TASKS_PER_NAMESPACE", "0")),
         )

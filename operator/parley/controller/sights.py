@@ -127,16 +127,11 @@ class Sights:
             # It takes no turn any more, however long a finalizer of somebody else holds it.
             self._context.wake(TURNS_KEY, task.namespace, name)
         if new or is_final(task):
-            self._wake_owner(task)
+            wake_owner(self._context, task)
         if new:
             # Applied in any order, a Reply may come before its Task.
             for reply in self._context.projection.replies.referring_to(task.namespace, task.name):
                 self._context.wake(REPLY_KEY, reply.namespace, reply.name)
-
-    def _wake_owner(self, task: Resource) -> None:
-        """Queue the Schedule that made a task, or the Task whose child it is."""
-        if task.owner is not None and (key := _KEYS_OF_OWNERS.get(task.owner.kind)):
-            self._context.wake(key, task.namespace, task.owner.name)
 
     def _wake_dependents(self, kind: Kind, resource: Resource) -> None:
         """Queue what waits for this object, or did until it went."""
@@ -165,7 +160,7 @@ class Sights:
             self._context.projection.workloads.forget_task(resource.workload_key)
             self._context.ready_steps.forget(resource.uid)
             self._context.slots.forget(resource.uid)
-            self._wake_owner(resource)
+            wake_owner(self._context, resource)
             if name := referred(resource, "sessionRef"):
                 # Tickets may have waited for this task alone: it was gone before its first plan.
                 self._context.wake(TURNS_KEY, resource.namespace, name)
@@ -174,3 +169,9 @@ class Sights:
         elif kind is SESSION:
             self._context.known_sessions.discard(resource.uid)
             self._context.wake(GONE_SESSION_KEY, resource.namespace, resource.uid)
+
+
+def wake_owner(context: Context, task: Resource) -> None:
+    """Queue the Schedule that made a task, or the Task whose child it is."""
+    if task.owner is not None and (key := _KEYS_OF_OWNERS.get(task.owner.kind)):
+        context.wake(key, task.namespace, task.owner.name)

@@ -76,6 +76,11 @@ class Slots:
         """Say which tasks may hold places already: nobody gets one before each of them was planned or forgotten."""
         self._unseen.update(uids)
 
+    @property
+    def pause(self) -> float:
+        """Seconds until a task that waits should show its place again: all together ten times a second at most."""
+        return max(10.0, len(self._waiting) / 10)
+
     def ask(self, claim: Claim, *, holds: bool) -> Hold | None:
         """Return why a task cannot start work now, None if it can.
 

@@ -5,14 +5,17 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Generic, TypeVar, cast
 
-from parley.controller.projection import Resource
+from parley.controller.resource import Resource
 from parley.resources.agent import AgentSpec
+from parley.resources.reply import ReplySpec
+from parley.resources.schedule import ScheduleSpec
 from parley.resources.session import SessionSpec
 from parley.resources.task import TaskSpec
+from parley.resources.task_template import TaskTemplateSpec
 from parley.resources.validation import read_spec, spec_problems
 from parley.templates.check import template_problems
 
-SpecT = TypeVar("SpecT", AgentSpec, SessionSpec, TaskSpec)
+SpecT = TypeVar("SpecT", AgentSpec, SessionSpec, TaskSpec, TaskTemplateSpec, ScheduleSpec, ReplySpec)
 _REMEMBERED = 2_000
 
 

@@ -1,42 +1,30 @@
 """Tasks: read what is known, plan, carry the plan out, until nothing is left to do; then show it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import UTC, datetime
 
-from parley.controller.context import GONE_TASK_KEY, SESSION_KEY, TASK_KEY, TURNS_KEY, Context
+from parley.controller.context import TASK_KEY, TURNS_KEY, Context
 from parley.controller.finality import FINAL_PHASES, is_final, is_settled
-from parley.controller.pod_view import is_node_ready
-from parley.controller.projection import Resource, TaskWorkload, referred
+from parley.controller.observation import Observation, Observer
+from parley.controller.pruning import Pruner, is_to_prune
 from parley.controller.queue import Key
-from parley.controller.refusals import Refusals
-from parley.controller.rows import task_state, turns_of
+from parley.controller.resource import Resource, referred
 from parley.controller.session_reconciler import SessionReconciler
-from parley.controller.task_actions import TaskActions, TaskUnderWork
+from parley.controller.sights import wake_owner
+from parley.controller.task_actions import TaskActions
 from parley.controller.task_status import TaskStatusWriter
+from parley.controller.task_under_work import TaskUnderWork
+from parley.controller.templates import TemplateResolver, as_resolved
+from parley.engine.actions import StartAttempt, StartRound
 from parley.engine.plan import Plan, awaits_ticket, make_plan
-from parley.engine.pods import JobView, PodView
+from parley.engine.situation import needs_slot
 from parley.engine.state import Hold, Surroundings, TaskState
-from parley.engine.step_plan import lacks_pod
-from parley.kube.kinds import NODE
-from parley.resources.agent import AgentSpec
-from parley.resources.reasons import Reason
-from parley.resources.session import SessionSpec
-from parley.resources.task import TaskSpec, TaskStatus
-from parley.store.records import TaskRecord
-from parley.store.tasks import load_task, register_task
+from parley.kube.errors import KubeUnavailable
+from parley.resources.task import DesiredState, TaskSpec, TaskStatus
+from parley.store.errors import StoreUnavailable
 
 _MOST_ROUNDS = 20
 _TICKET_PATIENCE = 1.0
-_SESSION_DELAY = 5.0
-"""Seconds until a session shows that a task of it began; a short turn shows its end instead, in one write."""
-_NODE_PATIENCE = timedelta(seconds=60)
-
-
-@dataclass(frozen=True, slots=True)
-class _Observation:
-    state: TaskState
-    around: Surroundings
 
 
 class TaskReconciler:
@@ -44,207 +32,139 @@ class TaskReconciler:
 
     def __init__(self, context: Context, sessions: SessionReconciler) -> None:
         self._context = context
-        self._sessions = sessions
+        self._observer = Observer(context, sessions)
         self._actions = TaskActions(context)
+        self._templates = TemplateResolver(context)
         self._writer = TaskStatusWriter(context, sessions)
-        self._refusals = Refusals(context.kube)
+        self._pruner = Pruner(context)
 
     async def reconcile(self, namespace: str, name: str) -> None:
         """Bring a Task as far as it goes now. Raises what the store and the API server raise."""
         resource = self._context.projection.tasks.get(namespace, name)
-        if resource is None or resource.deleting or is_settled(resource):
+        if resource is None:
             return
-        if is_final(resource):
-            await self._writer.acknowledge(resource)
-            return
-        task = await self._read(resource)
-        for _ in range(_MOST_ROUNDS):
-            seen = await self._observe(task)
-            plan = make_plan(task.spec, task.steps, seen.state, seen.around)
-            if self._note_turn(task, plan) and not plan.actions and awaits_ticket(plan, seen.around):
-                # The ticket comes at once; if the turn does not come with it, that is shown soon enough.
-                self._context.queue.add_after(Key(TASK_KEY, namespace, name), _TICKET_PATIENCE)
-                return
-            if not plan.actions:
-                status = await self._writer.show(task, plan, seen.state, seen.around.hold)
-                self._settle(resource, status, plan, seen.state)
-                return
-            for action in plan.actions:
-                await self._actions.carry_out(action, task, seen.state)
-        raise RuntimeError(f"the task was not settled after {_MOST_ROUNDS} rounds")
+        if resource.deleting:
+            self._context.slots.forget(resource.uid)
+        elif is_final(resource):
+            await self._after_the_end(resource)
+        else:
+            try:
+                await self._go_on(resource)
+            except (StoreUnavailable, KubeUnavailable):
+                raise
+            except Exception:
+                # What cannot be planned must not keep all others from their places.
+                self._context.slots.forget(resource.uid)
+                raise
 
     def forget(self, task: Resource) -> None:
         """Drop what is remembered of a task that has ended."""
         self._context.projection.workloads.forget_task(task.workload_key)
         self._context.ready_steps.forget(task.uid)
         self._context.specs.forget(task)
+        self._context.slots.forget(task.uid)
+        self._templates.forget(task)
 
-    async def _read(self, resource: Resource) -> TaskUnderWork:
-        reading = await self._context.specs.read(TaskSpec, resource)
+    async def _after_the_end(self, resource: Resource) -> None:
+        if not is_settled(resource):
+            await self._writer.acknowledge(resource)
+        latest = self._context.projection.tasks.get(resource.namespace, resource.name)
+        if latest is not None and is_to_prune(latest):
+            await self._pruner.prune(latest)
+
+    async def _go_on(self, resource: Resource) -> None:
+        task = await self._read(resource)
+        if isinstance(task, Hold):
+            await self._show_held(resource, task)
+            return
+        for _ in range(_MOST_ROUNDS):
+            seen = await self._observer.observe(task)
+            plan, around = self._plan(task, seen)
+            if self._note_turns(task, plan) and not plan.actions and awaits_ticket(plan, around):
+                # The ticket comes at once; if the turn does not come with it, that is shown soon enough.
+                self._context.queue.add_after(_key(resource), _TICKET_PATIENCE)
+                return
+            if not plan.actions:
+                status = await self._writer.show(task, plan, seen.state, around.hold)
+                self._settle(resource, status, plan, seen.state)
+                return
+            for action in plan.actions:
+                await self._actions.carry_out(action, task, seen.state)
+        raise RuntimeError(f"the task was not settled after {_MOST_ROUNDS} rounds")
+
+    async def _read(self, resource: Resource) -> TaskUnderWork | Hold:
+        written, own_problems = resource, tuple[str, ...]()
+        if referred(resource, "templateRef") is not None:
+            resolved = await self._templates.resolve(resource)
+            if not isinstance(resolved, Hold):
+                written, own_problems = as_resolved(resource, resolved.spec), resolved.problems
+            elif resource.spec.get("desiredState") != DesiredState.CANCELLED:
+                return resolved
+        reading = await self._context.specs.read(TaskSpec, written)
         spec = reading.spec
         if spec is None:
             # Only a CRD of another version lets such an object in: enough of a spec to refuse it by.
             spec = TaskSpec(message="unreadable")
-        return TaskUnderWork(resource, spec, spec.effective_steps(), reading.problems)
-
-    async def _observe(self, task: TaskUnderWork) -> _Observation:
-        context, resource = self._context, task.resource
-        # Pods before rows: a runner commits before its pod ends, so a pod seen ended here has its outcome in the
-        # rows read after it. The other way round an outcome between the two would look like a lost pod.
-        workload = context.projection.workloads.of_task(resource.workload_key)
-        await self._resolve(task)
-        record = await self._load(task)
-        state = task_state(record)
-        bound = record.session_uid if record.attempts else None
-        gone = bound is not None and (task.session is None or task.session.uid != bound)
-        around = Surroundings(
-            pods=await self._with_lost_nodes(workload.pods, state.now),
-            jobs=await self._with_refusals(resource.namespace, state, workload),
-            vanished=frozenset(workload.vanished),
-            looked=frozenset(task.looked),
-            refusals=_refused_before(resource, state) | task.refusals,
-            hold=None if gone else self._hold(task),
-            session_gone=gone,
-            lacking=_lacking(resource, state),
-            problems=task.problems,
-            turns=turns_of(record, task.session.uid if task.session else None),
-            denied=task.denied,
+        return TaskUnderWork(
+            resource=resource,
+            spec=spec,
+            steps=spec.effective_steps(),
+            problems=own_problems or reading.problems,
+            registered=written.spec,
         )
-        return _Observation(state, around)
 
-    async def _with_refusals(
-        self, namespace: str, state: TaskState, workload: TaskWorkload
-    ) -> Mapping[str, JobView]:
-        """Return the Jobs, with the reason for those that have had no pod for longer than is usual."""
-        jobs = workload.jobs
-        waiting = [a.job for a in state.attempts if lacks_pod(a, jobs, workload.pods, state.now)]
-        if not waiting:
-            return jobs
-        said = await self._refusals.in_namespace(namespace)
-        return jobs | {name: replace(jobs[name], refusal=said.get(jobs[name].uid)) for name in waiting}
+    def _plan(self, task: TaskUnderWork, seen: Observation) -> tuple[Plan, Surroundings]:
+        """Make a plan with the task's place among those that work; nothing is awaited between ask and settle."""
+        slots, claim, state = self._context.slots, task.claim, seen.state
+        working = {step.name for step in task.steps if needs_slot(step)}
+        holds = state.end is None and any(a.open and a.step in working for a in state.attempts)
+        if claim is None:
+            return make_plan(task.spec, task.steps, state, seen.around), seen.around
+        around = replace(seen.around, slot=slots.ask(claim, holds=holds))
+        plan = make_plan(task.spec, task.steps, state, around)
+        starts = any(isinstance(a, StartAttempt | StartRound) and needs_slot(a.step) for a in plan.actions)
+        slots.settle(claim, starts=starts, holds=holds, wants=plan.wants_slot and around.slot is not None)
+        return plan, around
 
-    async def _resolve(self, task: TaskUnderWork) -> None:
-        """Look up the session and the agent; both may be made, or made again, at any time."""
-        projection, specs, namespace = self._context.projection, self._context.specs, task.resource.namespace
-        task.session, task.agent, task.agent_name = None, None, None
-        task.session_spec, task.agent_spec, task.unusable = None, None, []
-        if task.spec.session_ref is not None:
-            task.session = projection.sessions.get(namespace, task.spec.session_ref.name)
-            if task.session is not None:
-                session = await specs.read(SessionSpec, task.session)
-                task.session_spec = session.spec
-                task.unusable += [f"Session {task.session.name}: {problem}" for problem in session.problems]
-                task.agent_name = referred(task.session, "agentRef")
-        elif task.spec.agent_ref is not None:
-            task.agent_name = task.spec.agent_ref.name
-        if task.agent_name is not None:
-            task.agent = projection.agents.get(namespace, task.agent_name)
-            if task.agent is not None:
-                agent = await specs.read(AgentSpec, task.agent)
-                task.agent_spec = agent.spec
-                task.unusable += [f"Agent {task.agent.name}: {problem}" for problem in agent.problems]
-
-    def _hold(self, task: TaskUnderWork) -> Hold | None:
-        session_ref = task.spec.session_ref
-        if session_ref is not None and task.session is None:
-            return Hold(
-                Reason.SESSION_NOT_FOUND, f"Session {session_ref.name} does not exist in this namespace"
-            )
-        if task.agent_name is not None and task.agent is None:
-            return Hold(Reason.AGENT_NOT_FOUND, f"Agent {task.agent_name} does not exist in this namespace")
-        if task.session is not None and (mismatch := self._context.mismatched_sessions.get(task.session.uid)):
-            return Hold(Reason.STORE_MISMATCH, f"Session {task.session.name}: {mismatch}")
-        if task.unusable:
-            return Hold(Reason.INVALID_SPEC, "; ".join(task.unusable))
-        return None
-
-    async def _load(self, task: TaskUnderWork) -> TaskRecord:
-        context, resource = self._context, task.resource
-        async with context.store() as connection:
-            record = await load_task(connection, resource.uid)
-            session_uid = task.session.uid if task.session else None
-            unbound = record is not None and not record.attempts and record.session_uid != session_uid
-            if record is None or unbound:
-                if task.session is not None:
-                    await self._sessions.register(connection, task.session)
-                await register_task(
-                    connection,
-                    context.fence,
-                    uid=resource.uid,
-                    cluster=context.cluster,
-                    namespace=resource.namespace,
-                    name=resource.name,
-                    session_uid=session_uid,
-                    spec=resource.spec,
-                    timeout=task.spec.timeout_or_none(),
-                    created_at=resource.created,
-                )
-                self._after_registration(task)
-                record = await load_task(connection, resource.uid)
-        if record is None:
-            raise RuntimeError(f"the row of Task {resource.namespace}/{resource.name} vanished")
-        return record
-
-    def _after_registration(self, task: TaskUnderWork) -> None:
-        context, resource = self._context, task.resource
-        if context.projection.tasks.by_uid(resource.uid) is None:
-            # It went while it was registered: what closes its row may have come too early.
-            context.wake(GONE_TASK_KEY, resource.namespace, resource.uid)
-        if task.session is not None:
-            key = Key(SESSION_KEY, task.session.namespace, task.session.name)
-            context.queue.add_after(key, _SESSION_DELAY)
-
-    async def _with_lost_nodes(self, pods: Mapping[str, PodView], now: datetime) -> Mapping[str, PodView]:
-        """Return the pods, marked where the node that should have ended them is gone or does not answer."""
-        found = dict(pods)
-        for name, pod in pods.items():
-            if pod.overdue_at is None or not pod.holds_node or now < pod.overdue_at + _NODE_PATIENCE:
-                continue
-            body = await self._context.kube.get(NODE, None, pod.node)
-            found[name] = replace(pod, node_lost=body is None or not is_node_ready(body))
-        return found
-
-    def _note_turn(self, task: TaskUnderWork, plan: Plan) -> bool:
+    def _note_turns(self, task: TaskUnderWork, plan: Plan) -> bool:
         """Say what is ready; tells whether that is news.
 
         Tickets wait for each open task of the session, so those without a turn say so too.
         """
-        resource = task.resource
-        session = referred(resource, "sessionRef")
-        if session is None or not self._context.ready_steps.note(resource.uid, plan.ready_turn):
+        resource, session = task.resource, task.spec.session_ref
+        if session is None or not self._context.ready_steps.note(resource.uid, plan.ready_turns):
             return False
-        self._context.wake(TURNS_KEY, resource.namespace, session)
+        self._context.wake(TURNS_KEY, resource.namespace, session.name)
         return True
+
+    async def _show_held(self, resource: Resource, hold: Hold) -> None:
+        """Show that a task waits for its template; the store does not know it yet."""
+        self._context.slots.forget(resource.uid)
+        session = referred(resource, "sessionRef")
+        if session is not None and self._context.ready_steps.note(resource.uid, ()):
+            self._context.wake(TURNS_KEY, resource.namespace, session)
+        now = datetime.now(UTC)
+        task = TaskUnderWork(resource, TaskSpec(), [], (), {})
+        await self._writer.show(task, Plan(()), TaskState(now=now, created_at=now), hold)
 
     def _settle(self, resource: Resource, status: TaskStatus, plan: Plan, state: TaskState) -> None:
         """Remember when to look again, or nothing more of a task that has ended."""
+        queue, key = self._context.queue, _key(resource)
         if status.phase in FINAL_PHASES:
             self.forget(resource)
-        elif plan.wake_at is not None:
-            seconds = (plan.wake_at - state.now).total_seconds()
+            # Our own write is no news when the watch brings it: who waits for this end is told here.
+            wake_owner(self._context, resource)
+            latest = self._context.projection.tasks.get(resource.namespace, resource.name)
+            if latest is not None and is_to_prune(latest):
+                queue.add(key)
+            return
+        if plan.wake_at is not None:
             # The store's clock is read in milliseconds: a little late beats a round too early.
-            self._context.queue.add_after(Key(TASK_KEY, resource.namespace, resource.name), seconds + 0.05)
+            queue.add_after(key, (plan.wake_at - state.now).total_seconds() + 0.05)
+        if plan.wants_slot:
+            # Its place in the queue changes without anything of its own.
+            queue.add_after(key, self._context.slots.pause)
 
 
-def _refused_before(resource: Resource, state: TaskState) -> dict[str, str]:
-    """Say why the Jobs of attempts whose deadline has passed were refused, as the status has it.
-
-    They are not tried again, and the step keeps the cause as its reason.
-    """
-    late = {attempt.job for attempt in state.attempts if attempt.open and state.now >= attempt.deadline}
-    return {
-        step.job: step.message
-        for step in TaskStatus.model_validate(resource.status).steps
-        if step.job in late and step.message and step.reason in {Reason.QUOTA_EXCEEDED, Reason.POD_REFUSED}
-    }
-
-
-def _lacking(resource: Resource, state: TaskState) -> str | None:
-    """Say which attempt the status names that the store lacks: then its work may have run, and must not run again."""
-    for step in TaskStatus.model_validate(resource.status).steps:
-        if step.attempt > len(state.of_step(step.name)):
-            return (
-                f"the status names attempt {step.attempt} of step {step.name}, which this store does not hold: the "
-                "task began with another store. Create it anew to run it again"
-            )
-    return None
+def _key(resource: Resource) -> Key:
+    return Key(TASK_KEY, resource.namespace, resource.name)

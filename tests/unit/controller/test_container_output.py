@@ -5,7 +5,7 @@ import json
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from parley.controller.task_actions import read_output
+from parley.resources.container_output import read_output
 from parley.resources.task import TaskStatus
 from parley.store.rows import encode
 from pydantic import JsonValue, TypeAdapter

@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import Any, cast
 
 import pytest
-from parley.controller import task_reconciler
+from parley.controller import observation
 from parley.controller.context import Context
 from parley.controller.finality import is_final
 from parley.controller.session_reconciler import SessionReconciler
@@ -52,7 +52,7 @@ class Story:
         for kind, name in ((JOB, "job-new"), (POD, "pod-running")):
             Sights(self.context).see(kind, sample(name), False)
         self.log.clear()
-        monkeypatch.setattr(task_reconciler, "load_task", self._load)
+        monkeypatch.setattr(observation, "load_task", self._load)
         self.reconciler = TaskReconciler(self.context, cast("SessionReconciler", self))
 
     def see(self, made: dict[str, Any]) -> None:
@@ -253,7 +253,7 @@ async def test_a_task_whose_session_was_made_again_has_lost_it(
 async def test_an_output_that_the_api_server_cannot_hold_hides_nothing_else(
     story: Callable[..., Story],
 ) -> None:
-    given = story(record(attempts=[DONE], ended=replace(ENDED, output=10**400), outputs={"step": 10**400}))
+    given = story(record(attempts=[DONE], ended=replace(ENDED, output=OutputRecord(10**400)), outputs={"step": OutputRecord(10**400)}))
     given.kube.fail(Invalid(400, "BadRequest", "number out of range"), verb="patch")
 
     status = await given.reconcile()
@@ -290,7 +290,7 @@ async def test_a_pod_that_does_not_end_is_lost_with_its_node(
         given.kube.objects["Node", None, "node-1"] = known
     view = PodView("pod", "uid", "Running", running=True, node="node-1", deleting="overdue_at" in pod, **pod)
 
-    marked = await given.reconciler._with_lost_nodes({"job": view}, NOW)
+    marked = await given.reconciler._observer._with_lost_nodes({"job": view}, NOW)
 
     assert marked["job"].node_lost is lost, what
 

@@ -1,0 +1,222 @@
+"""Read what a plan is made from: the projection, the rows, and what only the API server can tell."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from parley.controller.context import GONE_TASK_KEY, SESSION_KEY, Context
+from parley.controller.finality import is_final
+from parley.controller.pod_view import is_node_ready
+from parley.controller.projection import TaskWorkload
+from parley.controller.queue import Key
+from parley.controller.refusals import Refusals
+from parley.controller.resource import Resource, referred
+from parley.controller.rows import task_state, turns_of
+from parley.controller.session_reconciler import SessionReconciler
+from parley.controller.slots import Claim, Limit
+from parley.controller.task_under_work import TaskUnderWork
+from parley.engine.pods import JobView, PodView
+from parley.engine.state import Child, Hold, Surroundings, TaskState
+from parley.engine.step_plan import lacks_pod
+from parley.kube.kinds import NODE, TASK
+from parley.resources.agent import AgentSpec
+from parley.resources.reasons import Reason
+from parley.resources.session import SessionSpec
+from parley.resources.task import TaskStatus, runtime_mode
+from parley.store.records import NewParent, TaskRecord
+from parley.store.tasks import load_task, register_task
+
+_SESSION_DELAY = 5.0
+"""Seconds until a session shows that a task of it began; a short turn shows its end instead, in one write."""
+_NODE_PATIENCE = timedelta(seconds=60)
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """One moment of a task."""
+
+    state: TaskState
+    around: Surroundings
+
+
+class Observer:
+    """Reads tasks; registers those that the store does not know."""
+
+    def __init__(self, context: Context, sessions: SessionReconciler) -> None:
+        self._context = context
+        self._sessions = sessions
+        self._refusals = Refusals(context.kube)
+
+    async def observe(self, task: TaskUnderWork) -> Observation:
+        """Return what the plan is made from, but for the task's place among those that work."""
+        context, resource = self._context, task.resource
+        # Pods before rows: a runner commits before its pod ends, so a pod seen ended here has its outcome in the
+        # rows read after it. The other way round an outcome between the two would look like a lost pod.
+        workload = context.projection.workloads.of_task(resource.workload_key)
+        await self._resolve(task)
+        record = await self._load(task)
+        state = self._with_children(resource, task_state(record))
+        bound = record.session_uid if record.attempts or record.steps else None
+        gone = bound is not None and (task.session is None or task.session.uid != bound)
+        around = Surroundings(
+            pods=await self._with_lost_nodes(workload.pods, state.now),
+            jobs=await self._with_refusals(resource.namespace, state, workload),
+            vanished=frozenset(workload.vanished),
+            looked=frozenset(task.looked),
+            refusals=_refused_before(resource, state) | task.refusals,
+            hold=None if gone else self._hold(task),
+            session_gone=gone,
+            lacking=_lacking(resource, state),
+            problems=task.problems,
+            turns=turns_of(record, task.session.uid if task.session else None),
+            denied=task.denied,
+            child_refusals=task.child_refusals,
+            runtime="Task" if runtime_mode(task.spec, task.agent_spec) == "Task" else "Job",
+        )
+        return Observation(state, around)
+
+    def _with_children(self, resource: Resource, state: TaskState) -> TaskState:
+        """Add the child Tasks that exist and are not registered yet, or whose attempt was closed over their heads."""
+        living = {
+            child.name: Child(child.name, child.uid)
+            for child in self._context.projection.tasks.owned_by(resource.uid)
+            if not is_final(child)
+        }
+        return replace(state, children={**living, **state.children}) if living else state
+
+    async def _with_refusals(
+        self, namespace: str, state: TaskState, workload: TaskWorkload
+    ) -> Mapping[str, JobView]:
+        """Return the Jobs, with the reason for those that have had no pod for longer than is usual."""
+        jobs = workload.jobs
+        waiting = [a.job for a in state.attempts if lacks_pod(a, jobs, workload.pods, state.now)]
+        if not waiting:
+            return jobs
+        said = await self._refusals.in_namespace(namespace)
+        return jobs | {name: replace(jobs[name], refusal=said.get(jobs[name].uid)) for name in waiting}
+
+    async def _resolve(self, task: TaskUnderWork) -> None:
+        """Look up the session and the agent; both may be made, or made again, at any time."""
+        projection, specs, namespace = self._context.projection, self._context.specs, task.resource.namespace
+        task.session, task.agent, task.agent_name = None, None, None
+        task.session_spec, task.agent_spec, task.unusable = None, None, []
+        if task.spec.session_ref is not None:
+            projection.tasks.bind(task.resource, "sessionRef", task.spec.session_ref.name)
+            task.session = projection.sessions.get(namespace, task.spec.session_ref.name)
+            if task.session is not None:
+                session = await specs.read(SessionSpec, task.session)
+                task.session_spec = session.spec
+                task.unusable += [f"Session {task.session.name}: {problem}" for problem in session.problems]
+                task.agent_name = referred(task.session, "agentRef")
+        elif task.spec.agent_ref is not None:
+            task.agent_name = task.spec.agent_ref.name
+        if task.agent_name is not None:
+            task.agent = projection.agents.get(namespace, task.agent_name)
+            if task.agent is not None:
+                agent = await specs.read(AgentSpec, task.agent)
+                task.agent_spec = agent.spec
+                task.unusable += [f"Agent {task.agent.name}: {problem}" for problem in agent.problems]
+        task.claim = self._claim(task)
+
+    def _claim(self, task: TaskUnderWork) -> Claim:
+        resource, limits = task.resource, list[Limit]()
+        if task.agent_name is not None:
+            of_agent = task.agent_spec.limits if task.agent_spec else None
+            places = of_agent.max_concurrent_tasks if of_agent else None
+            limits.append(Limit(f"Agent {task.agent_name}", resource.namespace, places))
+        most = self._context.settings.max_tasks_per_namespace
+        limits.append(Limit(f"namespace {resource.namespace}", resource.namespace, most or None))
+        return Claim(resource.uid, resource.namespace, resource.name, resource.created, tuple(limits))
+
+    def _hold(self, task: TaskUnderWork) -> Hold | None:
+        session_ref = task.spec.session_ref
+        if session_ref is not None and task.session is None:
+            return Hold(
+                Reason.SESSION_NOT_FOUND, f"Session {session_ref.name} does not exist in this namespace"
+            )
+        if task.agent_name is not None and task.agent is None:
+            return Hold(Reason.AGENT_NOT_FOUND, f"Agent {task.agent_name} does not exist in this namespace")
+        if task.session is not None and (mismatch := self._context.mismatched_sessions.get(task.session.uid)):
+            return Hold(Reason.STORE_MISMATCH, f"Session {task.session.name}: {mismatch}")
+        if task.unusable:
+            return Hold(Reason.INVALID_SPEC, "; ".join(task.unusable))
+        return None
+
+    async def _load(self, task: TaskUnderWork) -> TaskRecord:
+        context, resource = self._context, task.resource
+        async with context.store() as connection:
+            record = await load_task(connection, resource.uid)
+            session_uid = task.session.uid if task.session else None
+            begun = record is not None and (record.attempts or record.steps)
+            unbound = record is not None and not begun and record.session_uid != session_uid
+            if record is None or unbound:
+                if task.session is not None:
+                    await self._sessions.register(connection, task.session)
+                owner = resource.owner
+                await register_task(
+                    connection,
+                    context.fence,
+                    uid=resource.uid,
+                    cluster=context.cluster,
+                    namespace=resource.namespace,
+                    name=resource.name,
+                    session_uid=session_uid,
+                    spec=task.registered,
+                    timeout=task.spec.timeout_or_none(),
+                    created_at=resource.created,
+                    parent=NewParent(owner.uid) if owner is not None and owner.kind == TASK.kind else None,
+                )
+                self._after_registration(task)
+                record = await load_task(connection, resource.uid)
+        if record is None:
+            raise RuntimeError(f"the row of {task.title} vanished")
+        return record
+
+    def _after_registration(self, task: TaskUnderWork) -> None:
+        context, resource = self._context, task.resource
+        if context.projection.tasks.by_uid(resource.uid) is None:
+            # It went while it was registered: what closes its row may have come too early.
+            context.wake(GONE_TASK_KEY, resource.namespace, resource.uid)
+        if task.session is not None:
+            key = Key(SESSION_KEY, task.session.namespace, task.session.name)
+            context.queue.add_after(key, _SESSION_DELAY)
+
+    async def _with_lost_nodes(self, pods: Mapping[str, PodView], now: datetime) -> Mapping[str, PodView]:
+        """Return the pods, marked where the node that should have ended them is gone or does not answer."""
+        found = dict(pods)
+        for key, pod in pods.items():
+            if pod.overdue_at is None or not pod.holds_node or now < pod.overdue_at + _NODE_PATIENCE:
+                continue
+            body = await self._context.kube.get(NODE, None, pod.node)
+            found[key] = replace(pod, node_lost=body is None or not is_node_ready(body))
+        return found
+
+
+def _refused_before(resource: Resource, state: TaskState) -> dict[str, str]:
+    """Say why the Jobs of attempts whose deadline has passed were refused, as the status has it.
+
+    They are not tried again, and the step keeps the cause as its reason.
+    """
+    late = {attempt.job for attempt in state.attempts if attempt.open and state.now >= attempt.deadline}
+    if not late:
+        return {}
+    return {
+        step.job: step.message
+        for step in TaskStatus.model_validate(resource.status).steps
+        if step.job in late and step.message and step.reason in {Reason.QUOTA_EXCEEDED, Reason.POD_REFUSED}
+    }
+
+
+def _lacking(resource: Resource, state: TaskState) -> str | None:
+    """Say which attempt the status names that the store lacks: then its work may have run, and must not run again."""
+    for step in TaskStatus.model_validate(resource.status).steps:
+        mark = state.marks.get(step.name)
+        if mark is not None and mark.ended:
+            # Of a fan-out that is through the rows hold only the newest attempts.
+            continue
+        if step.attempt > max((attempt.number for attempt in state.of_step(step.name)), default=0):
+            return (
+                f"the status names attempt {step.attempt} of step {step.name}, which this store does not hold: the "
+                "task began with another store. Create it anew to run it again"
+            )
+    return None
