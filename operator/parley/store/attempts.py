@@ -194,7 +194,7 @@ async def _insert(
         "request": encode(dict(new.request)),
         "timeout": new.timeout,
         "runtime": new.runtime,
-        "child": is_child(new),
+        "child": state == "Open" and is_child(new),
         "item_timeout": new.item_timeout,
         "state": state,
         "reason": reason,

@@ -41,15 +41,17 @@ async def put_upload(
     namespace: str,
     value: JsonValue = None,
     problem: str | None = None,
+    too_large: bool = False,
 ) -> None:
     """Store a container's output file, or the ``problem`` that keeps it from being one. The first upload stands.
 
-    A value over 16 MiB is stored as a problem, ResultTooLarge. The operator hears of it.
+    The problem's reason is Error, or ResultTooLarge when the file is ``too_large``; a value over 16 MiB is stored as
+    such a problem. The operator hears of it.
 
     Raises:
         Stopped: the container's attempt is not open any more, or its task ended or is gone.
     """
-    upload = _prepare(value, problem)
+    upload = _prepare(value, problem, Reason.RESULT_TOO_LARGE if too_large else Reason.ERROR)
     async with conn.transaction():
         attempt = await _open_container(conn, job, index, task_uid, namespace)
         row = {"value": upload.value, "reason": upload.reason, "problem": upload.problem}
@@ -57,9 +59,9 @@ async def put_upload(
             await wake(conn, task_uid)
 
 
-def _prepare(value: JsonValue, problem: str | None) -> _Upload:
+def _prepare(value: JsonValue, problem: str | None, reason: Reason) -> _Upload:
     if problem is not None:
-        return _Upload(reason=Reason.ERROR, problem=storable_text(problem))
+        return _Upload(reason=reason, problem=storable_text(problem))
     try:
         return _Upload(value=encode_limited(value, "The output file", MAX_STORED_BYTES))
     except ResultTooLarge as error:
