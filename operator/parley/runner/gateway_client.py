@@ -1,6 +1,6 @@
 """The runner's side of the protocol: one method per call, repeated until the gateway has said what to do.
 
-What an answer means is one table, ``_judge``; the protocol's errors are ``StopRunning``, ``NotAdmitted``,
+What an answer means is one table, ``verdicts``; the protocol's errors are ``StopRunning``, ``NotAdmitted``,
 ``TooLarge`` and ``Rejected``. All else (no connection, 429, 5xx) is repeated with the same body as long as
 the pod lives: the operator ends the pod, and the store answers a repeat with what it holds.
 """
@@ -12,8 +12,7 @@ import time
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from enum import Enum, auto
-from http import HTTPStatus
+from functools import partial
 from typing import TypeVar
 
 import httpx2
@@ -31,59 +30,30 @@ from parley.protocol.messages import (
     ResponseBody,
     StoredAnswer,
     TakeAnswer,
+    TakeBody,
 )
 from parley.runner.settings import RunnerSettings
+from parley.runner.verdicts import (
+    FIRST_WAIT_SECONDS,
+    LONGEST_WAIT_SECONDS,
+    NOT_ADMITTED_SECONDS,
+    NotAdmitted,
+    Rejected,
+    StopRunning,
+    TooLarge,
+    Verdict,
+    judge,
+    retry_after,
+)
 
-NOT_ADMITTED_SECONDS = 60.0
-"""How long 401 and 403 are repeated: an API server that restarts reviews no tokens."""
-FIRST_WAIT_SECONDS = 0.2
-LONGEST_WAIT_SECONDS = 5.0
-LONGEST_RETRY_AFTER_SECONDS = 30.0
+__all__ = ["GatewayClient", "NotAdmitted", "Rejected", "StopRunning", "TooLarge"]
+
 REQUEST_SECONDS = 60.0
 """For one request in all, so that a gateway that stalls is asked again."""
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
 log = logging.getLogger(__name__)
-
-
-class StopRunning(Exception):
-    """The attempt is held by another process, closed, cancelled or gone: write nothing more."""
-
-
-class NotAdmitted(Exception):
-    """The gateway refuses this pod's token, or says the pod is not a step's."""
-
-
-class TooLarge(Exception):
-    """The body is larger than the store takes."""
-
-
-class Rejected(Exception):
-    """The gateway finds the request malformed: a fault of the runner or of the versions' mix."""
-
-
-class _Verdict(Enum):
-    DONE = auto()
-    REPEAT = auto()
-    REFUSED = auto()
-
-
-def _judge(response: httpx2.Response) -> _Verdict:
-    status = response.status_code
-    # 204: nothing ready yet, though the attempt's row stands before its Job does.
-    if status >= 500 or status in {HTTPStatus.NO_CONTENT, HTTPStatus.TOO_MANY_REQUESTS}:
-        return _Verdict.REPEAT
-    if status < 300:
-        return _Verdict.DONE
-    if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        return _Verdict.REFUSED
-    detail = _explanation(response)
-    if status in {HTTPStatus.CONFLICT, HTTPStatus.GONE}:
-        raise StopRunning(detail)
-    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-        raise TooLarge(detail)
-    raise Rejected(f"{status}: {detail}")
 
 
 def _explanation(response: httpx2.Response) -> str:
@@ -101,11 +71,6 @@ def _read(answer: type[Answer], content: bytes) -> Answer:
         wrong = [".".join(str(part) for part in one["loc"]) for one in error.errors(include_input=False)]
         message = f"its answer is not understood at {', '.join(wrong[:5])}: gateway and runner may differ in version"
         raise Rejected(message) from None
-
-
-def _retry_after(response: httpx2.Response) -> float:
-    value = response.headers.get("Retry-After", "")
-    return min(float(value), LONGEST_RETRY_AFTER_SECONDS) if value.isdecimal() else 0.0
 
 
 class GatewayClient:
@@ -153,6 +118,15 @@ class GatewayClient:
         """Get the attempt that this pod's Job was made for."""
         return await self._call("POST", "/take", None, TakeAnswer)
 
+    async def take_next(self, wait_seconds: int) -> TakeAnswer | None:
+        """Get the next attempt of this pod's task, or the one this process has; None if none is ready in time."""
+        content = await self._repeat("POST", "/take", TakeBody(wait=wait_seconds), may_be_nothing=True)
+        return None if content is None else _read(TakeAnswer, content)
+
+    async def heartbeat(self, attempt: int) -> None:
+        """Say that the attempt goes on."""
+        await self._repeat("POST", f"/attempts/{attempt}/heartbeat", None)
+
     async def input(self, attempt: int, body: InputBody) -> InputAnswer:
         """Store the turn's messages, or get those that an earlier attempt stored."""
         return await self._call("POST", f"/attempts/{attempt}/input", body, InputAnswer)
@@ -171,7 +145,15 @@ class GatewayClient:
         return await self._call("POST", f"/attempts/{attempt}/finish", body, FinishAnswer)
 
     async def _call(self, method: str, path: str, body: BaseModel | None, answer: type[Answer]) -> Answer:
+        return _read(answer, await self._repeat(method, path, body) or b"")
+
+    async def _repeat(
+        self, method: str, path: str, body: BaseModel | None, *, may_be_nothing: bool = False
+    ) -> bytes | None:
         """Make one call of the protocol, repeating it as long as it makes sense.
+
+        Returns:
+            The answer's body; None for the answer that there is nothing, which only some calls take for one.
 
         Raises:
             StopRunning, NotAdmitted, TooLarge, Rejected: see there.
@@ -182,20 +164,22 @@ class GatewayClient:
         wait = FIRST_WAIT_SECONDS
         while True:
             asked_to_wait = 0.0
-            verdict = _Verdict.REPEAT
+            verdict = Verdict.REPEAT
             try:
                 response = await self._send(method, path, content)
             except (httpx2.HTTPError, TimeoutError) as error:
                 why = f"{type(error).__name__}: {error}"
             except OSError as error:
-                verdict, why = _Verdict.REFUSED, f"the pod's token cannot be read: {error}"
+                verdict, why = Verdict.REFUSED, f"the pod's token cannot be read: {error}"
             else:
-                verdict = _judge(response)
-                if verdict is _Verdict.DONE:
-                    return _read(answer, response.content)
+                verdict = judge(response.status_code, partial(_explanation, response))
+                if verdict is Verdict.DONE:
+                    return response.content
+                if verdict is Verdict.NOTHING_YET and may_be_nothing:
+                    return None
                 why = _explanation(response)
-                asked_to_wait = _retry_after(response)
-            if verdict is not _Verdict.REFUSED:
+                asked_to_wait = retry_after(response.headers.get("Retry-After", ""))
+            if verdict is not Verdict.REFUSED:
                 refused_since = None
             elif refused_since is None:
                 refused_since = self._clock()

@@ -1,6 +1,6 @@
 """The runner's process: from its environment to its exit code.
 
-Exit codes: 0 when the store holds an outcome for the attempt or the runner was told to stop, 1 when it could
+Exit codes: 0 when the store holds an outcome for each attempt or the runner was told to stop, 1 when it could
 not commit one, 143 when a SIGTERM came first, which the operator takes for a disruption. Never 64.
 """
 
@@ -11,9 +11,11 @@ import os
 import secrets
 import signal
 from pathlib import Path
+from typing import Protocol
 
 from parley.runner.gateway_client import GatewayClient, NotAdmitted, Rejected, StopRunning, TooLarge
 from parley.runner.log import start_log
+from parley.runner.serve import Serving
 from parley.runner.settings import RunnerSettings, SettingsError
 from parley.runner.step import StepRun
 
@@ -28,34 +30,53 @@ _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 log = logging.getLogger(__name__)
 
 
-def run_process() -> int:
-    """Run one attempt as the environment says; returns the exit code."""
+class Work(Protocol):
+    """What a runner does: one attempt, or one after the other."""
+
+    @property
+    def committing(self) -> bool:
+        """An outcome is known and on its way to the store."""
+        ...
+
+    def wind_down(self) -> None:
+        """Begin nothing new."""
+        ...
+
+    async def run(self) -> None:
+        """Do it to the end."""
+        ...
+
+
+def run_process(*, serves: bool = False) -> int:
+    """Run one attempt as the environment says, or all of a task one after the other; returns the exit code."""
     start_log()
     try:
         settings = RunnerSettings.from_environment(os.environ)
     except SettingsError as error:
         return _uncommitted(str(error))
-    return asyncio.run(_run(settings))
+    return asyncio.run(_run(settings, serves=serves))
 
 
-async def _run(settings: RunnerSettings) -> int:
+async def _run(settings: RunnerSettings, *, serves: bool) -> int:
     gateway = GatewayClient(settings, secrets.token_hex(8))
     try:
-        return await run_attempt(StepRun(gateway, settings.model_api_key))
+        kind = Serving if serves else StepRun
+        return await run_to_end(kind(gateway, settings.model_api_key))
     finally:
         with contextlib.suppress(Exception):
             await gateway.close()
 
 
-async def run_attempt(step: StepRun) -> int:
-    """Run until the outcome is committed, the gateway says stop, or SIGTERM; returns the exit code."""
-    work = asyncio.create_task(step.run())
+async def run_to_end(runner: Work) -> int:
+    """Run until all is committed, the gateway says stop, or SIGTERM; returns the exit code."""
+    work = asyncio.create_task(runner.run())
     loop = asyncio.get_running_loop()
 
     def terminate() -> None:
-        log.warning("asked to terminate", extra={"committing": step.committing})
+        log.warning("asked to terminate", extra={"committing": runner.committing})
+        runner.wind_down()
         # An outcome on its way is worth waiting for; a half-done attempt is not: another one repeats it.
-        loop.call_later(COMMIT_GRACE_SECONDS if step.committing else 0, work.cancel)
+        loop.call_later(COMMIT_GRACE_SECONDS if runner.committing else 0, work.cancel)
 
     for number in _SIGNALS:
         loop.add_signal_handler(number, terminate)

@@ -65,13 +65,17 @@ def render_prompt(
     Raises:
         StepFailure: TemplateError, definite; the message names the field.
     """
+    # A step that was skipped has no output in the store: in templates it is null.
+    known = dict.fromkeys(request.needs_outputs) | dict(outputs)
     scope = task_scope(
         inputs=request.inputs,
-        outputs=outputs,
+        outputs=known,
         session=request.session,
         agent=request.agent,
         task=request.task,
     )
+    if request.index is not None:
+        scope |= {"item": request.item, "index": request.index}
     try:
         messages = stored if stored is not None else _messages(request, scope)
         return Prompt(_system(request, scope), messages)

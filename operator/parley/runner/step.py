@@ -57,6 +57,7 @@ class StepRun:
         gateway: where the attempt is taken from and committed to.
         api_key: the model's.
         load_model: gives the model's constructor; run in a thread, for it may import much.
+        take: gets the attempt, and it again when its deadline may have moved; by default that of this pod's Job.
     """
 
     def __init__(
@@ -64,10 +65,12 @@ class StepRun:
         gateway: GatewayClient,
         api_key: str | None,
         load_model: Callable[[], MakeModel] = load_model_seam,
+        take: Callable[[], Awaitable[TakeAnswer]] | None = None,
     ) -> None:
         self._gateway = gateway
         self._api_key = api_key
         self._load_model = load_model
+        self._take = take or gateway.take
         self._rounds: Rounds | None = None
         self._deadline = datetime.max.replace(tzinfo=UTC)
         self.committing = False
@@ -82,7 +85,7 @@ class StepRun:
         """
         loading = asyncio.create_task(in_daemon_thread(self._load_model))
         try:
-            taken = await self._gateway.take()
+            taken = await self._take()
             log.info("attempt taken", extra=_names(taken))
             body = await self._outcome(taken, loading)
             self.committing = True
@@ -91,6 +94,9 @@ class StepRun:
         finally:
             loading.cancel()
             await asyncio.gather(loading, return_exceptions=True)
+
+    def wind_down(self) -> None:
+        """Nothing comes after this attempt anyway."""
 
     async def _outcome(self, taken: TakeAnswer, loading: Awaitable[MakeModel]) -> FinishBody:
         try:
@@ -132,7 +138,7 @@ class StepRun:
         """
         if self._left() > 0:
             return
-        self._deadline = (await self._gateway.take()).deadline
+        self._deadline = (await self._take()).deadline
         if self._left() <= 0:
             raise StepFailure(Reason.STEP_TIMEOUT, "the step's timeout struck before the model had answered")
         log.info("the deadline has moved", extra={"deadline": self._deadline.isoformat()})

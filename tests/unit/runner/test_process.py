@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from parley.runner import process
 from parley.runner.chat import ModelReply
-from parley.runner.process import run_attempt
+from parley.runner.process import run_to_end
 from parley.runner.settings import RunnerSettings, SettingsError
 
 from tests.unit.runner.fake_gateway import FakeGateway
@@ -29,12 +29,12 @@ def why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], str]:
 
 
 async def test_a_success_ends_with_0(gateway: FakeGateway) -> None:
-    assert await run_attempt(step_of(gateway, FakeModel(reply("hello")))) == 0
+    assert await run_to_end(step_of(gateway, FakeModel(reply("hello")))) == 0
     assert gateway.outcome is not None
 
 
 async def test_a_failure_that_the_store_holds_ends_with_0(gateway: FakeGateway) -> None:
-    assert await run_attempt(step_of(gateway, FakeModel(reply("")))) == 0
+    assert await run_to_end(step_of(gateway, FakeModel(reply("")))) == 0
     assert gateway.outcome is not None
     assert gateway.outcome["outcome"] == "Failed"
 
@@ -46,7 +46,7 @@ async def test_told_to_stop_ends_with_0(
 ) -> None:
     gateway.fail(call, status, stop=True)
 
-    assert await run_attempt(step_of(gateway, FakeModel(reply("hello")))) == 0
+    assert await run_to_end(step_of(gateway, FakeModel(reply("hello")))) == 0
     assert gateway.outcome is None
     assert why() == ""
 
@@ -57,7 +57,7 @@ async def test_not_admitted_ends_with_1_and_says_why(
 ) -> None:
     gateway.fail(call, 401, times=1000, detail="no such token")
 
-    assert await run_attempt(step_of(gateway, FakeModel(reply("hello")))) == 1
+    assert await run_to_end(step_of(gateway, FakeModel(reply("hello")))) == 1
     assert gateway.outcome is None
     assert why() == "the gateway refuses this pod: Planned: no such token"
 
@@ -65,7 +65,7 @@ async def test_not_admitted_ends_with_1_and_says_why(
 async def test_a_take_that_is_rejected_ends_with_1(gateway: FakeGateway, why: Callable[[], str]) -> None:
     gateway.fail("take", 400, detail="what is this")
 
-    assert await run_attempt(step_of(gateway, FakeModel())) == 1
+    assert await run_to_end(step_of(gateway, FakeModel())) == 1
     assert "what is this" in why()
 
 
@@ -74,7 +74,7 @@ async def test_an_answer_of_another_version_ends_with_1_and_names_the_field(
 ) -> None:
     gateway.fail("take", 200)
 
-    assert await run_attempt(step_of(gateway, FakeModel())) == 1
+    assert await run_to_end(step_of(gateway, FakeModel())) == 1
     assert "not understood at attempt, number, deadline" in why()
 
 
@@ -83,7 +83,7 @@ async def test_an_outcome_that_cannot_be_committed_ends_with_1(
 ) -> None:
     gateway.fail("finish", 422, times=2)
 
-    assert await run_attempt(step_of(gateway, FakeModel(reply("hello")))) == 1
+    assert await run_to_end(step_of(gateway, FakeModel(reply("hello")))) == 1
     assert why() != ""
 
 
@@ -98,7 +98,7 @@ async def test_sigterm_while_the_model_thinks_ends_with_143_and_writes_no_outcom
 
     model = Thinking()
 
-    assert await run_attempt(step_of(gateway, model)) == 143
+    assert await run_to_end(step_of(gateway, model)) == 143
     assert gateway.calls() == ["take", "input"]
     assert model.closed
 
@@ -107,7 +107,7 @@ async def test_sigterm_while_an_outcome_is_committed_lets_it_through(gateway: Fa
     gateway.fail("finish", 503, times=3)
     gateway.on_request = lambda call: os.kill(os.getpid(), signal.SIGTERM) if call == "finish" else None
 
-    assert await run_attempt(step_of(gateway, FakeModel(reply("hello")))) == 0
+    assert await run_to_end(step_of(gateway, FakeModel(reply("hello")))) == 0
     assert gateway.outcome is not None
 
 
@@ -118,7 +118,7 @@ async def test_a_commit_that_does_not_succeed_in_time_after_sigterm_ends_with_14
     gateway.fail("finish", 503, times=10**6)
     gateway.on_request = lambda call: os.kill(os.getpid(), signal.SIGTERM) if call == "finish" else None
 
-    assert await run_attempt(step_of(gateway, FakeModel(reply("hello")))) == 143
+    assert await run_to_end(step_of(gateway, FakeModel(reply("hello")))) == 143
     assert gateway.outcome is None
 
 
@@ -135,7 +135,7 @@ def test_the_command_says_which_variable_is_missing() -> None:
     assert run.returncode == 1
     assert "PARLEY_GATEWAY_URL is not set" in run.stderr
     assert usage.returncode == 1
-    assert "usage: parley-runner step" in usage.stderr
+    assert "usage: parley-runner step|serve|input|output" in usage.stderr
 
 
 def test_settings_come_from_the_environment_and_hide_the_key() -> None:
