@@ -9,7 +9,7 @@ import httpx2
 
 from tests.chaos.killing import KILLS, Kill
 from tests.chaos.shapes import Work, mixed, shared
-from tests.chaos.verdict import Verdict, judge, unended
+from tests.chaos.verdict import Verdict, decided, judge, unended
 from tests.cluster import Cluster, Refused, collection
 from tests.e2e.conftest import Store, reply
 from tests.e2e.disruption import all_ready, replace_backed_off
@@ -49,9 +49,9 @@ class Storm:
         dice = random.Random(seed)
         self._works = mixed(count, dice)
         self._arrivals = sorted(dice.uniform(0, seconds * 2 / 3) for _ in self._works)
-        self._kills: list[tuple[float, Kill]] = []
-        while (at := (self._kills[-1][0] if self._kills else 0.0) + dice.uniform(*pause)) < seconds:
-            self._kills.append((at, dice.choice(KILLS)))
+        self.plan: list[tuple[float, Kill]] = []
+        while (at := (self.plan[-1][0] if self.plan else 0.0) + dice.uniform(*pause)) < seconds:
+            self.plan.append((at, dice.choice(KILLS)))
         self._answered: set[str] = set()
         self._applied = 0
 
@@ -63,7 +63,7 @@ class Storm:
         while (now := time.monotonic() - began) < self._seconds:
             self._apply(now)
             self._reply()
-            if killed < len(self._kills) and now >= self._kills[killed][0]:
+            if killed < len(self.plan) and now >= self.plan[killed][0]:
                 self._kill(now, killed)
                 killed += 1
             time.sleep(TICK)
@@ -82,7 +82,7 @@ class Storm:
     def _all_ended(self) -> bool:
         try:
             return not unended(self._cluster, self._namespace) and all(
-                reply["status"].get("conditions") for reply in self._cluster.list("reply", self._namespace)
+                decided(reply) for reply in self._cluster.list("reply", self._namespace)
             )
         except httpx2.HTTPError:
             return False
@@ -124,7 +124,7 @@ class Storm:
         self._answered.add(wait_id)
 
     def _kill(self, now: float, number: int) -> None:
-        kill = self._kills[number][1]
+        kill = self.plan[number][1]
         try:
             replace_backed_off(self._cluster)
             what = kill(self._cluster, self._namespace, self._dice(str(number)))

@@ -1,5 +1,6 @@
 """What became of the work: lost, duplicate, stuck. All three must be zero."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, LiteralString
 
@@ -68,6 +69,11 @@ def unended(cluster: Cluster, namespace: str) -> list[str]:
     ]
 
 
+def decided(reply: Mapping[str, Any]) -> bool:
+    """Whether a Reply was taken or refused."""
+    return condition(reply, "Accepted").get("status") in {"True", "False"}
+
+
 def judge(cluster: Cluster, store: Store, namespace: str, works: list[Work]) -> Verdict:
     """Look at everything, once all tasks have ended or their time is up."""
     verdict = Verdict()
@@ -76,7 +82,7 @@ def judge(cluster: Cluster, store: Store, namespace: str, works: list[Work]) -> 
         _judge_task(bodies.get(work.name), work, verdict)
     verdict.stuck += [f"task {name}" for name in unended(cluster, namespace)]
     for reply in cluster.list("reply", namespace):
-        if condition(reply, "Accepted") == {}:
+        if not decided(reply):
             verdict.stuck.append(f"reply {reply['metadata']['name']} was never judged")
     for found, queries in ((verdict.lost, _LOST), (verdict.duplicate, _DUPLICATES), (verdict.stuck, _STUCK)):
         for what, query in queries.items():
