@@ -2,9 +2,12 @@
 
 import pytest
 from parley.resources.agent import AgentSpec
+from parley.resources.reply import ReplySpec
+from parley.resources.schedule import ScheduleSpec
 from parley.resources.session import SessionSpec
 from parley.resources.task import TaskSpec
-from parley.resources.validation import read_spec, spec_problems
+from parley.resources.task_template import TaskTemplateSpec
+from parley.resources.validation import AnySpec, read_spec, spec_problems
 from parley.templates.check import template_problems
 
 from tests.api_server import ApiServer, api_server, refusals
@@ -13,10 +16,13 @@ from tests.bad_manifests import BAD_MANIFESTS, REFUSED, STORED, BadManifest
 __all__ = ["api_server"]
 pytestmark = pytest.mark.cluster
 
-MODELS: dict[str, type[AgentSpec | SessionSpec | TaskSpec]] = {
+MODELS: dict[str, type[AnySpec]] = {
     "Agent": AgentSpec,
     "Session": SessionSpec,
     "Task": TaskSpec,
+    "TaskTemplate": TaskTemplateSpec,
+    "Schedule": ScheduleSpec,
+    "Reply": ReplySpec,
 }
 
 
@@ -27,7 +33,8 @@ def answers(bad: BadManifest, field: str, message: str) -> bool:
 
 
 def test_the_table_is_large_and_says_each_thing_once() -> None:
-    assert len(BAD_MANIFESTS) >= 30
+    assert len(BAD_MANIFESTS) >= 150
+    assert {bad.load()["kind"] for bad in BAD_MANIFESTS} == MODELS.keys()
     assert len({bad.what for bad in BAD_MANIFESTS}) == len(BAD_MANIFESTS)
     assert all(bad.field and bad.words for bad in BAD_MANIFESTS)
 
