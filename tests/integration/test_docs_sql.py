@@ -7,7 +7,13 @@ import psycopg
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("README.md", "CONTRIBUTING.md", "docs/troubleshooting.md", "examples/demo.sh")
+PAGES = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/outputs-and-logs.md",
+    "docs/troubleshooting.md",
+    "examples/demo.sh",
+)
 FENCE = re.compile(r"^```sql\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
@@ -23,6 +29,7 @@ def test_every_page_with_sql_is_read() -> None:
     assert {page: len(queries(page)) for page in PAGES} == {
         "README.md": 0,
         "CONTRIBUTING.md": 1,
+        "docs/outputs-and-logs.md": 3,
         "docs/troubleshooting.md": 3,
         "examples/demo.sh": 1,
     }
