@@ -9,12 +9,12 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
 from parley.controller.scopes import load_scope, needed_outputs, sources_in
 from parley.controller.stored_values import Stored
+from parley.controller.task_under_work import TaskUnderWork
 from parley.resources.common import parse_duration, shorten
 from parley.resources.flow import MAX_ITEMS
 from parley.resources.task import Step
@@ -32,9 +32,6 @@ from parley.templates.fields import (
     sleep_fields,
     when_fields,
 )
-
-if TYPE_CHECKING:
-    from parley.controller.task_actions import TaskUnderWork
 
 MAX_QUESTION_CHARACTERS = 16_384
 MAX_CONTEXT_BYTES = 64 * 1024
@@ -68,7 +65,7 @@ class Question:
 
 
 async def render_when(
-    evaluator: Evaluator, task: "TaskUnderWork", index: int, step: Step, stored: Stored
+    evaluator: Evaluator, task: TaskUnderWork, index: int, step: Step, stored: Stored
 ) -> bool:
     """Tell whether a step runs; one without ``when`` does."""
     if step.when is None:
@@ -80,7 +77,7 @@ async def render_when(
 
 
 async def render_items(
-    evaluator: Evaluator, task: "TaskUnderWork", index: int, step: Step, stored: Stored
+    evaluator: Evaluator, task: TaskUnderWork, index: int, step: Step, stored: Stored
 ) -> list[JsonValue]:
     """Return the items of a step's forEach."""
     if step.for_each is None:
@@ -94,7 +91,7 @@ async def render_items(
 
 
 async def render_wait(
-    evaluator: Evaluator, task: "TaskUnderWork", index: int, step: Step, stored: Stored
+    evaluator: Evaluator, task: TaskUnderWork, index: int, step: Step, stored: Stored
 ) -> Question:
     """Return what a wait step asks."""
     if step.wait is None:
@@ -111,7 +108,7 @@ async def render_wait(
 
 
 async def render_on_timeout(
-    evaluator: Evaluator, task: "TaskUnderWork", index: int, step: Step, stored: Stored
+    evaluator: Evaluator, task: TaskUnderWork, index: int, step: Step, stored: Stored
 ) -> JsonValue:
     """Return the answer of a wait that nobody replied to in time; for a wait that has an ``onTimeout``."""
     if step.wait is None or step.wait.on_timeout is None:
@@ -128,7 +125,7 @@ async def render_on_timeout(
 
 
 async def render_set(
-    evaluator: Evaluator, task: "TaskUnderWork", index: int, step: Step, stored: Stored
+    evaluator: Evaluator, task: TaskUnderWork, index: int, step: Step, stored: Stored
 ) -> dict[str, JsonValue]:
     """Return what a set step writes into the session's context, by key; null removes a key."""
     if step.set is None:
@@ -144,7 +141,7 @@ async def render_set(
 
 
 async def render_return(
-    evaluator: Evaluator, task: "TaskUnderWork", index: int, step: Step, stored: Stored
+    evaluator: Evaluator, task: TaskUnderWork, index: int, step: Step, stored: Stored
 ) -> JsonValue:
     """Return the output with which a return step ends the task."""
     if step.return_ is None:
@@ -154,7 +151,7 @@ async def render_return(
 
 
 async def render_fail(
-    evaluator: Evaluator, task: "TaskUnderWork", index: int, step: Step, stored: Stored
+    evaluator: Evaluator, task: TaskUnderWork, index: int, step: Step, stored: Stored
 ) -> str:
     """Return the message with which a fail step ends the task, at most 1 KiB."""
     if step.fail is None:
@@ -164,7 +161,7 @@ async def render_fail(
 
 
 async def render_sleep(
-    evaluator: Evaluator, task: "TaskUnderWork", index: int, step: Step, stored: Stored
+    evaluator: Evaluator, task: TaskUnderWork, index: int, step: Step, stored: Stored
 ) -> timedelta | datetime:
     """Return how long a step sleeps, or until when."""
     if step.sleep is None:
@@ -184,7 +181,7 @@ async def render_sleep(
     return instant
 
 
-async def render_output(evaluator: Evaluator, task: "TaskUnderWork", stored: Stored) -> JsonValue:
+async def render_output(evaluator: Evaluator, task: TaskUnderWork, stored: Stored) -> JsonValue:
     """Return a task's output once its steps are done; by default it is the last step's."""
     fields = output_fields(task.spec.output)
     if not fields:
@@ -195,7 +192,7 @@ async def render_output(evaluator: Evaluator, task: "TaskUnderWork", stored: Sto
 
 
 async def _render(
-    evaluator: Evaluator, task: "TaskUnderWork", index: int, fields: Mapping[str, Field], stored: Stored
+    evaluator: Evaluator, task: TaskUnderWork, index: int, fields: Mapping[str, Field], stored: Stored
 ) -> tuple[str, JsonValue]:
     """Render the one field, and return its path as well."""
     steps = [*needed_outputs(task, index, sources_in(fields)).values()]

@@ -5,7 +5,6 @@ may read; all else is rendered here, in the guarded evaluator, and the request i
 """
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
@@ -24,6 +23,7 @@ from parley.controller.scopes import (
 )
 from parley.controller.settings import Settings
 from parley.controller.stored_values import Stored
+from parley.controller.task_under_work import TaskUnderWork
 from parley.protocol.request import ContainerRequest, InputFile, PromptRequest, TaskRequest
 from parley.resources.agent import MAX_TEMPLATE
 from parley.resources.task import ContainerStep, PromptStep, Step
@@ -38,9 +38,6 @@ from parley.templates.fields import (
 )
 from parley.templates.usage import read_usage
 
-if TYPE_CHECKING:
-    from parley.controller.task_actions import TaskUnderWork
-
 MAX_ARGUMENTS_BYTES = 512 * 1024
 """Most bytes of a container's command, arguments and environment together: they are part of its Job, and of what a
 process is started with."""
@@ -49,7 +46,7 @@ _INSTEAD = "give large values through container.inputFile, which the container f
 
 async def build_request(
     evaluator: Evaluator,
-    task: "TaskUnderWork",
+    task: TaskUnderWork,
     index: int,
     step: Step,
     stored: Stored,
@@ -71,7 +68,7 @@ async def build_request(
 
 
 async def build_round(
-    task: "TaskUnderWork", index: int, step: Step, stored: Stored, items: Sequence[int]
+    task: TaskUnderWork, index: int, step: Step, stored: Stored, items: Sequence[int]
 ) -> list[dict[str, JsonValue]]:
     """Build the requests of a prompt's round, in the order of ``items``; all but the item is the same.
 
@@ -125,7 +122,7 @@ def child_spec(
     return child.spec | child.inherited
 
 
-async def _prompt_request(task: "TaskUnderWork", index: int, step: Step, stored: Stored) -> PromptRequest:
+async def _prompt_request(task: TaskUnderWork, index: int, step: Step, stored: Stored) -> PromptRequest:
     if step.prompt is None or task.agent is None:
         raise RuntimeError(f"step {step.name} has no agent to answer it")
     default = "Session" if task.session is not None and step.for_each is None else "None"
@@ -144,7 +141,7 @@ async def _prompt_request(task: "TaskUnderWork", index: int, step: Step, stored:
     )
 
 
-def _prompt_sources(task: "TaskUnderWork", prompt: PromptStep) -> list[str]:
+def _prompt_sources(task: TaskUnderWork, prompt: PromptStep) -> list[str]:
     """Every template that a prompt's runner renders."""
     agent, session = task.agent_spec, task.session_spec
     sources = [] if task.spec.message is not None else sources_in(prompt_fields(prompt, ""))
@@ -155,7 +152,7 @@ def _prompt_sources(task: "TaskUnderWork", prompt: PromptStep) -> list[str]:
     return sources
 
 
-def _mentioned_inputs(task: "TaskUnderWork", request: PromptRequest) -> dict[str, JsonValue]:
+def _mentioned_inputs(task: TaskUnderWork, request: PromptRequest) -> dict[str, JsonValue]:
     """Leave out the inputs that no template reads: the list of all items need not be in each item's request."""
     found: set[str] = set()
     for source in _prompt_sources(task, request.prompt):
@@ -176,7 +173,7 @@ def _of_item(item: Item) -> dict[str, JsonValue]:
 
 async def _container_request(
     evaluator: Evaluator,
-    task: "TaskUnderWork",
+    task: TaskUnderWork,
     index: int,
     container: ContainerStep,
     stored: Stored,
@@ -200,7 +197,7 @@ async def _container_request(
 
 
 async def _input_file(
-    task: "TaskUnderWork", index: int, container: ContainerStep, stored: Stored, item: Item | None
+    task: TaskUnderWork, index: int, container: ContainerStep, stored: Stored, item: Item | None
 ) -> InputFile | None:
     if container.input_file is None:
         return None
@@ -233,7 +230,7 @@ def _check_sizes(path: str, values: Mapping[str, JsonValue]) -> None:
 
 
 async def _task_request(
-    evaluator: Evaluator, task: "TaskUnderWork", index: int, stored: Stored, item: Item | None
+    evaluator: Evaluator, task: TaskUnderWork, index: int, stored: Stored, item: Item | None
 ) -> dict[str, JsonValue]:
     step = task.steps[index]
     child = step.task
@@ -262,7 +259,7 @@ async def _task_request(
     )
 
 
-def _references(task: "TaskUnderWork") -> dict[str, JsonValue]:
+def _references(task: TaskUnderWork) -> dict[str, JsonValue]:
     if task.spec.session_ref is not None:
         return {"sessionRef": task.spec.session_ref.to_json()}
     if task.spec.agent_ref is not None:

@@ -2,19 +2,16 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
 
 from parley.controller.stored_values import Stored
+from parley.controller.task_under_work import TaskUnderWork
 from parley.protocol.request import AgentSnapshot, SessionSnapshot, TaskSnapshot
 from parley.resources.steps import all_needs_of
 from parley.templates.fields import Field
 from parley.templates.scope import step_variable, task_scope
 from parley.templates.usage import mentioned_steps, templates_in
-
-if TYPE_CHECKING:
-    from parley.controller.task_actions import TaskUnderWork
 
 NO_ITEM = -1
 
@@ -39,7 +36,7 @@ def sources_in(fields: Mapping[str, Field]) -> list[str]:
     return [source for _, source in templates_in(fields)]
 
 
-def needed_outputs(task: "TaskUnderWork", index: int | None, sources: Iterable[str]) -> dict[str, str]:
+def needed_outputs(task: TaskUnderWork, index: int | None, sources: Iterable[str]) -> dict[str, str]:
     """Find the steps whose outputs templates may read, by their names in templates: large ones need not travel in vain.
 
     Args:
@@ -60,14 +57,14 @@ def needed_outputs(task: "TaskUnderWork", index: int | None, sources: Iterable[s
 
 
 async def load_scope(
-    task: "TaskUnderWork", stored: Stored, steps: Sequence[str], item: Item | None = None
+    task: TaskUnderWork, stored: Stored, steps: Sequence[str], item: Item | None = None
 ) -> dict[str, JsonValue]:
     """Collect the names that templates can use, with the outputs of these steps."""
     return scope_with(task, context=await stored.context(), outputs=await stored.outputs(steps), item=item)
 
 
 def scope_with(
-    task: "TaskUnderWork",
+    task: TaskUnderWork,
     *,
     context: dict[str, JsonValue] | None,
     outputs: Mapping[str, JsonValue],
@@ -84,12 +81,12 @@ def scope_with(
     return scope if item is None else scope | {"item": item.value, "index": item.index}
 
 
-def task_snapshot(task: "TaskUnderWork") -> TaskSnapshot:
+def task_snapshot(task: TaskUnderWork) -> TaskSnapshot:
     """What templates may know of the task itself."""
     return TaskSnapshot(name=task.resource.name, namespace=task.resource.namespace)
 
 
-def agent_snapshot(task: "TaskUnderWork") -> AgentSnapshot:
+def agent_snapshot(task: TaskUnderWork) -> AgentSnapshot:
     """The agent as it is now."""
     spec = task.agent_spec
     if task.agent is None or spec is None:
@@ -104,7 +101,7 @@ def agent_snapshot(task: "TaskUnderWork") -> AgentSnapshot:
     )
 
 
-def session_snapshot(task: "TaskUnderWork", context: dict[str, JsonValue] | None) -> SessionSnapshot | None:
+def session_snapshot(task: TaskUnderWork, context: dict[str, JsonValue] | None) -> SessionSnapshot | None:
     """The session as it is now; the ``context`` that set steps have stored stands in place of its spec's."""
     spec = task.session_spec
     if task.session is None or spec is None:
