@@ -1,0 +1,65 @@
+"""A Task under work without a cluster or a store, for rendering."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from parley.controller.task_under_work import TaskUnderWork
+from parley.resources.agent import AgentSpec
+from parley.resources.session import SessionSpec
+from parley.resources.task import TaskSpec
+from pydantic import JsonValue
+
+from tests.unit.controller.objects import agent_body, body, resource, session_body
+
+
+class Values:
+    """Stored values in memory; ``asked`` tells which outputs were loaded."""
+
+    def __init__(
+        self,
+        outputs: Mapping[str, JsonValue] | None = None,
+        items: Sequence[JsonValue] = (),
+        context: dict[str, JsonValue] | None = None,
+    ) -> None:
+        self._outputs = dict(outputs or {})
+        self._items = list(items)
+        self._context = context
+        self.asked: list[str] = []
+
+    async def outputs(self, steps: Sequence[str]) -> dict[str, JsonValue]:
+        self.asked += steps
+        return {name: self._outputs.get(name) for name in steps}
+
+    async def items(self, step: str, indexes: Sequence[int]) -> Mapping[int, JsonValue]:
+        del step
+        return {index: self._items[index] for index in indexes}
+
+    async def context(self) -> dict[str, JsonValue] | None:
+        return self._context
+
+
+def under_work(
+    *steps: dict[str, Any],
+    session: dict[str, Any] | None = None,
+    model: dict[str, Any] | None = None,
+    **fields: Any,
+) -> TaskUnderWork:
+    """A task with these steps; with a session where its fields are given, else with an agent."""
+    reference = {"agentRef": {"name": "support"}} if session is None else {"sessionRef": {"name": "alice"}}
+    raw = body("refund", **reference, steps=list(steps), **fields)
+    spec = TaskSpec.model_validate(raw["spec"])
+    agent_of = agent_body()
+    agent_of["spec"]["model"] = model or agent_of["spec"]["model"]
+    session_of = None if session is None else session_body("alice", **session)
+    return TaskUnderWork(
+        resource=resource(raw),
+        spec=spec,
+        steps=spec.effective_steps(),
+        problems=(),
+        registered=raw["spec"],
+        session=session_of and resource(session_of),
+        session_spec=session_of and SessionSpec.model_validate(session_of["spec"]),
+        agent=resource(agent_of),
+        agent_name="support",
+        agent_spec=AgentSpec.model_validate(agent_of["spec"]),
+    )
