@@ -4,6 +4,7 @@ A container takes no attempt and holds none: its pod is found by Job, Task uid, 
 may read and write while the attempt is open.
 """
 
+import asyncio
 from dataclasses import dataclass
 
 from pydantic import JsonValue
@@ -51,7 +52,9 @@ async def put_upload(
     Raises:
         Stopped: the container's attempt is not open any more, or its task ended or is gone.
     """
-    upload = _prepare(value, problem, Reason.RESULT_TOO_LARGE if too_large else Reason.ERROR)
+    reason = Reason.RESULT_TOO_LARGE if too_large else Reason.ERROR
+    # The largest values take a second to write as JSON, and others' leases must be kept meanwhile.
+    upload = await asyncio.to_thread(_prepare, value, problem, reason)
     async with conn.transaction():
         attempt = await _open_container(conn, job, index, task_uid, namespace)
         row = {"value": upload.value, "reason": upload.reason, "problem": upload.problem}
