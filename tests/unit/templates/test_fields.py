@@ -6,15 +6,18 @@ import pytest
 from parley.protocol.request import AgentSnapshot, SessionSnapshot, TaskSnapshot
 from parley.resources.agent import ModelSpec
 from parley.resources.session import SessionUser
-from parley.resources.task import ContainerStep, PromptStep
+from parley.resources.task import ContainerStep, PromptStep, Step
 from parley.templates.errors import TemplateError
 from parley.templates.fields import (
     TextField,
     ValueField,
     container_fields,
+    items_fields,
+    kind_fields,
     output_fields,
     prompt_fields,
     rendered_container,
+    when_fields,
 )
 from parley.templates.render import render_text
 from parley.templates.scope import task_scope
@@ -102,3 +105,36 @@ def test_the_scope_holds_what_the_task_has() -> None:
     assert render_text("{{ agent.displayName }}/{{ agent.name }}", full, "f") == "Support/support"
     # A user without an "about" is not a user whose "about" is null.
     assert render_text("{{ session.user.about is defined }}", full, "f") == "false"
+
+
+def test_every_kind_of_step_lists_its_templates_by_their_fields() -> None:
+    def listed(**fields: Any) -> dict[str, Any]:
+        step = Step.model_validate({"name": "a", **fields})
+        return {path: field.template for path, field in kind_fields(step, "p").items()}
+
+    assert listed(prompt={"text": "t"}) == {"p.prompt.text": "t"}
+    assert listed(container={"image": "i", "args": ["x"], "inputFile": [1]}) == {
+        "p.container.args[0]": "x",
+        "p.container.inputFile": [1],
+    }
+    assert listed(wait={"question": "q", "timeout": "1h", "onTimeout": 1}) == {
+        "p.wait.question": "q",
+        "p.wait.onTimeout": 1,
+    }
+    assert listed(wait={"question": "q"}) == {"p.wait.question": "q"}
+    assert listed(sleep={"until": "u"}) == {"p.sleep.until": "u"}
+    assert listed(sleep={"duration": "1h"}) == {}
+    assert listed(set={"context": {"a": None}}) == {"p.set.context": {"a": None}}
+    assert listed(task={"templateRef": {"name": "t"}, "inputs": {"a": 1}}) == {"p.task.inputs": {"a": 1}}
+    assert listed(task={"spec": {"message": "{{ not.read }}"}}) == {}
+    assert listed(**{"return": {"value": "v"}}) == {"p.return.value": "v"}
+    assert listed(fail={"message": "m"}) == {"p.fail.message": "m"}
+
+
+def test_conditions_and_items_are_listed_apart_from_what_a_step_does() -> None:
+    step = Step.model_validate(
+        {"name": "a", "when": "w", "forEach": {"items": ["i"]}, "container": {"image": "i"}}
+    )
+    assert when_fields(step, "p") == {"p.when": ValueField("w")}
+    assert items_fields(step, "p") == {"p.forEach.items": ValueField(["i"])}
+    assert kind_fields(step, "p") == {}
