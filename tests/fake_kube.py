@@ -7,6 +7,7 @@ It keeps the rules a reconciler depends on and nothing else: no schemas, no garb
 import copy
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import NamedTuple, cast
 
 from parley.kube.client import JsonObject, Listing, Page, Propagation, TokenIdentity, collect
@@ -110,6 +111,7 @@ class FakeKube:
         if kind.group == PARLEY_GROUP:
             stored["status"] = {"observedGeneration": -1}
         _metadata(stored).update({"namespace": namespace, "uid": str(uuid.uuid4()), "generation": 1})
+        _metadata(stored).setdefault("creationTimestamp", datetime.now(UTC).isoformat())
         if namespace is None:
             del _metadata(stored)["namespace"]
         self.objects[kind.kind, namespace, name] = stored
