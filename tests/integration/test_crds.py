@@ -6,8 +6,21 @@ from typing import Any
 
 import pytest
 from parley.resources.common import Usage
-from parley.resources.conditions import merge_conditions, task_succeeded
-from parley.resources.task import StepPhase, StepStatus, TaskPhase, TaskStatus
+from parley.resources.conditions import Verdict, is_ready, merge_conditions, task_succeeded
+from parley.resources.reasons import Reason
+from parley.resources.reply import ReplyStatus
+from parley.resources.schedule import ActiveTask, ScheduleStatus
+from parley.resources.task import (
+    AttemptStatus,
+    ItemCounts,
+    StepPhase,
+    StepStatus,
+    TaskPhase,
+    TaskStatus,
+    WaitingEntry,
+    WaitingKind,
+)
+from parley.resources.task_template import TaskTemplateStatus
 
 from tests.api_server import CRD_PATH, ApiServer, api_server, checked_in_crds, refusals
 from tests.crd_flow_rules import FLOW_RULES
@@ -16,7 +29,39 @@ from tests.crd_rules import AGENT, ASK, RULES, RUN, SESSION, Rule, task
 __all__ = ["api_server"]
 pytestmark = pytest.mark.cluster
 
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ALL_RULES = [*RULES, *FLOW_RULES]
+
+
+def write_status(api_server: ApiServer, kind: str, name: str, status: dict[str, Any]) -> dict[str, Any]:
+    """Write a status as the operator writes it, and return what was stored."""
+    body = {
+        "apiVersion": f"{api_server.group}/v1alpha1",
+        "kind": kind,
+        "metadata": {"name": name},
+        "status": status,
+    }
+    written = api_server.cluster.request(
+        "PATCH",
+        f"{api_server.path(kind)}/{name}/status",
+        params={"fieldManager": "parley-operator", "force": "true", "fieldValidation": "Strict"},
+        headers={"Content-Type": "application/apply-patch+yaml"},
+        json=body,
+    )
+    assert written.status_code == 200, written.text
+    return written.json()["status"]
+
+
+def printed(api_server: ApiServer, kind: str, name: str, *, wide: bool = False) -> dict[str, Any]:
+    """What ``kubectl get`` prints of an object, by column, without its name and age."""
+    table = api_server.cluster.request(
+        "GET",
+        f"{api_server.path(kind)}/{name}",
+        headers={"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"},
+    ).json()
+    columns, cells = table["columnDefinitions"], table["rows"][0]["cells"]
+    row = {c["name"]: cell for c, cell in zip(columns, cells, strict=True) if wide or not c["priority"]}
+    return {name: cell for name, cell in row.items() if name not in {"Name", "Age"}}
 
 
 def every_rule() -> list[str]:
@@ -101,7 +146,7 @@ def test_tasks_are_selected_by_their_session_and_phase(api_server: ApiServer) ->
 def test_a_full_status_fits_the_schema_and_prints_its_columns(api_server: ApiServer) -> None:
     # Given a task, and a status that uses every field
     api_server.create(task("full", **SESSION, steps=[RUN, ASK])).raise_for_status()
-    now = datetime(2026, 1, 1, tzinfo=UTC)
+    now = NOW
     step = StepStatus(
         name="run",
         phase=StepPhase.SUCCEEDED,
@@ -109,6 +154,21 @@ def test_a_full_status_fits_the_schema_and_prints_its_columns(api_server: ApiSer
         job="full-0123456789",
         start_time=now,
         completion_time=now,
+        task="child",
+        items=ItemCounts(total=4, succeeded=1, failed=1, active=2),
+        attempts=[
+            AttemptStatus(
+                number=number,
+                item=3,
+                phase=StepPhase.FAILED,
+                reason="ExitCode",
+                message="exit code 3",
+                exit_code=3,
+                start_time=now,
+                completion_time=now,
+            )
+            for number in (1, 2, 3)
+        ],
         reason="Succeeded",
         message="…" * 85,
         output={"free": [1, None, {"deep": True}]},
@@ -122,44 +182,138 @@ def test_a_full_status_fits_the_schema_and_prints_its_columns(api_server: ApiSer
         completion_time=now,
         progress="2/2",
         agent="support",
+        parent="above",
+        waiting=[
+            WaitingEntry(
+                id="w",
+                step="ask",
+                item=1,
+                kind=WaitingKind.APPROVAL,
+                call="pay(1)",
+                question="Pay?",
+                choices=["yes", "no"],
+                since=now,
+                deadline=now,
+            )
+        ]
+        * 8,
+        waiting_total=9,
         steps=[step, step.model_copy(update={"name": "ask", "output": "text"})],
         output="text",
         truncated=True,
         usage=Usage(input_tokens=1, output_tokens=2),
     )
-    # When it is written as the operator writes it
-    path = f"{api_server.path('Task')}/full"
-    body = {
-        "apiVersion": f"{api_server.group}/v1alpha1",
-        "kind": "Task",
-        "metadata": {"name": "full"},
-        "status": status.to_json(),
-    }
-    written = api_server.cluster.request(
-        "PATCH",
-        f"{path}/status",
-        params={"fieldManager": "parley-operator", "force": "true", "fieldValidation": "Strict"},
-        headers={"Content-Type": "application/apply-patch+yaml"},
-        json=body,
-    )
-    # Then nothing of it is lost
-    assert written.status_code == 200, written.text
-    assert TaskStatus.model_validate(written.json()["status"]) == status
+    # When it is written as the operator writes it, then nothing of it is lost
+    assert TaskStatus.model_validate(write_status(api_server, "Task", "full", status.to_json())) == status
     # And kubectl's table shows it
-    table = api_server.cluster.request(
-        "GET", path, headers={"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
-    ).json()
-    row = {
-        column["name"]: cell
-        for column, cell in zip(table["columnDefinitions"], table["rows"][0]["cells"], strict=True)
-        if not column["priority"]
-    }
-    del row["Age"]
+    row = printed(api_server, "Task", "full", wide=True)
+    del row["Completed"]
     assert row == {
-        "Name": "full",
         "Session": "s",
         "Agent": "support",
         "Phase": "Succeeded",
         "Progress": "2/2",
         "Reason": "Succeeded",
+        "Message": "done",
+        "Parent": "above",
+        "Waiting": "Pay?",
     }
+
+
+def test_a_full_status_of_a_schedule_fits_the_schema_and_prints_its_columns(api_server: ApiServer) -> None:
+    scheduled = {"spec": {"steps": [RUN]}}
+    spec = {"schedule": "0 9 * * 1-5", "taskTemplate": scheduled}
+    api_server.create({"kind": "Schedule", "metadata": {"name": "full"}, "spec": spec}).raise_for_status()
+    status = ScheduleStatus(
+        observed_generation=1,
+        conditions=merge_conditions([], is_ready("next"), generation=1, now=NOW),
+        last_schedule_time=NOW,
+        next_schedule_time=NOW,
+        last_run_now="2",
+        active=[ActiveTask(name="full-0029453280", uid="u"), ActiveTask(name="full-0029453281", uid="v")],
+    )
+    written = write_status(api_server, "Schedule", "full", status.to_json())
+    assert ScheduleStatus.model_validate(written) == status
+    row = printed(api_server, "Schedule", "full")
+    assert row.pop("Last")
+    assert row == {
+        "Schedule": "0 9 * * 1-5",
+        "TimeZone": "Etc/UTC",
+        "Suspend": False,
+        "Next": "2026-01-01T00:00:00Z",
+        "Ready": "True",
+    }
+
+
+def test_a_full_status_of_a_reply_fits_the_schema_and_prints_its_columns(api_server: ApiServer) -> None:
+    spec = {"taskRef": {"name": "t"}, "waitID": "w", "value": {"a": [None]}, "by": "alice"}
+    answer = api_server.create({"kind": "Reply", "metadata": {"name": "full"}, "spec": spec})
+    assert answer.raise_for_status().json()["spec"] == spec
+    verdicts = [Verdict("Accepted", "False", Reason.TOO_LATE, "it came late")]
+    status = ReplyStatus(
+        observed_generation=1, conditions=merge_conditions([], verdicts, generation=1, now=NOW)
+    )
+    written = write_status(api_server, "Reply", "full", status.to_json())
+    assert ReplyStatus.model_validate(written) == status
+    assert printed(api_server, "Reply", "full", wide=True) == {
+        "Task": "t",
+        "By": "alice",
+        "Accepted": "False",
+        "Reason": "TooLate",
+        "WaitID": "w",
+        "Message": "it came late",
+    }
+
+
+def test_a_status_of_a_template_fits_the_schema(api_server: ApiServer) -> None:
+    spec = {"task": {"message": "hi"}, "inputSchema": {"required": ["a"]}}
+    api_server.create({"kind": "TaskTemplate", "metadata": {"name": "full"}, "spec": spec}).raise_for_status()
+    status = TaskTemplateStatus(
+        observed_generation=1, conditions=merge_conditions([], is_ready("good"), generation=1, now=NOW)
+    )
+    written = write_status(api_server, "TaskTemplate", "full", status.to_json())
+    assert TaskTemplateStatus.model_validate(written) == status
+    assert printed(api_server, "TaskTemplate", "full") == {"Ready": "True", "Reason": "Ready"}
+
+
+FULL_NAME = "s" * 60
+
+
+def largest_flow() -> list[dict[str, Any]]:
+    """As many steps as there may be, each of which needs all above it, with names as long as they may be."""
+    names = [f"{FULL_NAME}{number}" for number in range(64)]
+    return [{"name": name, "needs": names[:index], **_RUN} for index, name in enumerate(names)]
+
+
+_RUN = {"container": {"image": "i"}}
+
+
+@pytest.mark.parametrize(
+    "manifest",
+    [
+        task("largest", steps=largest_flow()),
+        {
+            "kind": "Schedule",
+            "metadata": {"name": "largest"},
+            "spec": {"schedule": "0 9 * * *", "taskTemplate": {"spec": {"steps": largest_flow()}}},
+        },
+        {
+            "kind": "TaskTemplate",
+            "metadata": {"name": "largest"},
+            "spec": {"task": {"steps": largest_flow()}},
+        },
+    ],
+    ids=lambda manifest: manifest["kind"],
+)
+def test_the_largest_flow_is_within_the_cost_of_the_rules(
+    api_server: ApiServer, manifest: dict[str, Any]
+) -> None:
+    # Given the largest flow; when it is made, and then applied again
+    assert refusals(api_server.create(manifest)) == []
+    assert refusals(api_server.replace(manifest)) == []
+    # Then its rules were not left out: what they forbid is still refused
+    steps = manifest["spec"].get("steps") or manifest["spec"].get("task", {}).get("steps")
+    steps = steps or manifest["spec"]["taskTemplate"]["spec"]["steps"]
+    steps[0]["needs"] = [f"{FULL_NAME}63"]
+    bad = {**manifest, "metadata": {"name": "larger"}}
+    assert any("needs may name only steps" in message for _, message in refusals(api_server.create(bad)))
