@@ -19,7 +19,15 @@ _PROBE = datetime(2000, 1, 1)  # noqa: DTZ001 - a wall-clock time, of no zone
 
 
 class CronError(ValueError):
-    """It is no cron expression, or there is no such time zone; the message says what to write."""
+    """It is no cron expression, or there is no such time zone; the message says what to write.
+
+    Attributes:
+        field: of a Schedule's spec: ``schedule`` or ``timeZone``.
+    """
+
+    def __init__(self, message: str, field: str = "schedule") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class Cron:
@@ -117,7 +125,7 @@ def read_zone(name: str) -> ZoneInfo:
             return ZoneInfo(name)
         except (ZoneInfoNotFoundError, ValueError, OSError):
             pass
-    raise CronError(f"there is no time zone {name!r}: write one such as Europe/Berlin or Etc/UTC")
+    raise CronError(f"there is no time zone {name!r}: write one such as Europe/Berlin or Etc/UTC", "timeZone")
 
 
 def _fields(expression: str) -> str:

@@ -101,7 +101,7 @@ class Reason(StrEnum):
     UNKNOWN_CHOICE = "UnknownChoice"
     """The reply's choice is none of the choices, or it has none where one is asked for."""
     TOO_LATE = "TooLate"
-    """The reply came after the deadline."""
+    """It came after its deadline: a reply, or the time of a schedule."""
     ALREADY_ANSWERED = "AlreadyAnswered"
     """Another reply came first."""
     PRUNED = "Pruned"
