@@ -10,15 +10,21 @@ from parley.controller.context import (
     AGENT_KEY,
     GONE_SESSION_KEY,
     GONE_TASK_KEY,
+    REPLY_KEY,
+    SCHEDULE_KEY,
     SESSION_KEY,
     TASK_KEY,
+    TEMPLATE_KEY,
     TURNS_KEY,
     Context,
 )
 from parley.controller.metrics import RECONCILE_SECONDS, RECONCILES
 from parley.controller.queue import Key
+from parley.controller.reply_reconciler import ReplyReconciler
+from parley.controller.schedule_reconciler import ScheduleReconciler
 from parley.controller.session_reconciler import SessionReconciler
 from parley.controller.task_reconciler import TaskReconciler
+from parley.controller.template_reconciler import TaskTemplateReconciler
 from parley.kube.errors import Conflict, KubeUnavailable, NotFound
 from parley.kube.lease import LostLease
 from parley.store.errors import Fenced, StoreUnavailable
@@ -42,6 +48,9 @@ class Workers:
             SESSION_KEY: sessions.show,
             TURNS_KEY: sessions.queue,
             AGENT_KEY: AgentReconciler(context).reconcile,
+            TEMPLATE_KEY: TaskTemplateReconciler(context).reconcile,
+            SCHEDULE_KEY: ScheduleReconciler(context).reconcile,
+            REPLY_KEY: ReplyReconciler(context).reconcile,
             GONE_TASK_KEY: self._close_task,
             GONE_SESSION_KEY: self._close_session,
         }

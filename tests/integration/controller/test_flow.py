@@ -208,7 +208,7 @@ async def test_a_round_of_prompts_is_one_job_and_the_next_holds_only_what_failed
 
 
 async def test_retries_wait_and_are_counted(cluster: Cluster) -> None:
-    cluster.behaviour = lambda run: Exit(1, "not yet") if len(cluster.runs) < 3 else Exit(message="at last")
+    cluster.behaviour = lambda _: Exit(1, "not yet") if len(cluster.runs) < 3 else Exit(message="at last")
     await cluster.task(
         "stubborn", container("try", retry={"limit": 2, "backoff": {"initial": "1s", "factor": 1}})
     )
