@@ -42,9 +42,17 @@ def identity(pod: str, pod_uid: str, **changes: Any) -> TokenIdentity:
 
 
 async def add_step(
-    kube: FakeKube, *, job: str = "hello-reply-1", task_uid: str = "task-uid", namespace: str = NAMESPACE
+    kube: FakeKube,
+    *,
+    job: str = "hello-reply-1",
+    task_uid: str = "task-uid",
+    namespace: str = NAMESPACE,
+    stays: bool = False,
 ) -> StepInCluster:
-    """Add a Task's Job and its running pod, and let the API server know the pod's token."""
+    """Add a Task's Job and its running pod, and let the API server know the pod's token.
+
+    ``stays`` makes it the Job of a runner that stays with its task.
+    """
     owner = {
         "apiVersion": "parley.dev/v1alpha1",
         "kind": "Task",
@@ -53,7 +61,9 @@ async def add_step(
         "controller": True,
     }
     if (JOB.kind, namespace, job) not in kube.objects:
-        await kube.create(JOB, namespace, {"metadata": {"name": job, "ownerReferences": [owner]}})
+        labels = {"parley.dev/runtime": "task"} if stays else {}
+        made = {"metadata": {"name": job, "ownerReferences": [owner], "labels": labels}}
+        await kube.create(JOB, namespace, cast("Any", made))
     job_uid = str(metadata(kube, JOB.kind, job, namespace)["uid"])
     pod = f"{job}-{uuid4().hex[:5]}"
     of_job = {"apiVersion": "batch/v1", "kind": "Job", "name": job, "uid": job_uid, "controller": True}

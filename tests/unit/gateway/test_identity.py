@@ -46,6 +46,15 @@ async def test_a_running_steps_token_leads_to_its_job_and_task(
     assert found == StepPod(NAMESPACE, step.pod, step.pod_uid, step.job, 0, "task-uid")
 
 
+async def test_the_pod_of_a_runner_that_stays_is_known_by_its_job(
+    kube: FakeKube, identities: StepIdentities
+) -> None:
+    staying, other = await add_step(kube, job="serve", stays=True), await add_step(kube, job="step")
+
+    assert (await identities.identify(staying.authorization)).stays
+    assert not (await identities.identify(other.authorization)).stays
+
+
 async def test_an_indexed_jobs_pod_has_its_index(kube: FakeKube, identities: StepIdentities) -> None:
     step = await add_step(kube)
     metadata(kube, "Pod", step.pod)["annotations"] = {"batch.kubernetes.io/job-completion-index": "3"}

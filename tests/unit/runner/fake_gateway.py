@@ -123,6 +123,8 @@ class FakeGateway:
                 raise failure
             return failure
         answer = self._serve(call, parts, body)
+        if answer is None:
+            return httpx2.Response(204)
         return httpx2.Response(200, content=json.dumps(answer), headers={"Content-Type": "application/json"})
 
     def _serve(self, call: str, parts: list[str], body: Any) -> Any:
