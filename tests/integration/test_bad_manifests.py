@@ -1,7 +1,9 @@
 """Every bad manifest is answered with the field and the words its author needs, by who can know it first."""
 
 import pytest
+from parley.engine.cron import Cron, CronError
 from parley.resources.agent import AgentSpec
+from parley.resources.problems import Problem
 from parley.resources.reply import ReplySpec
 from parley.resources.schedule import ScheduleSpec
 from parley.resources.session import SessionSpec
@@ -32,6 +34,16 @@ def answers(bad: BadManifest, field: str, message: str) -> bool:
     return named and all(word in message for word in bad.words)
 
 
+def cron_problems(spec: AnySpec) -> list[Problem]:
+    """What is wrong in a Schedule's times, as its reconciler says it."""
+    try:
+        if isinstance(spec, ScheduleSpec):
+            Cron(spec.schedule, spec.time_zone)
+    except CronError as error:
+        return [Problem(f"spec.{error.field}", str(error))]
+    return []
+
+
 def test_the_table_is_large_and_says_each_thing_once() -> None:
     assert len(BAD_MANIFESTS) >= 150
     assert {bad.load()["kind"] for bad in BAD_MANIFESTS} == MODELS.keys()
@@ -60,7 +72,11 @@ def test_the_api_server_lets_it_in_and_the_operator_finds_it(api_server: ApiServ
     assert refusals(created) == []
     # When the operator reads what was stored
     read = read_spec(MODELS[manifest["kind"]], created.json()["spec"])
-    problems = read if isinstance(read, list) else [*spec_problems(read), *template_problems(read)]
+    problems = (
+        read
+        if isinstance(read, list)
+        else [*spec_problems(read), *template_problems(read), *cron_problems(read)]
+    )
     # Then it finds this, and nothing else
     assert len(problems) == 1, problems
     assert answers(bad, problems[0].path, problems[0].message), str(problems[0])
