@@ -28,7 +28,7 @@ from parley.engine.schedule import (
 from parley.engine.state import EndPhase
 from parley.kube.events import Transition
 from parley.kube.kinds import SCHEDULE
-from parley.resources.conditions import Verdict, invalid, is_ready, not_ready
+from parley.resources.conditions import Verdict, invalid, not_ready
 from parley.resources.reasons import Reason
 from parley.resources.schedule import MAX_RUN_NOW, RUN_NOW_ANNOTATION, ScheduleSpec, ScheduleStatus
 
@@ -77,7 +77,7 @@ class ScheduleReconciler:
         for task in plan.prune:
             await self._tasks.remove(schedule, task)
         if plan.start is None:
-            await self._show(schedule, plan, verdicts_of(spec, plan), plan.last, state.last_run_now)
+            await self._write(schedule, verdicts_of(spec, plan), plan.last, plan.next, state.last_run_now)
             self._wake_after(schedule, (plan.wake_at - now).total_seconds())
             return False
         for task in plan.replace:
@@ -86,7 +86,9 @@ class ScheduleReconciler:
                 return False
         made = await self._tasks.make(schedule, plan.start)
         if made.refused is not None:
-            await self._show(schedule, plan, _refused(made.refused, made), plan.last, state.last_run_now)
+            await self._write(
+                schedule, _refused(made.refused, made), plan.last, plan.next, state.last_run_now
+            )
             if not made.for_good:
                 self._wake_after(schedule, _REFUSED_PAUSE)
             return False
@@ -94,7 +96,7 @@ class ScheduleReconciler:
             self._tell_made(schedule, plan.start, plan.missed)
         by_hand = plan.start.at is None
         last, answered = (plan.last, state.run_now) if by_hand else (plan.start.at, state.last_run_now)
-        await self._show(schedule, plan, is_ready("Tasks are made at their times"), last, answered)
+        await self._write(schedule, verdicts_of(spec, plan), last, plan.next, answered)
         return True
 
     def _state(self, schedule: Resource) -> ScheduleState:
@@ -126,19 +128,7 @@ class ScheduleReconciler:
     async def _show_invalid(self, schedule: Resource, problem: str) -> None:
         previous = ScheduleStatus.model_validate(schedule.status)
         verdicts = invalid(Reason.INVALID_SPEC, problem)
-        await self._write(
-            schedule, verdicts, previous.last_schedule_time, None, previous.last_run_now, replaced=()
-        )
-
-    async def _show(
-        self,
-        schedule: Resource,
-        plan: SchedulePlan,
-        verdicts: Sequence[Verdict],
-        last: datetime | None,
-        last_run_now: str | None,
-    ) -> None:
-        await self._write(schedule, verdicts, last, plan.next, last_run_now, replaced=plan.replace)
+        await self._write(schedule, verdicts, previous.last_schedule_time, None, previous.last_run_now)
 
     async def _write(
         self,
@@ -147,11 +137,9 @@ class ScheduleReconciler:
         last: datetime | None,
         next_slot: datetime | None,
         last_run_now: str | None,
-        *,
-        replaced: Sequence[ScheduledTask],
     ) -> None:
-        # With the Task that was just made, and without those it replaced, which are about to say so.
-        active = [task for task in self._tasks_of(schedule) if task.ended is None and task not in replaced]
+        # Read again: a Task may just have been made.
+        active = [task for task in self._tasks_of(schedule) if task.ended is None]
         status = build_schedule_status(
             verdicts,
             active,
