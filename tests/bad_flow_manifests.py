@@ -280,7 +280,7 @@ _CONDITION = [
     ("a sleep of a schedule until nowhere", _schedule(_NINE, "steps: [{name: a, sleep: {until: noon}}]"),
      f"{_TASK_TEMPLATE}.steps[0].sleep.until", ("is no instant",)),
     ("a minute that no hour has", _schedule("schedule: '61 9 * * *'"), "spec.schedule", ("'61 9 * * *'", "five fields")),
-    ("a day that no month has", _schedule("schedule: '0 0 31 2 *'"), "spec.schedule", ("never comes",)),
+    ("a day that no month has", _schedule("schedule: '0 0 31 2 *'"), "spec.schedule", ("bad day-of-month",)),
     ("a time zone that is none", _schedule(f"{_NINE}, timeZone: Europe/Nowhere"), "spec.timeZone",
      ("there is no time zone 'Europe/Nowhere'", "Europe/Berlin")),
 ]  # fmt: skip

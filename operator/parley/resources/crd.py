@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import yaml
 from pydantic import BaseModel, JsonValue
@@ -251,6 +252,7 @@ def build_crd(kind: Kind) -> Schema:
 
 def _root_schema(kind: Kind) -> Schema:
     spec = structural_schema(kind.spec)
+    _say_immutable(spec)
     status: Schema = {**structural_schema(kind.status), "default": _NOT_SEEN}
     status["description"] = "What the operator last saw. Written by the operator only."
     properties: Schema = {
@@ -270,6 +272,15 @@ def _root_schema(kind: Kind) -> Schema:
     if kind.rules:
         schema[VALIDATIONS] = list(kind.rules)
     return schema
+
+
+def _say_immutable(spec: Schema) -> None:
+    """Add to the description of a field that a rule of the spec keeps it as it is."""
+    properties = cast("dict[str, Schema]", spec["properties"])
+    for entry in cast("list[dict[str, str]]", spec.get(VALIDATIONS, [])):
+        name = entry.get("fieldPath", "").removeprefix(".")
+        if name in properties and entry["message"].startswith(f"{name} is immutable:"):
+            properties[name]["description"] = f"{properties[name]['description']} Immutable."
 
 
 def render_crds() -> Mapping[str, str]:

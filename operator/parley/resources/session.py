@@ -62,7 +62,7 @@ class SessionSpec(ResourceModel):
         json_schema_extra=rules(immutable("agentRef", kind="Session", optional=False)),
     )
 
-    agent_ref: ObjectReference = Field(description="The Agent that answers. Immutable.")
+    agent_ref: ObjectReference = Field(description="The Agent that answers.")
     user: SessionUser | None = Field(default=None, description="The person the agent talks with.")
     situation: str = Field(
         default="", max_length=16_384, description="What the conversation is about, for the system prompt."

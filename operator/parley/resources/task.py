@@ -88,21 +88,20 @@ class TaskFields(ResourceModel):
 
     session_ref: ObjectReference | None = Field(
         default=None,
-        description="The Session the task belongs to, and so its agent. Not with agentRef. Immutable.",
+        description="The Session the task belongs to, and so its agent. Not with agentRef.",
     )
     agent_ref: ObjectReference | None = Field(
         default=None,
-        description="The Agent that answers, with no conversation. Not with sessionRef. Immutable.",
+        description="The Agent that answers, with no conversation. Not with sessionRef.",
     )
     inputs: FreeObject = Field(
         default_factory=dict,
-        description="Values for templates (inputs). Immutable. Quote keys like y and no: YAML reads them "
-        "as booleans.",
+        description="Values for templates (inputs). Quote keys like y and no: YAML reads them as booleans.",
     )
     message: Annotated[str, Field(min_length=1, max_length=MAX_TEMPLATE)] | None = Field(
         default=None,
         description="What the user says, literally: no template. Short for one prompt step, whose answer is "
-        "the output. Not with steps. Immutable.",
+        "the output. Not with steps.",
     )
     steps: (
         Annotated[
@@ -129,17 +128,17 @@ class TaskFields(ResourceModel):
         | None
     ) = Field(
         default=None,
-        description="What to do, one step after the other, or as their needs say. Not with message. Immutable.",
+        description="What to do, one step after the other, or as their needs say. Not with message.",
     )
     output: FreeObject | None = Field(
         default=None,
         description="The task's output: a mapping whose strings are templates. Default: the last step's "
-        "output. Immutable.",
+        "output.",
     )
     timeout: Duration | None = Field(
         default=None,
         description="How long the task may take from its creation, such as 48h; time suspended does not "
-        "count. Default: no limit. Immutable.",
+        "count. Default: no limit.",
     )
     ttl_after_finished: Duration | None = Field(
         default=None,
@@ -147,7 +146,7 @@ class TaskFields(ResourceModel):
         "stays, without its Jobs. Default: kept.",
     )
     runtime: Runtime | None = Field(
-        default=None, description="How prompt steps run. Default: as the Agent says. Immutable."
+        default=None, description="How prompt steps run. Default: as the Agent says."
     )
 
     def effective_steps(self) -> list[Step]:
@@ -239,7 +238,7 @@ class TaskSpec(TaskFields):
     template_ref: ObjectReference | None = Field(
         default=None,
         description="The TaskTemplate that says what to do; this Task's inputs, sessionRef, agentRef, timeout, runtime "
-        "and ttlAfterFinished win over its. Not with message or steps. Immutable.",
+        "and ttlAfterFinished win over its. Not with message or steps.",
     )
     desired_state: DesiredState = Field(
         default=DesiredState.RUNNING,

@@ -140,14 +140,27 @@ def test_every_field_of_a_task_but_two_is_immutable() -> None:
     )
     for rule in spec["x-kubernetes-validations"]:
         if "is immutable:" in rule["message"]:
+            assert "Immutable." in spec["properties"][rule["fieldPath"][1:]]["description"]
             assert "delete the Task and create it again" in rule["message"]
             assert "Flux: force: true" in rule["message"]
+
+
+def test_fields_are_called_immutable_where_they_are() -> None:
+    said = {path for path, node in ALL_NODES if "Immutable." in node.get("description", "")}
+    immutable = root("Task")["properties"]["spec"]["properties"].keys() - {"desiredState", "ttlAfterFinished"}
+    reply = root("Reply")["properties"]["spec"]["properties"]
+    assert said == {
+        "Session.spec.agentRef",
+        *(f"Task.spec.{name}" for name in immutable),
+        *(f"Reply.spec.{name}" for name in reply),
+    }
 
 
 def test_the_task_of_a_schedule_may_change_and_its_other_rules_are_those_of_a_task() -> None:
     scheduled = root("Schedule")["properties"]["spec"]["properties"]["taskTemplate"]["properties"]["spec"]
     own = root("Task")["properties"]["spec"]
-    assert scheduled["properties"] == own["properties"]
+    kept = {name: {**field, "description": ""} for name, field in own["properties"].items()}
+    assert {name: {**field, "description": ""} for name, field in scheduled["properties"].items()} == kept
     assert scheduled["x-kubernetes-validations"] == [
         rule for rule in own["x-kubernetes-validations"] if "oldSelf" not in rule["rule"]
     ]
