@@ -4,7 +4,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from parley.controller.pod_view import controlling_job, is_controlled_by, is_node_ready, read_job, read_pod
+from parley.controller.pod_view import (
+    controlling_job,
+    is_controlled_by,
+    is_node_ready,
+    key_of_pod,
+    read_job,
+    read_pod,
+)
 from parley.engine.pods import PodState, judge
 from parley.resources.reasons import Reason
 
@@ -219,3 +226,73 @@ def test_of_two_views_the_higher_version_is_newer_and_else_they_are_the_same() -
 
     assert read_pod(body) == before
     assert read_pod(body).version == before.version + 1
+
+
+# Pods with containers of Parley's own beside the step's.
+
+
+def with_init(step: dict[str, Any], init: dict[str, Any], *, sidecar: bool, phase: str) -> dict[str, Any]:
+    name = "output" if sidecar else "input"
+    pod = changed(
+        "pod-running",
+        phase=phase,
+        containerStatuses=[{"name": "step", "state": step}],
+        initContainerStatuses=[{"name": name, "state": init}],
+    )
+    pod["spec"]["initContainers"] = [{"name": name, **({"restartPolicy": "Always"} if sidecar else {})}]
+    return pod
+
+
+BEHIND = {"waiting": {"reason": "PodInitializing"}}
+
+
+def test_the_steps_end_counts_although_a_sidecar_still_runs() -> None:
+    ended = {"terminated": {"exitCode": 0, "reason": "Completed"}}
+
+    pod = read_pod(with_init(ended, {"running": {}}, sidecar=True, phase="Running"))
+
+    assert (pod.exit_code, pod.phase) == (0, "Running")
+
+
+def test_what_keeps_an_init_container_from_starting_keeps_the_step() -> None:
+    missing = {"waiting": {"reason": "ImagePullBackOff", "message": "no such image parley:9"}}
+
+    verdict = judge(read_pod(with_init(BEHIND, missing, sidecar=False, phase="Pending")), None)
+
+    assert (verdict.state, verdict.reason) == (PodState.WAITING, Reason.IMAGE_PULL_FAILED)
+    assert "parley:9" in verdict.message
+
+
+def test_an_init_container_that_failed_is_the_steps_failure() -> None:
+    failed = {"terminated": {"exitCode": 1, "reason": "Error", "message": "the gateway refused"}}
+
+    verdict = judge(read_pod(with_init(BEHIND, failed, sidecar=False, phase="Failed")), None)
+
+    assert (verdict.state, verdict.reason) == (PodState.FAILED, Reason.EXIT_CODE)
+    assert "the gateway refused" in verdict.message
+
+
+def test_an_init_container_at_work_is_a_step_that_has_not_begun() -> None:
+    pod = read_pod(with_init(BEHIND, {"running": {}}, sidecar=False, phase="Pending"))
+
+    assert judge(pod, None).state is PodState.WAITING
+    assert pod.exit_code is None
+
+
+def test_a_sidecar_that_is_started_again_has_not_failed_the_step() -> None:
+    crashed = {"terminated": {"exitCode": 1, "reason": "Error"}}
+
+    pod = read_pod(with_init(BEHIND, crashed, sidecar=True, phase="Pending"))
+
+    assert pod.exit_code is None
+
+
+@pytest.mark.parametrize(
+    ("label", "key"), [(None, "exit-0"), ("0", "exit-0"), ("7", "exit-0/7"), ("x", None)]
+)
+def test_a_pod_is_known_by_its_job_and_its_index(label: str | None, key: str | None) -> None:
+    pod = sample("pod-running")
+    if label is not None:
+        pod["metadata"]["labels"]["batch.kubernetes.io/job-completion-index"] = label
+
+    assert key_of_pod(pod) == key

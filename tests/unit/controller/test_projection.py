@@ -1,5 +1,6 @@
 """What the operator remembers of the cluster, whatever the order in which it learns it."""
 
+from datetime import UTC, datetime, timedelta
 from itertools import permutations
 from typing import Any
 
@@ -8,7 +9,7 @@ from parley.controller.finality import is_final
 from parley.controller.projection import Projection, ResourceCache, Workloads
 from parley.engine.pods import JobView, PodView
 
-from tests.unit.controller.objects import NAMESPACE, resource, task_body
+from tests.unit.controller.objects import NAMESPACE, body, resource, task_body
 
 OLD = resource(task_body("a", session="alice", version=5))
 NEW = resource(task_body("a", session="alice", version=7))
@@ -20,10 +21,10 @@ def cache() -> ResourceCache:
 
 
 def test_an_object_is_read_whole() -> None:
-    body: dict[str, Any] = task_body("a", session="alice", version=12, status={"phase": "Running"})
-    body["metadata"] |= {"generation": 3, "deletionTimestamp": "2026-11-23T12:00:00Z"}
+    given: dict[str, Any] = task_body("a", session="alice", version=12, status={"phase": "Running"})
+    given["metadata"] |= {"generation": 3, "deletionTimestamp": "2026-11-23T12:00:00Z"}
 
-    made = resource(body)
+    made = resource(given)
 
     assert (made.uid, made.key, made.generation, made.resource_version) == (
         "uid-of-a",
@@ -221,3 +222,71 @@ def test_an_open_task_is_kept_whole() -> None:
     known.see(running)
 
     assert known.get(NAMESPACE, "a") == running
+
+
+def test_of_an_ended_task_what_its_removal_its_parent_and_its_schedule_need_is_kept() -> None:
+    known = Projection().tasks
+    status = {
+        "phase": "Failed",
+        "observedGeneration": 1,
+        "completionTime": "2026-11-23T12:00:00Z",
+        "output": "x" * 99,
+    }
+    ended = task_body("a", status=status)
+    ended["spec"]["ttlAfterFinished"] = "1h30m"
+    ended["metadata"] |= {
+        "ownerReferences": [{"kind": "Schedule", "name": "nightly", "uid": "maker", "controller": True}],
+        "annotations": {"meta.helm.sh/release-name": "shop", "kubectl.kubernetes.io/x": "y" * 1000},
+    }
+
+    known.see(resource(ended))
+
+    (kept,) = known.owned_by("maker")
+    assert (kept.owner and kept.owner[:2], kept.mark) == (
+        ("Schedule", "nightly"),
+        "meta.helm.sh/release-name",
+    )
+    assert (kept.ttl, kept.completed) == (timedelta(minutes=90), datetime(2026, 11, 23, 12, tzinfo=UTC))
+    assert not kept.pruned
+    assert kept.annotations == {}
+    known.drop(kept)
+    assert known.owned_by("maker") == []
+
+
+@pytest.mark.parametrize(
+    ("metadata", "mark"),
+    [
+        ({}, None),
+        ({"labels": {"app.kubernetes.io/name": "x"}, "annotations": {"parley.dev/run-now": "1"}}, None),
+        ({"labels": {"app.kubernetes.io/instance": "shop"}}, "app.kubernetes.io/instance"),
+        ({"labels": {"kustomize.toolkit.fluxcd.io/name": "shop"}}, "kustomize.toolkit.fluxcd.io/name"),
+        ({"labels": {"helm.toolkit.fluxcd.io/name": "shop"}}, "helm.toolkit.fluxcd.io/name"),
+        ({"annotations": {"argocd.argoproj.io/tracking-id": "shop"}}, "argocd.argoproj.io/tracking-id"),
+        ({"annotations": {"meta.helm.sh/release-name": "shop"}}, "meta.helm.sh/release-name"),
+    ],
+)
+def test_who_owns_an_object_is_known_by_its_marks(metadata: dict[str, Any], mark: str | None) -> None:
+    given = task_body("a")
+    given["metadata"] |= metadata
+
+    assert resource(given).mark == mark
+
+
+def test_our_own_annotations_are_kept_while_an_object_lives() -> None:
+    given = task_body("a")
+    given["metadata"]["annotations"] = {"parley.dev/run-now": "1", "other": "2"}
+
+    assert resource(given).annotations == {"parley.dev/run-now": "1"}
+
+
+def test_a_task_is_found_by_a_session_that_only_its_template_names() -> None:
+    known = Projection().tasks
+    task, newer = (resource(body("t", version=version, templateRef={"name": "greet"})) for version in (1, 2))
+    known.see(task)
+
+    known.bind(task, "sessionRef", "alice")
+    known.see(newer)
+
+    assert known.referring_to(NAMESPACE, "alice") == [newer]
+    known.drop(newer)
+    assert known.referring_to(NAMESPACE, "alice") == []

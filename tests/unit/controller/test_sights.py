@@ -6,10 +6,10 @@ import pytest
 from parley.controller.context import Context
 from parley.controller.resource import workload_key
 from parley.controller.sights import Sights
-from parley.kube.kinds import AGENT, JOB, POD, SESSION, TASK, Kind
+from parley.kube.kinds import AGENT, JOB, POD, REPLY, SCHEDULE, SESSION, TASK, TASK_TEMPLATE, Kind
 
 from tests.unit.controller.contexts import storeless, woken
-from tests.unit.controller.objects import NAMESPACE, agent_body, sample, session_body, task_body
+from tests.unit.controller.objects import NAMESPACE, agent_body, body, sample, session_body, task_body
 
 SUCCEEDED = {"phase": "Succeeded", "observedGeneration": 1}
 STORY = [
@@ -29,8 +29,8 @@ async def quiet() -> tuple[Context, Sights]:
     """Two agents with a session each, tasks in them and beside them; nothing queued."""
     context = storeless()
     sights = Sights(context)
-    for kind, body in STORY:
-        sights.see(kind, body, False)
+    for kind, made in STORY:
+        sights.see(kind, made, False)
     await woken(context)
     return context, sights
 
@@ -87,8 +87,8 @@ async def test_a_sight_wakes_whoever_it_concerns(
 async def test_an_old_sight_wakes_nobody() -> None:
     context, sights = await quiet()
 
-    for kind, body in STORY:
-        sights.see(kind, body, False)
+    for kind, made in STORY:
+        sights.see(kind, made, False)
 
     assert await woken(context) == set()
 
@@ -288,3 +288,100 @@ async def test_a_pod_of_another_namespace_that_names_the_task_is_none_of_its() -
 
     assert await woken(context) == set()
     assert context.projection.workloads.of_task(workload_key(NAMESPACE, OWNER)).pods == {}
+
+
+# Templates, schedules, replies, and who made a task.
+
+
+def owned(made: dict[str, Any], kind: str, name: str) -> dict[str, Any]:
+    made["metadata"]["ownerReferences"] = [
+        {"kind": kind, "name": name, "uid": f"uid-of-{name}", "controller": True}
+    ]
+    return made
+
+
+async def test_a_template_wakes_the_tasks_that_wait_for_it() -> None:
+    context, sights = await quiet()
+    sights.see(TASK, body("waits", templateRef={"name": "report"}), False)
+    sights.see(TASK, body("ended", templateRef={"name": "report"}, status=SUCCEEDED), False)
+    sights.see(TASK, body("other", templateRef={"name": "another"}), False)
+    await woken(context)
+
+    sights.see(TASK_TEMPLATE, body("report", task={}), False)
+
+    assert await woken(context) == {"TaskTemplate report", "Task waits"}
+
+
+async def test_an_agent_wakes_the_tasks_whose_templates_may_name_it() -> None:
+    context, sights = await quiet()
+    sights.see(TASK, body("waits", templateRef={"name": "report"}), False)
+    await woken(context)
+
+    sights.see(AGENT, newer(agent_body("other")), False)
+
+    assert "Task waits" in await woken(context)
+
+
+@pytest.mark.parametrize(("kind", "name"), [(SCHEDULE, "nightly"), (REPLY, "yes")])
+async def test_schedules_and_replies_wake_themselves(kind: Kind, name: str) -> None:
+    context, sights = await quiet()
+
+    sights.see(kind, body(name, taskRef={"name": "alone"}), False)
+
+    assert await woken(context) == {f"{kind.kind} {name}"}
+    assert sights.cache(kind).get(NAMESPACE, name) is not None
+
+
+@pytest.mark.parametrize("kind", ["Schedule", "Task"])
+async def test_whoever_made_a_task_hears_of_its_making_its_end_and_its_going(kind: str) -> None:
+    context, sights = await quiet()
+    made = owned(task_body("child", uid="child"), kind, "maker")
+
+    sights.see(TASK, made, False)
+    assert await woken(context) == {"Task child", f"{kind} maker"}
+    going_on = made | {
+        "status": {"phase": "Running"},
+        "metadata": made["metadata"] | {"resourceVersion": "2"},
+    }
+    sights.see(TASK, going_on, False)
+    assert await woken(context) == {"Task child"}, "what it does meanwhile is not its maker's business"
+    ended = made | {"status": SUCCEEDED, "metadata": made["metadata"] | {"resourceVersion": "3"}}
+    sights.see(TASK, ended, False)
+    assert await woken(context) == {f"{kind} maker"}
+    sights.see(TASK, newer(ended), True)
+    assert f"{kind} maker" in await woken(context)
+
+
+async def test_a_reply_that_came_before_its_task_is_looked_at_again() -> None:
+    context, sights = await quiet()
+    sights.see(REPLY, body("early", taskRef={"name": "late"}), False)
+    await woken(context)
+
+    sights.see(TASK, task_body("late"), False)
+
+    assert await woken(context) == {"Task late", "Reply early"}
+
+
+async def test_an_ended_task_that_is_to_go_is_looked_at_until_it_has_gone() -> None:
+    context, sights = await quiet()
+    ended = body("short", message="Hi", ttlAfterFinished="1h", status=SUCCEEDED)
+
+    sights.see(TASK, ended, False)
+    assert await woken(context) == {"Task short"}
+    pruned = newer(ended) | {"status": SUCCEEDED | {"conditions": [{"type": "Pruned", "status": "True"}]}}
+    sights.see(TASK, pruned, False)
+
+    assert await woken(context) == set()
+
+
+async def test_the_pods_of_a_round_are_kept_apart() -> None:
+    context, sights = await with_owner()
+    for index in ("0", "1"):
+        pod = sample("pod-running")
+        pod["metadata"]["uid"] = f"pod-{index}"
+        pod["metadata"]["labels"]["batch.kubernetes.io/job-completion-index"] = index
+        sights.see(POD, pod, False)
+
+    pods = context.projection.workloads.of_task(workload_key(NAMESPACE, OWNER)).pods
+
+    assert {key: pod.uid for key, pod in pods.items()} == {"exit-0": "pod-0", "exit-0/1": "pod-1"}

@@ -65,3 +65,11 @@ async def test_a_sight_is_handed_over_whole() -> None:
         (TASK, task_body("a"), False),
         (TASK, task_body("a"), True),
     ]
+
+
+def test_of_annotations_only_those_that_are_read_are_taken_over() -> None:
+    read = {"parley.dev/run-now": "1", "meta.helm.sh/release-name": "shop"}
+    body = task_body("a")
+    kopfs: dict[str, Any] = {**body, "metadata": {**body["metadata"], "annotations": {**read, "a": "b"}}}
+
+    assert taken(kopfs)["metadata"] == {**body["metadata"], "annotations": read}
