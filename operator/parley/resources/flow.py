@@ -83,7 +83,7 @@ class SleepStep(ResourceModel):
     )
 
     duration: Duration | None = Field(
-        default=None, description="How long, such as 90s or 168h; time suspended does not count."
+        default=None, description="How long, such as 90s or 168h. It goes on while the task is suspended."
     )
     until: Annotated[str, Field(min_length=1, max_length=MAX_TEMPLATE)] | None = Field(
         default=None,
