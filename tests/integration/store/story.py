@@ -22,15 +22,26 @@ from parley.protocol.request import (
     ContainerRequest,
     PromptRequest,
     SessionSnapshot,
+    TaskRequest,
     TaskSnapshot,
 )
 from parley.resources.agent import ModelSpec
 from parley.resources.reasons import Reason
 from parley.resources.task import PromptStep
-from parley.store import attempts, reading, runner_calls, sessions, tasks, turns
+from parley.store import attempts, reading, runner_calls, sessions, steps, tasks, turns
+from parley.store.entries import AskPerson, Entry
 from parley.store.leader import Fence
 from parley.store.pool import Connection, Pool, connect
-from parley.store.records import Close, Inserted, NewAttempt, NotGranted, ReadyTurn, TaskRecord
+from parley.store.records import (
+    Close,
+    Inserted,
+    NewAttempt,
+    NewParent,
+    NotGranted,
+    ReadyTurn,
+    StepRecord,
+    TaskRecord,
+)
 from pydantic import JsonValue
 
 MINUTE = timedelta(minutes=1)
@@ -77,6 +88,13 @@ def fails(reason: Reason = Reason.MODEL_ERROR) -> FinishBody:
     )
 
 
+def child_request(task: str, step: str) -> dict[str, Any]:
+    request = TaskRequest(
+        task=TaskSnapshot(name=task, namespace="default"), step=step, spec={"message": "Hello"}
+    )
+    return request.model_dump(mode="json", by_alias=True)
+
+
 @dataclass
 class Story:
     """One cluster's leader and its objects; every name is unique to the story."""
@@ -107,11 +125,18 @@ class Story:
         await self.register(uid, session, lasts=lasts)
         return uid
 
-    async def register(self, uid: str, session: str | None, *, lasts: timedelta | None = None) -> None:
+    async def register(
+        self,
+        uid: str,
+        session: str | None,
+        *,
+        lasts: timedelta | None = None,
+        parent: NewParent | None = None,
+    ) -> None:
         async with self.conn() as conn:
             await tasks.register_task(
                 conn, self.fence, uid=uid, cluster=self.fence.cluster, namespace="default", name=self.names[uid],
-                session_uid=session, spec={"message": "Hello"}, timeout=lasts, created_at=datetime.now(UTC),
+                session_uid=session, spec={"message": "Hello"}, timeout=lasts, created_at=datetime.now(UTC), parent=parent,
             )  # fmt: skip
 
     async def queue(self, session: str, *ready: str, step: str = "reply") -> list[tuple[str, str]]:
@@ -138,6 +163,47 @@ class Story:
         inserted = await self.insert(task, step, **changes)
         assert isinstance(inserted, Inserted), inserted
         return inserted.id
+
+    async def enter(self, task: str, step: str, entry: Entry) -> bool:
+        async with self.conn() as conn:
+            return await steps.enter_step(conn, self.fence, task, step, entry)
+
+    async def end_step(
+        self, task: str, step: str, phase: Any = "Succeeded", reason: str = "Succeeded"
+    ) -> bool:
+        async with self.conn() as conn:
+            return await steps.end_step(conn, self.fence, task, step, phase, reason, reason)
+
+    async def step(self, task: str, step: str) -> StepRecord:
+        (found,) = [row for row in (await self.load(task)).steps if row.step == step]
+        return found
+
+    async def ask(
+        self, task: str, step: str = "confirm", *, patience: timedelta | None = None, **body: JsonValue
+    ) -> str:
+        """Let a step ask a person; return the wait's id."""
+        wait = str(uuid4())
+        question: dict[str, JsonValue] = {"question": "Refund?", "choices": ["approve", "reject"]}
+        assert await self.enter(task, step, AskPerson(wait, body or question, patience))
+        return wait
+
+    async def suspend(self, task: str, *, suspended: bool = True) -> None:
+        async with self.conn() as conn:
+            assert await tasks.set_suspended(conn, self.fence, task, suspended=suspended)
+
+    async def end(self, task: str, phase: Any = "Succeeded", **changes: Any) -> bool:
+        fields = {"reason": phase, "message": "as asked", "close_attempts": phase} | changes
+        async with self.conn() as conn:
+            return await tasks.end_task(conn, self.fence, task, phase=phase, **fields)
+
+    async def child(
+        self, parent: str, name: str, *, session: str | None = None, attempt: int | None = None
+    ) -> str:
+        """Register the Task of an open attempt of this name; return its uid."""
+        uid = str(uuid4())
+        self.names[uid] = name
+        await self.register(uid, session, parent=NewParent(parent, attempt))
+        return uid
 
     async def take(
         self, task: str, step: str = "reply", *, number: int = 1, holder: str = "pod/1"

@@ -1,24 +1,27 @@
 """One leader writes; deadlines stand still while nobody is there."""
 
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from parley.store import attempts, sessions, tasks, turns
+from parley.store import attempts, children, replies, rounds, sessions, slots, steps, tasks, turns
+from parley.store.entries import Done, Sleep
 from parley.store.leader import Fence, Fenced, raise_epoch, tick
 from parley.store.pool import Connection
 from parley.store.records import Inserted, TaskRecord
 
-from tests.integration.store.story import Story, container_request
+from tests.integration.store.story import Story, child_request, container_request
 
 AWAY = "interval '100 s'"
 
 
 def operator_writes(
-    story: Story, task: str, session: str, attempt: int
+    story: Story, task: str, session: str, attempt: int, wait: str
 ) -> dict[str, Callable[[Connection], Awaitable[object]]]:
     old = Fence(story.fence.cluster, story.fence.install, story.fence.epoch)
     new = story.attempt(task, "other")
+    child = story.attempt(task, "child", request=child_request("t", "child"))
     return {
         "tick": lambda c: tick(c, old),
         "register_session": lambda c: sessions.register_session(
@@ -41,13 +44,26 @@ def operator_writes(
         "finish_container": lambda c: attempts.finish_container(
             c, old, attempt, outcome="Succeeded", reason="Succeeded", message="", exit_code=0, output=1, pod_uid="p"
         ),
+        "insert_attempt of a child": lambda c: attempts.insert_attempt(c, old, child),
+        "insert_round": lambda c: rounds.insert_round(c, old, [replace(new, item=0)]),
+        "enter_step": lambda c: steps.enter_step(c, old, task, "other", Done(1, {"key": 1})),
+        "end_step": lambda c: steps.end_step(c, old, task, "nap", "Failed", "Error", ""),
+        "answer_wait": lambda c: replies.answer_wait(
+            c, old, reply_uid="r", task_uid=task, wait_id=wait, body={"choice": "approve"}, by="ann"
+        ),
+        "expire_wait": lambda c: replies.expire_wait(c, old, wait, "approve", has_default=True),
+        "finish_child": lambda c: children.finish_child(c, old, attempt, "child"),
+        "take_slot": lambda c: slots.take_slot(c, old, "schedule", "slot", "name"),
+        "confirm_slot": lambda c: slots.confirm_slot(c, old, "schedule", "taken"),
     }  # fmt: skip
 
 
 EVERYTHING = """
 SELECT (SELECT json_agg(s) FROM sessions s)::text, (SELECT json_agg(t) FROM tasks t)::text,
        (SELECT json_agg(u) FROM turns u)::text, (SELECT json_agg(a) FROM attempts a)::text,
-       (SELECT json_agg(e) FROM events e)::text, (SELECT json_agg(o) FROM outputs o)::text
+       (SELECT json_agg(e) FROM events e)::text, (SELECT json_agg(o) FROM outputs o)::text,
+       (SELECT json_agg(p) FROM steps p)::text, (SELECT json_agg(w) FROM waits w)::text,
+       (SELECT json_agg(r) FROM replies r)::text, (SELECT json_agg(l) FROM slots l)::text
 """
 
 
@@ -56,7 +72,11 @@ async def test_a_leader_that_was_replaced_writes_nothing(story: Story) -> None:
     task = await story.task(alice)
     await story.queue(alice, task)
     attempt = await story.start(task, session_uid=alice)
-    writes = operator_writes(story, task, alice, attempt)
+    wait = await story.ask(task, patience=timedelta(0))
+    assert await story.enter(task, "nap", Sleep(timedelta(hours=1)))
+    async with story.conn() as conn:
+        assert await slots.take_slot(conn, story.fence, "schedule", "taken", "name")
+    writes = operator_writes(story, task, alice, attempt, wait)
     async with story.conn() as conn:
         newer = await raise_epoch(conn, story.fence.cluster, "parley", "operator-1")
         assert newer.epoch == story.fence.epoch + 1
