@@ -25,6 +25,19 @@ LATER = NOW + timedelta(minutes=5)
         (build.task_succeeded("done"), "Current", "True"),
         (build.task_cancelled("as asked"), "Current", "False"),
         (build.task_failed(Reason.EXIT_CODE, "exit code 3"), "Failed", "False"),
+        (
+            [*build.task_in_progress(Reason.WAITING_FOR_INPUT, "asks"), *build.is_waiting("asks")],
+            "InProgress",
+            "Unknown",
+        ),
+        ([*build.task_suspended("stands still"), *build.is_waiting("asks")], "InProgress", "Unknown"),
+        ([*build.task_succeeded("done"), *build.is_pruned("no Jobs")], "Current", "True"),
+        ([*build.task_failed(Reason.EXIT_CODE, "bad"), *build.is_pruned("no Jobs")], "Failed", "False"),
+        ([*build.is_ready("ok"), *build.is_waiting("a task asks")], "Current", None),
+        (build.schedule_suspended("stands still"), "Current", None),
+        (build.reply_pending("no Task yet"), "InProgress", None),
+        (build.reply_accepted("maria replied approve"), "Current", None),
+        (build.reply_refused(Reason.TOO_LATE, "an hour ago"), "Failed", None),
     ],
 )
 def test_kstatus_reads_each_state_right(verdicts: list[Verdict], status: str, succeeded: str | None) -> None:
