@@ -38,6 +38,11 @@ _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:
 
 VALIDATIONS = "x-kubernetes-validations"
 MAP_TYPE = "x-kubernetes-map-type"
+MAP_BY_NAME: dict[str, JsonValue] = {
+    "x-kubernetes-list-type": "map",
+    "x-kubernetes-list-map-keys": ["name"],
+}
+"""Marks a list whose items are told apart by their names."""
 KEEP_DEFAULT = "x-parley-keep-default"
 """Marks a field whose default is stored in the object at creation; all other defaults are the operator's."""
 

@@ -9,6 +9,7 @@ from pydantic import ConfigDict, Field
 from parley.resources.agent import MAX_TEMPLATE, AgentSpec, Runtime, RuntimeMode
 from parley.resources.common import (
     KEEP_DEFAULT,
+    MAP_BY_NAME,
     Duration,
     FreeObject,
     ObjectReference,
@@ -18,17 +19,13 @@ from parley.resources.common import (
     rule,
     rules,
 )
+from parley.resources.container import ContainerStep, EnvVar, EnvVarSource, ResourceRequirements
 from parley.resources.steps import (
     DEFAULT_STEP_TIMEOUT,
-    MAP_BY_NAME,
     MAX_STEPS,
-    ContainerStep,
-    EnvVar,
-    EnvVarSource,
     History,
     PromptMessage,
     PromptStep,
-    ResourceRequirements,
     Step,
 )
 from parley.resources.task_status import (

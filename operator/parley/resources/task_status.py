@@ -6,6 +6,7 @@ from typing import Annotated
 from pydantic import ConfigDict, Field, JsonValue
 
 from parley.resources.common import (
+    MAP_BY_NAME,
     MAP_TYPE,
     Condition,
     Conditions,
@@ -15,7 +16,7 @@ from parley.resources.common import (
     Usage,
 )
 from parley.resources.flow import Choice
-from parley.resources.steps import MAP_BY_NAME, MAX_STEPS, StepName
+from parley.resources.steps import MAX_STEPS, StepName
 
 MAX_STEP_MESSAGE = 256
 """Bytes of a step's message in the status."""
