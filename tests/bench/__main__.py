@@ -8,7 +8,7 @@ import argparse
 import subprocess
 from pathlib import Path
 
-from tests.bench import burst, chains, latency, modes, rest, writes
+from tests.bench import burst, chains, items, latency, modes, rest, writes
 from tests.bench.bench import Bench, say
 from tests.cluster import ROOT, SYSTEM_NAMESPACE, Cluster
 from tests.e2e.conftest import Store
@@ -19,6 +19,7 @@ BENCHMARKS = {
     "writes": writes.run,
     "latency": latency.run,
     "burst": burst.run,
+    "items": items.run,
     "rest": rest.run,
 }
 
