@@ -14,6 +14,10 @@ from parley.resources.common import (
     rules,
 )
 
+ONE_VALUE = "a variable has exactly one of value and valueFrom"
+ONE_SOURCE = "valueFrom has exactly one of secretKeyRef and configMapKeyRef"
+RESERVED_VARIABLE = "names that begin with PARLEY_ are reserved: choose another name"
+
 
 class EnvVarSource(ResourceModel):
     """Where a variable's value comes from."""
@@ -22,7 +26,7 @@ class EnvVarSource(ResourceModel):
         json_schema_extra=rules(
             rule(
                 "has(self.secretKeyRef) != has(self.configMapKeyRef)",
-                "valueFrom has exactly one of secretKeyRef and configMapKeyRef",
+                ONE_SOURCE,
             ),
         ),
     )
@@ -36,12 +40,10 @@ class EnvVar(ResourceModel):
 
     model_config = ConfigDict(
         json_schema_extra=rules(
-            rule(
-                "has(self.value) != has(self.valueFrom)", "a variable has exactly one of value and valueFrom"
-            ),
+            rule("has(self.value) != has(self.valueFrom)", ONE_VALUE),
             rule(
                 "!self.name.startsWith('PARLEY_')",
-                "names that begin with PARLEY_ are reserved: choose another name",
+                RESERVED_VARIABLE,
                 field=".name",
                 reason="FieldValueForbidden",
             ),

@@ -7,6 +7,7 @@ from typing import cast
 from pydantic import JsonValue
 
 from parley.resources.common import read_instant
+from parley.resources.container import ONE_SOURCE, ONE_VALUE, RESERVED_VARIABLE, EnvVar
 from parley.resources.flow import MAX_ITEMS, ForEach, SleepStep, TaskStep, WaitStep
 from parley.resources.output_schema import schema_problems
 from parley.resources.problems import Problem, free_value_problems
@@ -39,6 +40,7 @@ def step_problems(steps: Sequence[Step], index: int, path: str) -> Iterator[Prob
     if step.prompt is not None:
         yield from _prompt_problems(step.prompt, f"{path}.prompt")
     if step.container is not None:
+        yield from _env_problems(step.container.env, f"{path}.container.env")
         yield from free_value_problems(step.container.input_file, f"{path}.container.inputFile")
     if step.wait is not None:
         yield from _wait_problems(step.wait, f"{path}.wait")
@@ -68,6 +70,8 @@ def _needs_problems(steps: Sequence[Step], index: int, path: str) -> Iterator[Pr
     below = {step.name for step in steps[index + 1 :]}
     for position, name in enumerate(steps[index].needs or ()):
         where = f"{path}.needs[{position}]"
+        if name in (steps[index].needs or ())[:position]:
+            yield Problem(where, f"step {name} is there twice")
         if name in above:
             continue
         if name == steps[index].name:
@@ -101,6 +105,21 @@ def _prompt_problems(prompt: PromptStep, path: str) -> Iterator[Problem]:
         yield Problem(path, "a prompt has exactly one of text and messages")
     if prompt.output_schema is not None:
         yield from schema_problems(prompt.output_schema, f"{path}.outputSchema")
+
+
+def _env_problems(env: Sequence[EnvVar], path: str) -> Iterator[Problem]:
+    names: set[str] = set()
+    for index, variable in enumerate(env):
+        where, source = f"{path}[{index}]", variable.value_from
+        if variable.name in names:
+            yield Problem(f"{where}.name", f"another variable is called {variable.name}; names must differ")
+        names.add(variable.name)
+        if variable.name.startswith("PARLEY_"):
+            yield Problem(f"{where}.name", RESERVED_VARIABLE)
+        if (variable.value is None) == (source is None):
+            yield Problem(where, ONE_VALUE)
+        if source is not None and (source.secret_key_ref is None) == (source.config_map_key_ref is None):
+            yield Problem(f"{where}.valueFrom", ONE_SOURCE)
 
 
 def _wait_problems(wait: WaitStep, path: str) -> Iterator[Problem]:
