@@ -60,7 +60,7 @@ async def serving(app: FastAPI, port: int | None = None) -> AsyncIterator[str]:
 
 @dataclass
 class RunnerProcess:
-    """``parley-runner step`` as a pod would run it."""
+    """``parley-runner`` as a pod would run it."""
 
     process: asyncio.subprocess.Process
     log: Path
@@ -131,7 +131,11 @@ class Shop:
         await self.story.queue(session, task)
         return task, *await self.start_step(task, text, session=session, **changes)
 
-    async def run(self, step: StepInCluster, **environment: str) -> RunnerProcess:
+    async def stay(self, task: str) -> StepInCluster:
+        """Make the Job and the pod of a runner that stays with a task."""
+        return await add_step(self.kube, job=f"{task}-serve", task_uid=task, stays=True)
+
+    async def run(self, step: StepInCluster, command: str = "step", **environment: str) -> RunnerProcess:
         """Start the runner in a step's pod."""
         self._processes += 1
         token = self.directory / f"token-{self._processes}"
@@ -145,7 +149,7 @@ class Shop:
         }
         with log.open("wb") as stderr:
             process = await asyncio.create_subprocess_exec(
-                sys.executable, "-m", "parley.runner.main", "step", env=given | environment, stderr=stderr
+                sys.executable, "-m", "parley.runner.main", command, env=given | environment, stderr=stderr
             )
         return RunnerProcess(process, log)
 
