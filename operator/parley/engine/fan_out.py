@@ -13,6 +13,7 @@ from parley.engine.retries import Again
 from parley.engine.single import create, watch_any
 from parley.engine.situation import Situation
 from parley.engine.starting import held_back, queued, wants
+from parley.engine.state import Cause
 from parley.engine.step_plan import NODE_PAUSE, Watch, own_actions, successor_waits
 from parley.engine.views import StepOutcome
 from parley.resources.reasons import Reason
@@ -31,7 +32,8 @@ def plan_fan_out(situation: Situation, total: int) -> StepOutcome:
         _watched_actions(situation, items, seen, stopped=stopped),
         wake_at=min((w.wake_at for w in seen if w.wake_at is not None), default=None),
     )
-    if stopped or not items.left:
+    # What ends now may be the failure after which no other item begins.
+    if stopped or not items.left or any(watch.actions or watch.lost for watch in seen):
         return going
     if situation.step.prompt is not None:
         return going if items.open else rounds.start(situation, items, view)
@@ -60,11 +62,8 @@ def _start_more(situation: Situation, items: Items, going: StepOutcome) -> StepO
     """Start as many items as there is room for, in their order."""
     each = situation.step.for_each
     room = (each.parallelism if each is not None else 1) - len(items.open)
-    held = held_back(situation) or queued(situation)
     if room <= 0:
         return going
-    if held is not None:
-        return _beside(going, items, held)
     starts: list[Action] = []
     wakes = [going.wake_at] if going.wake_at is not None else []
     waiting: tuple[int, Again] | None = None
@@ -78,21 +77,20 @@ def _start_more(situation: Situation, items: Items, going: StepOutcome) -> StepO
         elif item in items.last and successor_waits(situation, items.last[item]) is not None:
             wakes.append(situation.state.now + NODE_PAUSE)
         else:
-            number = items.number(item)
-            starts.append(
-                StartAttempt(
-                    situation.step, situation.index, number, again.cause, needs_turn=False, item=item
-                )
-            )
+            starts.append(_start(situation, item, items.number(item), again.cause))
+    # A slot is asked for only when something could start with it.
+    held = held_back(situation) or (queued(situation) if starts else None)
+    wake_at = min(wakes, default=None)
+    if held is not None:
+        return replace(_beside(going, items, held), wake_at=wake_at)
     view = going.view
     if not items.open and not starts and waiting is not None:
         view = backoff_view(view, items, *waiting)
-    return StepOutcome(
-        view,
-        (*going.actions, *starts),
-        wake_at=min(wakes, default=None),
-        wants_slot=bool(starts) and wants(situation),
-    )
+    return StepOutcome(view, (*going.actions, *starts), wake_at, wants_slot=bool(starts) and wants(situation))
+
+
+def _start(situation: Situation, item: int, number: int, cause: Cause) -> StartAttempt:
+    return StartAttempt(situation.step, situation.index, number, cause, needs_turn=False, item=item)
 
 
 def _beside(going: StepOutcome, items: Items, held: StepOutcome) -> StepOutcome:
@@ -100,6 +98,4 @@ def _beside(going: StepOutcome, items: Items, held: StepOutcome) -> StepOutcome:
     view = going.view
     if not items.open:
         view = replace(view, phase=held.view.phase, reason=held.view.reason, message=held.view.message)
-    return StepOutcome(
-        view, (*going.actions, *held.actions), wake_at=going.wake_at, wants_slot=held.wants_slot
-    )
+    return StepOutcome(view, (*going.actions, *held.actions), wants_slot=held.wants_slot)

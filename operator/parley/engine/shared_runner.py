@@ -29,9 +29,11 @@ def find_served(attempts: Iterable[Attempt], around: Surroundings) -> frozenset[
     if not shared:
         return frozenset()
     busy = {attempt.holder_pod for attempt in shared if attempt.phase == "Running"} | distrusted(shared)
-    idle = sum(_is_idle(job, around, busy) for job in {attempt.job for attempt in shared})
-    waiting = sorted(attempt.id for attempt in shared if attempt.phase == "Open")
-    return frozenset(waiting[:idle])
+    idle = {job for job in {attempt.job for attempt in shared} if _is_idle(job, around, busy)}
+    waiting = sorted((a for a in shared if a.phase == "Open"), key=lambda attempt: attempt.id)
+    own = {attempt.id for attempt in waiting if attempt.job in idle}
+    others = [attempt.id for attempt in waiting if attempt.id not in own]
+    return frozenset(own) | frozenset(others[: len(idle) - len(own)])
 
 
 def distrusted(attempts: Iterable[Attempt]) -> set[str]:
@@ -54,14 +56,15 @@ def judge_shared(
     own = judge(pod, job)
     if own.state is PodState.WAITING and not _is_over(job):
         return own if own.reason is not Reason.SCHEDULING else _WAITS
-    if served or (own.state is PodState.RUNNING and not _is_over(job)):
+    if served:
         return _WAITS
     if own.state is PodState.ABSENT and attempt.job not in around.vanished:
         refusal = around.refusals.get(attempt.job)
         return judge_refusal(refusal) if refusal else own
     if own.reason is Reason.CONTAINER_CONFIG_ERROR:
         return judge_runner(own)
-    return Verdict(PodState.DISRUPTED, Reason.POD_LOST, "its task's runner ended before it took the step")
+    # Its own runner ended, or took another step and is still at it: only another attempt gets another runner.
+    return Verdict(PodState.DISRUPTED, Reason.POD_LOST, "no runner of its task is left to take the step")
 
 
 def _judge_held(attempt: Attempt, pod: PodView | None, around: Surroundings, now: datetime) -> Verdict:

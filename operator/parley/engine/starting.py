@@ -27,8 +27,8 @@ def queued(situation: Situation, close: CloseAttempt | None = None) -> StepOutco
     """Say what a step that may start has to wait for: the store's refusal, its turn, a slot."""
     around, step, turn = situation.around, situation.step, situation.takes_turn
     hold, actions, wants_slot = around.denied.get(step.name), (close,) if close else (), False
-    if hold is None and turn and situation.turn is Turn.NONE:
-        hold = Hold(Reason.SESSION_BUSY, "waits for its turn in the session")
+    if hold is None and turn:
+        hold = _session_hold(situation)
     if hold is None and wants(situation) and around.slot is not None:
         hold, wants_slot = around.slot, True
         # A session must not stand still because an agent is busy elsewhere.
@@ -37,6 +37,15 @@ def queued(situation: Situation, close: CloseAttempt | None = None) -> StepOutco
         return None
     view = StepView(step.name, StepPhase.QUEUED, situation.attempts, hold.reason, hold.message)
     return StepOutcome(view, actions, ready_turn=turn, wants_slot=wants_slot)
+
+
+def _session_hold(situation: Situation) -> Hold | None:
+    if situation.turn is Turn.NONE:
+        return Hold(Reason.SESSION_BUSY, "waits for its turn in the session")
+    held = next((step for step, turn in situation.around.turns.items() if turn is Turn.HELD), None)
+    if held is not None and held != situation.step.name:
+        return Hold(Reason.SESSION_BUSY, f"step {held} of this task has the session's turn")
+    return None
 
 
 def wants(situation: Situation) -> bool:

@@ -10,7 +10,7 @@ from parley.engine.names import pod_key
 from parley.engine.pods import JobView, PodState, PodView, Verdict, judge, judge_refusal, judge_runner
 from parley.engine.retries import Again, what_follows
 from parley.engine.situation import Situation
-from parley.engine.state import Attempt
+from parley.engine.state import NO_ITEM, Attempt
 from parley.resources.common import format_duration
 from parley.resources.reasons import Reason
 from parley.resources.task import Step
@@ -116,6 +116,9 @@ def _judge_attempt(situation: Situation, attempt: Attempt, pod: PodView | None) 
     verdict = judge(pod, around.jobs.get(attempt.job))
     if verdict.state is PodState.ABSENT and (attempt.job in around.vanished or attempt.phase == "Running"):
         return Verdict(PodState.DISRUPTED, Reason.POD_LOST, f"Job {attempt.job} was deleted")
+    if pod is None and attempt.phase == "Running" and attempt.item != NO_ITEM:
+        # Its round's Job goes on with other items, and never makes another pod for this one.
+        return Verdict(PodState.DISRUPTED, Reason.POD_LOST, "the pod that ran the item is gone")
     if verdict.state is PodState.ABSENT and (refusal := around.refusals.get(attempt.job)):
         return judge_refusal(refusal)
     if step.container is None:

@@ -8,13 +8,20 @@ from typing import Any
 from parley.engine.actions import (
     Action,
     CloseAttempt,
+    CreateChild,
     CreateJob,
+    CreateRound,
+    EndStep,
     EndTask,
     EndTurn,
+    EnterStep,
+    ExpireWait,
+    FinishChild,
     FinishContainer,
     LookAgain,
     SetSuspended,
     StartAttempt,
+    StartRound,
     StopJob,
 )
 from parley.engine.plan import Plan, make_plan
@@ -116,15 +123,29 @@ def plan(
     return make_plan(spec, spec.effective_steps(), state, known)
 
 
-def told(action: Action) -> str:
+def told(action: Action) -> str:  # noqa: C901, PLR0911, PLR0912 - one case an action
     """An action in a few words, as the tables below have it."""
     match action:
         case StartAttempt():
-            said = f"start {action.step.name}-{action.number} {action.cause}"
+            item = f"/{action.item}" if action.item >= 0 else ""
+            said = f"start {action.step.name}{item}-{action.number} {action.cause}"
             said += " in turn" if action.needs_turn else ""
             return f"{said}; {told(action.close)}" if action.close else said
+        case StartRound():
+            entries = (f"{e.item}-{e.number}" for e in action.entries)
+            return f"round {action.step.name} {' '.join(entries)}"
         case CreateJob():
             return f"job {action.attempt.job}"
+        case CreateRound():
+            return f"job {action.job} of {len(action.attempts)}"
+        case CreateChild() | FinishChild():
+            return f"{'child' if isinstance(action, CreateChild) else 'finish child'} {action.attempt.job}"
+        case EnterStep():
+            return f"enter {action.step.name}"
+        case EndStep():
+            return f"end step {action.step} {action.phase} {action.reason}"
+        case ExpireWait():
+            return f"expire {action.wait_id}"
         case FinishContainer():
             return f"finish {action.attempt.job} {action.verdict.state} {action.verdict.reason}"
         case CloseAttempt():

@@ -1,59 +1,197 @@
 """Stories of tasks, drawn at random, and how each must end."""
 
+from typing import Any
+
 from hypothesis import strategies as st
 from parley.engine.retries import MAX_DISRUPTIONS
 from parley.resources.reasons import Reason
+from parley.resources.retry import RetryCause
+from parley.resources.task import Step
 
-from tests.unit.engine.builders import container, prompt, task
-from tests.unit.engine.sim_cluster import Ending, Script
+from tests.unit.engine.builders import task
+from tests.unit.engine.sim_script import Decision, Ending, Script, failure_of
 from tests.unit.engine.simulator import Scenario
 
-NAMES = ("one", "two", "three", "four")
+NAMES = ("one", "two", "three", "four", "five", "six")
 SEEDS = st.integers(0, 2**32)
-SCRIPTS = st.builds(
-    Script,
-    ending=st.sampled_from([Ending.SUCCEED, Ending.SUCCEED, Ending.SUCCEED, *Ending]),
-    losses=st.sampled_from([0, 0, 0, 1, 2, MAX_DISRUPTIONS, MAX_DISRUPTIONS + 1]),
-)
-KINDS = ("container", "turn", "prompt without history")
+SLOW = {Ending.HANG, Ending.NO_IMAGE}
+BODIES: dict[str, dict[str, Any]] = {
+    "container": {"container": {"image": "img"}},
+    "turn": {"prompt": {"text": "Hi"}},
+    "prompt": {"prompt": {"text": "Hi", "history": "None"}},
+    "task": {"task": {"templateRef": {"name": "child"}}},
+    "wait": {"wait": {"question": "Well?"}},
+    "patient wait": {"wait": {"question": "Well?", "timeout": "1h"}},
+    "wait with default": {"wait": {"question": "Well?", "timeout": "1h", "onTimeout": "no"}},
+    "sleep": {"sleep": {"duration": "1h"}},
+    "set": {"set": {"context": {"key": "value"}}},
+    "return": {"return": {"value": 1}},
+    "fail": {"fail": {"message": "no"}},
+}
+WORK = ("container", "turn", "prompt", "task")
+KINDS = (*WORK, *WORK, *(kind for kind in BODIES if kind not in {"return", "fail"}))
+
+
+def _scripts(kind: str, *, shared: bool) -> st.SearchStrategy[Script]:
+    endings = [Ending.SUCCEED] * 10 + list(Ending)
+    losses = [0, 0, 0, 1, 2, MAX_DISRUPTIONS, MAX_DISRUPTIONS + 1]
+    if kind == "task":
+        losses = [0]
+    elif shared and kind != "container":
+        # What a runner that died had not taken is lost with it, beside what the script says.
+        losses, endings = [0, 0, 1, 2], [e for e in endings if e is not Ending.NO_IMAGE]
+    return st.builds(
+        Script,
+        ending=st.sampled_from(endings),
+        losses=st.sampled_from(losses),
+        failures=st.sampled_from([1, 2, 99]),
+    )
 
 
 @st.composite
-def scenarios(draw: st.DrawFn, *, cancels: bool = False) -> Scenario:
-    names = NAMES[: draw(st.integers(1, len(NAMES)))]
-    steps = []
-    for name in names:
-        kind = draw(st.sampled_from(KINDS))
-        steps.append(
-            container(name) if kind == "container" else prompt(name, None if kind == "turn" else "None")
+def _retries(draw: st.DrawFn) -> dict[str, Any]:
+    causes = draw(
+        st.sampled_from([None, ["Error"], ["Timeout", "OOMKilled"], ["Error", "OOMKilled", "Timeout"]])
+    )
+    return {"limit": draw(st.integers(0, 3))} | ({"causes": causes} if causes else {})
+
+
+@st.composite
+def _steps(draw: st.DrawFn, above: tuple[str, ...], name: str, *, shared: bool) -> Step:
+    ends = above and draw(st.integers(0, 11)) == 0
+    kind = draw(st.sampled_from(("return", "fail") if ends else KINDS))
+    body: dict[str, Any] = {"name": name, **BODIES[kind]}
+    needs = draw(st.sampled_from(["above", "none", "some"]))
+    if needs != "above":
+        body["needs"] = (
+            draw(st.lists(st.sampled_from(above), unique=True)) if above and needs == "some" else []
         )
-    spec = task(*steps, session="alice", timeout=draw(st.sampled_from([None, "30m"])))
+    if draw(st.integers(0, 3)) == 0:
+        body["when"] = "{{ inputs.wanted }}"
+    if not ends:
+        body["continueOnError"] = draw(st.integers(0, 2)) == 0
+    if kind in WORK:
+        body["retry"] = draw(_retries())
+        if kind != "turn" and draw(st.integers(0, 2)) == 0:
+            body["forEach"] = {
+                "items": "{{ inputs.items }}",
+                "parallelism": draw(st.sampled_from([1, 2, 10])),
+            }
+        if shared and "prompt" in body:
+            body["timeout"] = "20s"
+        if kind == "prompt" and "forEach" in body:
+            # Items that hang must not take the time of others.
+            body["forEach"]["parallelism"] = 10
+    return Step.model_validate(body)
+
+
+@st.composite
+def scenarios(draw: st.DrawFn, *, cancels: bool = False, parent_ends: bool = False) -> Scenario:
+    shared = draw(st.integers(0, 2)) == 0
+    names = NAMES[: draw(st.integers(1, len(NAMES)))]
+    steps: list[Step] = []
+    scripts: dict[str, Script] = {}
+    decisions: dict[str, Decision] = {}
+    for name in names:
+        step = draw(_steps(tuple(s.name for s in steps), name, shared=shared))
+        steps.append(step)
+        lasts = step.wait is None or step.wait.timeout is None
+        chosen = decisions[name] = Decision(
+            skip=draw(st.booleans()),
+            broken=draw(st.integers(0, 20)) == 0 and _is_decided(step),
+            items=draw(st.integers(0, 4)) if step.for_each else 0,
+            reply=lasts or draw(st.booleans()),
+        )
+        if step.has_attempts:
+            keys = [f"{name}/{item}" for item in range(chosen.items)] if step.for_each else [name]
+            alone = shared and step.for_each is None
+            scripts |= {key: draw(_scripts(step.kind, shared=alone)) for key in keys}
     return Scenario(
-        spec=spec,
-        scripts={name: draw(SCRIPTS) for name in names},
+        spec=task(*steps, session="alice", timeout=draw(st.sampled_from([None, None, "30m"]))),
+        scripts=scripts,
+        decisions=decisions,
         suspends=draw(st.integers(0, 2)),
+        patience=draw(st.sampled_from([0, 5, 20, 60])),
         cancels=cancels,
+        parent_ends=parent_ends,
         restarts=draw(st.integers(0, 4)),
         lossy=draw(st.booleans()),
         skewed=draw(st.booleans()),
         rival=draw(st.booleans()),
+        busy=draw(st.booleans()),
+        runtime="Task" if shared else "Job",
     )
 
 
-def expected_end(scenario: Scenario) -> tuple[str, Reason]:
-    """How the scenario's task must end: read off its scripts, step by step."""
-    spec = scenario.spec
-    for step in spec.effective_steps():
-        script = scenario.scripts[step.name]
-        if script.losses > MAX_DISRUPTIONS:
-            return "Failed", Reason.POD_LOST
-        failure = {
-            Ending.FAIL: Reason.EXIT_CODE if step.container else Reason.MODEL_ERROR,
-            Ending.EXIT_1: Reason.EXIT_CODE if step.container else Reason.ERROR,
-            Ending.OUT_OF_MEMORY: Reason.OOM_KILLED,
-            Ending.HANG: Reason.TASK_TIMEOUT if spec.timeout else Reason.STEP_TIMEOUT,
-            Ending.NO_IMAGE: Reason.TASK_TIMEOUT if spec.timeout else Reason.IMAGE_PULL_FAILED,
-        }.get(script.ending)
-        if failure is not None:
-            return "Failed", failure
-    return "Succeeded", Reason.SUCCEEDED
+def expected_ends(scenario: Scenario) -> set[tuple[str, Reason]]:
+    """How the scenario's task may end: as one of the steps that end it, which may race; read off its script."""
+    steps = scenario.spec.effective_steps()
+    done: set[str] = set()
+    ends: set[tuple[str, Reason]] = set()
+    slow = False
+    for index, step in enumerate(steps):
+        needs = step.needs if step.needs is not None else [s.name for s in steps[:index][-1:]]
+        if not done.issuperset(needs):
+            continue
+        chosen = scenario.decisions.get(step.name, Decision())
+        skipped = step.when is not None and chosen.skip and not chosen.broken
+        reasons = set[Reason]() if skipped else _failures(scenario, step, chosen)
+        slow = slow or (not skipped and _is_slow(scenario, step, chosen))
+        if step.return_ is not None and not skipped and not chosen.broken:
+            ends.add(("Succeeded", Reason.SUCCEEDED))
+        elif reasons and not step.continue_on_error:
+            ends |= {("Failed", reason) for reason in reasons}
+        else:
+            done.add(step.name)
+    if not ends:
+        ends = {("Succeeded", Reason.SUCCEEDED)}
+    if scenario.spec.timeout and slow:
+        ends.add(("Failed", Reason.TASK_TIMEOUT))
+    return ends
+
+
+def _is_decided(step: Step) -> bool:
+    return step.when is not None or step.for_each is not None or not step.has_attempts
+
+
+def _scripts_of(scenario: Scenario, step: Step, chosen: Decision) -> list[Script]:
+    if step.for_each is not None:
+        return [scenario.scripts[f"{step.name}/{item}"] for item in range(chosen.items)]
+    return [scenario.scripts[step.name]] if step.has_attempts else []
+
+
+def _failures(scenario: Scenario, step: Step, chosen: Decision) -> set[Reason]:
+    """The reasons that a step may fail for; empty: it succeeds."""
+    if chosen.broken:
+        return {Reason.TEMPLATE_ERROR}
+    if step.fail is not None:
+        return {Reason.ERROR}
+    if step.wait is not None and not chosen.reply and step.wait.on_timeout is None:
+        return {Reason.WAIT_TIMEOUT}
+    found = (_failure(step, script) for script in _scripts_of(scenario, step, chosen))
+    return {reason for reason in found if reason is not None}
+
+
+def _failure(step: Step, script: Script) -> Reason | None:
+    if script.losses > MAX_DISRUPTIONS:
+        return Reason.POD_LOST
+    reason = failure_of(script.ending, step.kind)
+    if reason is None:
+        return None
+    limit, causes = (step.retry.limit, step.retry.causes) if step.retry else (0, [])
+    group = RetryCause.ERROR
+    if script.ending in SLOW:
+        group = RetryCause.TIMEOUT
+    elif script.ending is Ending.OUT_OF_MEMORY:
+        group = RetryCause.OOM_KILLED
+    never = (script.ending is Ending.EXIT_64 and step.container is not None) or (
+        script.ending is Ending.DELETED and step.task is not None
+    )
+    return None if script.failures <= limit and group in causes and not never else reason
+
+
+def _is_slow(scenario: Scenario, step: Step, chosen: Decision) -> bool:
+    """Whether a step may take longer than a task's timeout."""
+    if step.sleep is not None or (step.wait is not None and not chosen.reply):
+        return True
+    return any(script.ending in SLOW for script in _scripts_of(scenario, step, chosen))

@@ -1,43 +1,24 @@
 """Kubernetes' part of the simulation: Jobs, their pods, and what a script says happens to each attempt.
 
-Every change is a sight that the operator's watch has yet to deliver.
+Every change is a sight that the operator's watch has yet to deliver. A pod is known by its Job and index.
 """
 
 from collections import defaultdict, deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from enum import StrEnum
+from dataclasses import replace
 from random import Random
 from typing import NamedTuple
 
+from parley.engine.names import pod_key
 from parley.engine.pods import JobView, PodView
-from parley.resources.reasons import Reason
+from parley.engine.state import Attempt
 
+from tests.unit.engine.sim_rules import failures
+from tests.unit.engine.sim_runner import SimRunners
+from tests.unit.engine.sim_script import Ending, Script, Scripts, key_of
 from tests.unit.engine.sim_store import SimStore
 
 Event = tuple[str, Callable[[], None]]
-
-
-class Ending(StrEnum):
-    """What a step does once no pod of it is lost."""
-
-    SUCCEED = "Succeed"
-    FAIL = "Fail"  # exit 3; a runner commits a failure
-    EXIT_1 = "Exit1"  # a runner that cannot commit
-    OUT_OF_MEMORY = "OutOfMemory"
-    HANG = "Hang"
-    NO_IMAGE = "NoImage"
-
-
-@dataclass(frozen=True)
-class Script:
-    """The first ``losses`` attempts of a step are lost, then it ends as ``ending`` says."""
-
-    ending: Ending = Ending.SUCCEED
-    losses: int = 0
-
-    def loses(self, number: int) -> bool:
-        return number <= self.losses
 
 
 class Sight(NamedTuple):
@@ -49,26 +30,34 @@ class Sight(NamedTuple):
 
 
 class SimCluster:
-    """Jobs and pods by Job name. ``runners`` are the steps whose pods run Parley's runner."""
+    """Jobs by name, pods by key."""
 
-    def __init__(self, store: SimStore, scripts: dict[str, Script], runners: set[str], rng: Random) -> None:
+    def __init__(self, store: SimStore, scripts: Scripts, rng: Random) -> None:
         self.jobs: dict[str, JobView] = {}
         self.pods: dict[str, PodView] = {}
         self.sights: defaultdict[tuple[str, str], deque[Sight]] = defaultdict(deque)
         self.store = store
+        self.most_at_once: dict[str, int] = {}
+        """By Job: the most pods that ran at once."""
+        self.places: dict[str, tuple[str, int]] = {}
+        """By pod key: Job and index."""
+        self._parallelism: dict[str, int] = {}
+        self._kinds = {step.name: step.kind for step in store.steps}
         self._scripts = scripts
-        self._runners = runners
         self._rng = rng
         self._version = 0
         self._made: set[str] = set()
         self._deleted: set[str] = set()
         self._nodes_lost: set[str] = set()
+        self._runners = SimRunners(self, rng)
 
     # What the operator does.
 
-    def create_job(self, name: str) -> JobView:
+    def create_job(self, name: str, size: int = 1, parallelism: int = 1) -> JobView:
         if name not in self.jobs:
-            assert self.store.by_job(name).open, f"Job {name} is made for a closed attempt"
+            assert any(a.open for a in self.store.of_job(name)), f"Job {name} is made for closed attempts"
+            self._parallelism[name] = parallelism
+            self.places |= {pod_key(name, index): (name, index) for index in range(size)}
             self._set_job(JobView(name, f"uid-of-{name}"))
         return self.jobs[name]
 
@@ -82,140 +71,173 @@ class SimCluster:
     # What may happen next.
 
     def events(self) -> list[Event]:
-        names = list(dict.fromkeys([*self.jobs, *self.pods]))
-        return [event for name in names for event in self._events_of(name)]
+        events = [event for key in self.places for event in self._events_of(key)]
+        return events + [event for name in self.jobs for event in self._notices(name)]
 
-    def _events_of(self, name: str) -> list[Event]:
-        job, pod = self.jobs.get(name), self.pods.get(name)
-        notices: list[Event] = []
-        if job is not None and not job.ended:
-            notices = [(f"Job {name} notices its pod's end", lambda: self._notice(name))]
+    def keys_of(self, job: str) -> list[str]:
+        return [key for key, place in self.places.items() if place[0] == job]
+
+    def _notices(self, name: str) -> list[Event]:
+        over = all(
+            key in self._made and (key not in self.pods or not self.pods[key].holds_node)
+            for key in self.keys_of(name)
+        )
+        over = over and not any(self.pods[key].node_lost for key in self.keys_of(name) if key in self.pods)
+        if self.jobs[name].ended or not over:
+            return []
+        return [(f"Job {name} notices its pods' end", lambda: self._notice(name))]
+
+    def _events_of(self, key: str) -> list[Event]:
+        name, _ = self.places[key]
+        job, pod = self.jobs.get(name), self.pods.get(key)
         if pod is None:
-            if name not in self._made:
-                return [(f"pod of {name} is made", lambda: self._make_pod(name))] if notices else []
-            return notices
+            live = sum(
+                1 for other in self.keys_of(name) if other in self.pods and self.pods[other].holds_node
+            )
+            waits = key not in self._made and job is not None and not job.ended
+            room = waits and live < self._parallelism[name]
+            return [(f"pod of {key} is made", lambda: self._make_pod(key))] if room else []
         if pod.node_lost:
-            back: list[Event] = [(f"node of {name} is back", lambda: self._bring_node_back(name))]
-            return [(f"pod of {name} is gone", lambda: self._set_pod(name, None)), *back]
+            back: list[Event] = [(f"node of {key} is back", lambda: self._change_pod(key, node_lost=False))]
+            return [(f"pod of {key} is gone", lambda: self._set_pod(key, None)), *back]
         if not pod.holds_node:
-            gone: list[Event] = [(f"pod of {name} is gone", lambda: self._set_pod(name, None))]
-            return (gone if pod.deleting else []) + notices
+            gone: list[Event] = [(f"pod of {key} is gone", lambda: self._set_pod(key, None))]
+            return gone if pod.deleting else []
         if pod.deleting or job is None or job.suspended:
-            return [(f"pod of {name} is stopped", lambda: self._exit(name, 137, deleting=True))]
-        event = self._event_of_pod(name, pod)
+            return [(f"pod of {key} is stopped", lambda: self.exit(key, 137, deleting=True))]
+        own = self.store.by_key(*self.places[key])
+        event = (
+            self._runners.event_of(key, pod) if own.runtime == "Task" else self._event_of_pod(key, pod, own)
+        )
         return [event] if event else []
 
-    def _event_of_pod(self, name: str, pod: PodView) -> Event | None:
-        attempt = self.store.by_job(name)
-        script = self._scripts[attempt.step]
-        lose: Event = (f"pod of {name} is lost", lambda: self._lose(name))
-        if script.loses(attempt.number) and self._rng.random() < 0.4:
+    def _event_of_pod(self, key: str, pod: PodView, attempt: Attempt) -> Event | None:
+        script = self.script_of(attempt)
+        lose: Event = (f"pod of {key} is lost", lambda: self._lose(key))
+        taken = attempt.taken_at is not None
+        # That the pod of an item is gone which no runner has taken is seen at the end of its round only.
+        early = taken or attempt.item < 0 or self._kinds[attempt.step] != "prompt"
+        if script.loses(attempt.number) and early and self._rng.random() < 0.4:
             return lose
         if pod.waiting_reason:
-            return lose if script.loses(attempt.number) else None
+            return lose if script.loses(attempt.number) and early else None
         if not pod.running:
-            return f"pod of {name} starts", lambda: self._start_pod(name)
-        if attempt.step in self._runners and attempt.open and attempt.taken_at is None:
-            return f"runner of {name} takes its attempt", lambda: self._take(name)
+            return f"pod of {key} starts", lambda: self._start_pod(key, attempt)
+        if self._kinds[attempt.step] == "prompt" and attempt.open and not taken:
+            return f"runner of {key} takes its attempt", lambda: self._take(key, attempt)
         if script.loses(attempt.number):
             return lose
-        if script.ending is Ending.HANG and attempt.open:
+        if self.ending_of(attempt) is Ending.HANG and attempt.open:
             return None
-        return f"pod of {name} ends", lambda: self._end_pod(name)
+        return f"pod of {key} ends", lambda: self._end_pod(key, attempt)
 
-    def _make_pod(self, name: str) -> None:
-        self._made.add(name)
-        self._set_pod(name, PodView(f"pod-of-{name}", f"pod-uid-of-{name}", "Pending"))
+    def script_of(self, attempt: Attempt) -> Script:
+        return self._scripts[key_of(attempt)]
 
-    def _start_pod(self, name: str) -> None:
-        attempt = self.store.by_job(name)
-        assert not self.store.has_succeeded(attempt.step), f"{name} runs although its step succeeded"
-        if self._scripts[attempt.step].ending is Ending.NO_IMAGE:
-            self._change_pod(name, waiting_reason="ErrImagePull", waiting_message="no such image")
+    def ending_of(self, attempt: Attempt) -> Ending:
+        before = self.store.of_step(attempt.step, attempt.item)[: attempt.number - 1]
+        return self.script_of(attempt).ends(failures(before))
+
+    def _make_pod(self, key: str) -> None:
+        self._made.add(key)
+        self._set_pod(key, PodView(f"pod-of-{key}", f"pod-uid-{self._version}", "Pending"))
+
+    def _start_pod(self, key: str, attempt: Attempt) -> None:
+        assert not self.store.has_succeeded(attempt.step, attempt.item), f"{key} runs although it succeeded"
+        if self.ending_of(attempt) is Ending.NO_IMAGE:
+            self._change_pod(key, waiting_reason="ErrImagePull", waiting_message="no such image")
             return
-        if attempt.step not in self._runners:
-            older = {other.job for other in self.store.of_step(attempt.step)} - {name, *self._nodes_lost}
-            running = [job for job in older if (pod := self.pods.get(job)) and pod.running and pod.holds_node]
-            assert not running, f"{name} starts beside {running}"
-        self._change_pod(name, phase="Running", running=True)
+        if self._kinds[attempt.step] == "container":
+            others = self.store.of_step(attempt.step, attempt.item)
+            older = {pod_key(other.job, other.index) for other in others} - {key, *self._nodes_lost}
+            running = [
+                other for other in older if (pod := self.pods.get(other)) and pod.running and pod.holds_node
+            ]
+            assert not running, f"{key} starts beside {running}"
+        self.run_pod(key)
 
-    def _take(self, name: str) -> None:
-        if not self.store.take(name):
-            self._exit(name, 0)
+    def run_pod(self, key: str) -> None:
+        self._change_pod(key, phase="Running", running=True)
+        name, _ = self.places[key]
+        running = sum(1 for other in self.keys_of(name) if other in self.pods and self.pods[other].running)
+        self.most_at_once[name] = max(running, self.most_at_once.get(name, 0))
 
-    def _end_pod(self, name: str) -> None:
-        attempt = self.store.by_job(name)
-        ending = self._scripts[attempt.step].ending
-        if attempt.step in self._runners:
-            if not attempt.open:
-                self._exit(name, 0)
-            elif ending is Ending.OUT_OF_MEMORY:
-                self._exit(name, 137, terminated_reason="OOMKilled")
-            elif ending is Ending.EXIT_1:
-                self._exit(name, 1)
-            else:
+    def _take(self, key: str, attempt: Attempt) -> None:
+        if not self.store.take(attempt, self.pods[key].uid):
+            self.exit(key, 0)
+
+    def _end_pod(self, key: str, attempt: Attempt) -> None:
+        ending = self.ending_of(attempt)
+        if self._kinds[attempt.step] == "prompt":
+            if attempt.open:
                 # It exits in an event of its own: a crash may come between commit and exit.
-                self.store.finish(name, Reason.MODEL_ERROR if ending is Ending.FAIL else None)
+                self._runners.end(key, attempt, ending)
+            else:
+                self.exit(key, 0)
             return
         match ending:
             case Ending.OUT_OF_MEMORY:
-                self._exit(name, 137, terminated_reason="OOMKilled")
-            case Ending.FAIL | Ending.EXIT_1:
-                self._exit(name, 3)
+                self.exit(key, 137, terminated_reason="OOMKilled")
+            case Ending.EXIT_64:
+                self.exit(key, 64)
+            case Ending.SUCCEED | Ending.HANG:
+                self.exit(key, 0)
             case _:
-                self._exit(name, 0)
+                self.exit(key, 3)
 
-    def _lose(self, name: str) -> None:
-        runner = self.store.by_job(name).step in self._runners
+    def _lose(self, key: str) -> None:
+        name, _ = self.places[key]
         ways: list[Callable[[], None]] = [
-            lambda: self._change_pod(name, phase="Failed", running=False, status_reason="Evicted"),
-            lambda: self._exit(name, 137, deleting=True),
-            lambda: self._vanish(name),
+            lambda: self._change_pod(key, phase="Failed", running=False, status_reason="Evicted"),
+            lambda: self.exit(key, 137, deleting=True),
+            lambda: self._vanish(key),
         ]
-        if name not in self._nodes_lost:
-            ways.append(lambda: self._lose_node(name))
-        if name not in self._deleted:
-            ways.append(lambda: self._delete_job(name))
-        if runner:
-            ways += [lambda: self._exit(name, 137), lambda: self._exit(name, 0)]
+        if key not in self._nodes_lost:
+            ways.append(lambda: self._lose_node(key))
+        if name not in self._deleted and len(self.keys_of(name)) == 1:
+            ways.append(lambda: self._delete_job(key))
+        if self._kinds[self.store.by_key(*self.places[key]).step] == "prompt":
+            ways += [lambda: self.exit(key, 137), lambda: self.exit(key, 0)]
         self._rng.choice(ways)()
 
-    def _vanish(self, name: str) -> None:
-        self._set_pod(name, None)
-        self._set_job(replace(self.jobs[name], failed_reason="PodFailurePolicy"))
+    def _vanish(self, key: str) -> None:
+        self._set_pod(key, None)
+        name, _ = self.places[key]
+        if len(self.keys_of(name)) == 1:
+            self._set_job(replace(self.jobs[name], failed_reason="PodFailurePolicy"))
 
-    def _lose_node(self, name: str) -> None:
-        self._nodes_lost.add(name)
-        self._change_pod(name, node_lost=True)
+    def _lose_node(self, key: str) -> None:
+        self._nodes_lost.add(key)
+        self._change_pod(key, node_lost=True)
 
-    def _bring_node_back(self, name: str) -> None:
-        self._change_pod(name, node_lost=False)
-
-    def _delete_job(self, name: str) -> None:
+    def _delete_job(self, key: str) -> None:
         """Delete the Job; its pod is told to stop and ends later."""
+        name, _ = self.places[key]
         self._deleted.add(name)
-        self._made.discard(name)
+        self._made.discard(key)
         self._set_job(self.jobs.pop(name), deleted=True)
-        self._change_pod(name, deleting=True)
+        self._change_pod(key, deleting=True)
 
     def _notice(self, name: str) -> None:
-        pod, job = self.pods.get(name), self.jobs[name]
-        done = pod is not None and pod.exit_code == 0
-        self._set_job(replace(job, completed=done, failed_reason=None if done else "PodFailurePolicy"))
+        pods = [self.pods.get(key) for key in self.keys_of(name)]
+        done = all(pod is not None and pod.exit_code == 0 for pod in pods)
+        self._set_job(
+            replace(self.jobs[name], completed=done, failed_reason=None if done else "PodFailurePolicy")
+        )
 
-    def _exit(self, name: str, code: int, **shown: object) -> None:
+    def exit(self, key: str, code: int, **shown: object) -> None:
         phase = "Failed" if code else "Succeeded"
-        self._change_pod(name, phase=phase, running=False, exit_code=code, **shown)
+        self._change_pod(key, phase=phase, running=False, exit_code=code, **shown)
 
-    def _change_pod(self, name: str, **shown: object) -> None:
-        self._set_pod(name, replace(self.pods[name], **shown))  # type: ignore[arg-type]
+    def _change_pod(self, key: str, **shown: object) -> None:
+        self._set_pod(key, replace(self.pods[key], **shown))  # type: ignore[arg-type]
 
-    def _set_pod(self, name: str, pod: PodView | None) -> None:
+    def _set_pod(self, key: str, pod: PodView | None) -> None:
         deleted = pod is None
-        pod = replace(pod or self.pods.pop(name), version=self._next_version())
+        pod = replace(pod or self.pods.pop(key), version=self._next_version())
         if not deleted:
-            self.pods[name] = pod
-        self.sights["Pod", name].append(Sight(pod=pod, deleted=deleted))
+            self.pods[key] = pod
+        self.sights["Pod", key].append(Sight(pod=pod, deleted=deleted))
 
     def _set_job(self, job: JobView, *, deleted: bool = False) -> None:
         job = replace(job, version=self._next_version())

@@ -18,7 +18,12 @@ class Memory:
     spec: TaskSpec
     workloads: Workloads = field(default_factory=Workloads)
     planned: bool = False
-    ready: str | None = None
+    ready: tuple[str, ...] = ()
+    wants_slot: bool = False
+    slot: bool = False
+    """A concurrency slot was granted."""
+    limited: bool = False
+    """There are slots at all."""
     wake_at: datetime | None = None
     dirty: bool = True
     """The key is queued."""
@@ -41,20 +46,22 @@ class Memory:
                 changed = workloads.drop_pod(UID, name, sight.pod.uid) or changed
         self.dirty = self.dirty or changed
 
-    def look(self, cluster: SimCluster, name: str) -> None:
-        """Read one Job and its pod, past the watches."""
-        if name in cluster.pods:
-            self.workloads.see_pod(UID, name, cluster.pods[name])
-        if name in cluster.jobs:
-            self.workloads.see_job(UID, cluster.jobs[name])
+    def look(self, cluster: SimCluster, job: str) -> None:
+        """Read one Job and all pods of the task, past the watches."""
+        for key, pod in cluster.pods.items():
+            self.workloads.see_pod(UID, key, pod)
+        if job in cluster.jobs:
+            self.workloads.see_job(UID, cluster.jobs[job])
 
     def list_all(self, cluster: SimCluster, spec: TaskSpec) -> None:
         """A complete list, as ``controller.listing`` takes it in; every key is queued."""
         known = self.workload()
-        for name in {**cluster.jobs, **cluster.pods}:
-            self.look(cluster, name)
+        for key, pod in cluster.pods.items():
+            self.workloads.see_pod(UID, key, pod)
+        for job in cluster.jobs.values():
+            self.workloads.see_job(UID, job)
         for name in known.jobs.keys() - cluster.jobs.keys():
             self.workloads.drop_job(UID, name)
-        for name in known.pods.keys() - cluster.pods.keys():
-            self.workloads.drop_pod(UID, name, known.pods[name].uid)
+        for key in known.pods.keys() - cluster.pods.keys():
+            self.workloads.drop_pod(UID, key, known.pods[key].uid)
         self.spec, self.dirty = spec, True

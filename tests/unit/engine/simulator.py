@@ -6,35 +6,27 @@ passes only when nothing else can happen.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import timedelta
+from dataclasses import dataclass, field
 from random import Random
 
 import pytest
-from parley.engine.actions import (
-    Action,
-    CloseAttempt,
-    CreateJob,
-    EndTask,
-    EndTurn,
-    FinishContainer,
-    LookAgain,
-    SetSuspended,
-    StartAttempt,
-    StopJob,
-)
-from parley.engine.plan import Plan, make_plan
-from parley.engine.state import End, Hold, Surroundings, TaskState
+from parley.engine.plan import Plan, holds_slot, make_plan
+from parley.engine.state import End, Hold, Runtime, Surroundings, TaskState
 from parley.resources.reasons import Reason
-from parley.resources.task import DesiredState, TaskSpec
+from parley.resources.task import TaskSpec
 
-from tests.unit.engine.builders import NOW, desired, told
-from tests.unit.engine.sim_cluster import Event, Script, SimCluster
-from tests.unit.engine.sim_memory import UID, Memory
+from tests.unit.engine.builders import NOW, told
+from tests.unit.engine.sim_carry import Carrier
+from tests.unit.engine.sim_cluster import Event, SimCluster
+from tests.unit.engine.sim_flow import SimFlow
+from tests.unit.engine.sim_memory import Memory
+from tests.unit.engine.sim_others import SimOthers
+from tests.unit.engine.sim_script import Decision, Script
 from tests.unit.engine.sim_store import SimStore
 
-_MOST_EVENTS = 4000
-_MOST_ROUNDS = 20
+_MOST_EVENTS = 6000
+_MOST_ROUNDS = 60
+_NO_SLOT = Hold(Reason.CONCURRENCY_LIMITED, "1st of 1 in the queue of Agent support")
 
 Show = Callable[[Plan, TaskState, Surroundings, TaskSpec], None]
 
@@ -44,9 +36,14 @@ class Scenario:
     """What happens, but not in which order."""
 
     spec: TaskSpec
-    scripts: dict[str, Script]
+    scripts: dict[str, Script] = field(default_factory=dict[str, Script])
+    """By step, those of items by ``step/item``."""
+    decisions: dict[str, Decision] = field(default_factory=dict[str, Decision])
     suspends: int = 0
     cancels: bool = False
+    parent_ends: bool = False
+    patience: int = 0
+    """So many events pass before anybody suspends, cancels or ends anything."""
     restarts: int = 0
     lossy: bool = False
     """Watches reconnect and miss what happened meanwhile, notifications get lost; then a resync is the net."""
@@ -54,6 +51,9 @@ class Scenario:
     """The watch of Jobs may be ahead of the watch of pods."""
     rival: bool = False
     """Another task's turn may hold the session for a while."""
+    busy: bool = False
+    """The agent runs one task at a time, and another one may be first."""
+    runtime: Runtime = "Job"
 
 
 class Simulation:
@@ -62,20 +62,27 @@ class Simulation:
     def __init__(self, scenario: Scenario, seed: int, show: Show | None = None) -> None:
         self.scenario = scenario
         self.log: list[str] = []
-        self.spec = scenario.spec
         self._rng = Random(seed)
         self._steps = scenario.spec.effective_steps()
-        self.store = SimStore(self._steps, NOW, scenario.spec.timeout_or_none())
-        runners = {step.name for step in self._steps if step.prompt}
-        self.cluster = SimCluster(self.store, scenario.scripts, runners, self._rng)
-        self.memory = Memory(self.spec)
+        timeout = scenario.spec.timeout_or_none()
+        self.store = SimStore(self._steps, NOW, timeout, scenario.runtime)
+        self.cluster = SimCluster(self.store, scenario.scripts, self._rng)
+        self.flow = SimFlow(self.store, scenario.decisions, scenario.scripts)
+        self.memory = Memory(scenario.spec, limited=scenario.busy)
+        self.others = SimOthers(
+            scenario.spec,
+            self.store,
+            suspends=scenario.suspends,
+            cancels=scenario.cancels,
+            parent_ends=scenario.parent_ends,
+            rival=scenario.rival,
+            busy=scenario.busy,
+            patience=scenario.patience,
+        )
         self._show = show
         self._reconcile: Iterator[None] | None = None
-        self._suspends, self._restarts = scenario.suspends, scenario.restarts
-        self._cancels, self._rival = scenario.cancels, scenario.rival
-        self._spec_sights: list[TaskSpec] = []
+        self._restarts = scenario.restarts
         self._losses = 3 if scenario.lossy else 0
-        self._days_suspended = 3
         self._resynced = False
         self._final = False
 
@@ -94,14 +101,22 @@ class Simulation:
             assert self.store.end is not None
             left = [name for name, pod in self.cluster.pods.items() if pod.holds_node]
             assert not left, f"pods of {left} were left running"
-        except AssertionError as error:
+            going = [child.name for child in self.store.children.values() if not child.over]
+            assert not going, f"children {going} were left behind"
+        except BaseException as error:
             error.add_note("What happened:\n  " + "\n  ".join(self.log[-80:]))
             raise
         return self.store.end
 
     def _advance(self) -> bool:
         """Let one thing happen; False when the task has ended and all is quiet."""
-        events = [*self._operator(), *self._watch(), *self.cluster.events(), *self._people(), *self._turns()]
+        events = [
+            *self._operator(),
+            *self._watch(),
+            *self.cluster.events(),
+            *self.flow.events(),
+            *self.others.events(self.memory),
+        ]
         if not events:
             return not self._final and self._let_time_pass()
         # The operator is one of many; with this it gets half of the steps, which finds more of its races.
@@ -120,7 +135,7 @@ class Simulation:
             return True
         assert self.memory.wake_at is not None, "nothing will ever happen again"
         self.store.now = max(self.store.now, self.memory.wake_at)
-        self.log.append(f"it is {self.store.now:%d %H:%M}")
+        self.log.append(f"it is {self.store.now:%d %H:%M:%S}")
         self.memory.wake_at, self.memory.dirty, self._resynced = None, True, False
         return True
 
@@ -146,75 +161,56 @@ class Simulation:
 
     def _reconciling(self) -> Iterator[None]:
         memory, spec = self.memory, self.memory.spec
-        denied: dict[str, Hold] = {}
-        looked: set[str] = set()
+        carrier = Carrier(self.store, self.cluster, self.flow, memory, spec)
         for _ in range(_MOST_ROUNDS):
             workload = memory.workload()
             yield
             state = self.store.read()
+            memory.slot = memory.slot or holds_slot(self._steps, state)
             around = Surroundings(
                 pods=workload.pods,
                 jobs=workload.jobs,
                 vanished=frozenset(workload.vanished),
                 turns=dict(self.store.turns),
-                denied=denied,
-                looked=frozenset(looked),
+                denied=carrier.denied,
+                looked=frozenset(carrier.looked),
+                slot=_NO_SLOT if self.scenario.busy and not memory.slot else None,
+                runtime=self.scenario.runtime,
             )
             plan = make_plan(spec, self._steps, state, around)
-            memory.planned, memory.ready = True, plan.ready_turn
+            memory.planned, memory.ready = True, plan.ready_turns
+            memory.wants_slot = plan.wants_slot
             if not plan.actions:
-                if self._show is not None:
-                    self._show(plan, state, around, spec)
-                memory.wake_at = plan.wake_at
-                self._final = state.end is not None
+                self._settle(plan, state, around, spec)
                 return
             for action in plan.actions:
                 yield
                 self.log.append(f"  {told(action)}")
-                self._carry_out(action, spec, denied, looked)
+                carrier.carry_out(action)
         raise AssertionError(f"not settled after {_MOST_ROUNDS} rounds")
 
-    def _carry_out(self, action: Action, spec: TaskSpec, denied: dict[str, Hold], looked: set[str]) -> None:  # noqa: C901, PLR0912 - one case an action
-        if isinstance(action, StartAttempt | CreateJob):
-            assert spec.desired_state is not DesiredState.CANCELLED, "something starts in a cancelled task"
-        match action:
-            case StartAttempt():
-                assert spec.desired_state is DesiredState.RUNNING, "something new starts while suspended"
-                refused = self.store.insert(action)
-                if refused == "turn":
-                    denied[action.step.name] = Hold(Reason.SESSION_BUSY, "another turn holds the session")
-            case CreateJob():
-                self.memory.workloads.see_job(UID, self.cluster.create_job(action.attempt.job))
-            case FinishContainer():
-                self.store.finish_container(action.attempt, action.verdict)
-            case CloseAttempt():
-                self.store.close(action)
-            case StopJob():
-                stopped = self.cluster.suspend_job(action.job)
-                if stopped is None:
-                    self.memory.workloads.drop_job(UID, action.job)
-                else:
-                    self.memory.workloads.see_job(UID, stopped)
-            case LookAgain():
-                self.memory.look(self.cluster, action.job)
-                looked.add(action.job)
-            case EndTurn():
-                self.store.end_turn(action.step)
-            case SetSuspended():
-                self.store.set_suspended(action.suspended)
-            case EndTask():
-                self.store.end_task(action)
+    def _settle(self, plan: Plan, state: TaskState, around: Surroundings, spec: TaskSpec) -> None:
+        memory = self.memory
+        if self._show is not None:
+            self._show(plan, state, around, spec)
+        # While it only waits for a person, sleeps or is suspended, others have its slot.
+        memory.slot = (plan.wants_slot and memory.slot) or holds_slot(self._steps, state)
+        memory.wake_at = plan.wake_at
+        self._final = state.end is not None
+        running = any(attempt.open for attempt in state.attempts)
+        held = state.suspended or plan.ready_turns or plan.wants_slot or state.waits
+        assert self._final or plan.wake_at or running or held, "nothing is left that would wake the task"
 
     def _restart(self) -> None:
         self._restarts -= 1
         self._reconcile = None
-        self.memory = Memory(self.spec)
+        self.memory = Memory(self.others.spec, limited=self.scenario.busy)
         self._list()
 
     def _list(self) -> None:
-        self.memory.list_all(self.cluster, self.spec)
+        self.memory.list_all(self.cluster, self.others.spec)
         self.cluster.sights.clear()
-        self._spec_sights.clear()
+        self.others.edits.clear()
 
     # What the operator hears.
 
@@ -223,7 +219,7 @@ class Simulation:
         for key, sights in self.cluster.sights.items():
             if sights:
                 found.append((f"watch brings {' '.join(key)}", lambda k=key: self._deliver(k)))
-        if self._spec_sights:
+        if self.others.edits:
             found.append(("watch brings the Task", self._deliver_spec))
         if self.store.notified:
             found.append(("Postgres notifies", self._notify))
@@ -238,10 +234,11 @@ class Simulation:
 
     def _deliver(self, key: tuple[str, str]) -> None:
         kind, name = key
-        pods = self.cluster.sights["Pod", name]
-        if kind == "Job" and pods and not self.scenario.skewed:
-            self._deliver(("Pod", name))
-            return
+        if kind == "Job" and not self.scenario.skewed:
+            late = [pod for pod in self.cluster.keys_of(name) if self.cluster.sights["Pod", pod]]
+            if late:
+                self._deliver(("Pod", self._rng.choice(late)))
+                return
         sight = self.cluster.sights[key].popleft()
         for _ in range(self._rng.choice((1, 1, 2))):
             self.memory.hear(name, sight)
@@ -265,54 +262,4 @@ class Simulation:
         self.store.notified = False
 
     def _deliver_spec(self) -> None:
-        spec = self._spec_sights.pop(0)
-        self.memory.spec, self.memory.dirty = spec, True
-
-    # People, and the session's other turns.
-
-    def _people(self) -> list[Event]:
-        found: list[Event] = []
-        state = self.spec.desired_state
-        if self.store.end is not None or state is DesiredState.CANCELLED:
-            return found
-        if self._suspends and state is DesiredState.RUNNING:
-            found.append(("somebody suspends the task", lambda: self._ask(DesiredState.SUSPENDED)))
-        if state is DesiredState.SUSPENDED:
-            found.append(("somebody resumes the task", lambda: self._ask(DesiredState.RUNNING)))
-            if self.store.suspended_since and not self.store.open_attempts() and self._days_suspended:
-                found.append(("a day passes", self._let_a_day_pass))
-        if self._cancels:
-            found.append(("somebody cancels the task", lambda: self._ask(DesiredState.CANCELLED)))
-        return found
-
-    def _ask(self, state: DesiredState) -> None:
-        if state is DesiredState.SUSPENDED:
-            self._suspends -= 1
-        self.spec = desired(self.spec, state)
-        self._spec_sights.append(self.spec)
-
-    def _let_a_day_pass(self) -> None:
-        self._days_suspended -= 1
-        self.store.now += timedelta(days=1)
-
-    def _turns(self) -> list[Event]:
-        found: list[Event] = []
-        memory, store = self.memory, self.store
-        if memory.planned and store.queued(memory.ready) != store.turns:
-            found.append(("tickets are given", self._give_tickets))
-        if self._rival and not store.turns:
-            found.append(("another turn takes the session", self._start_rival))
-        if store.rival:
-            found.append(("the other turn ends", self._end_rival))
-        return found
-
-    def _give_tickets(self) -> None:
-        self.store.turns = self.store.queued(self.memory.ready)
-        self.memory.dirty = True
-
-    def _start_rival(self) -> None:
-        self._rival, self.store.rival = False, True
-
-    def _end_rival(self) -> None:
-        self.store.rival = False
-        self.memory.dirty = True
+        self.memory.spec, self.memory.dirty = self.others.edits.pop(0), True

@@ -9,8 +9,8 @@ from parley.engine.retries import MAX_DISRUPTIONS
 from parley.resources.reasons import Reason
 
 from tests.unit.engine.builders import container, prompt, task
-from tests.unit.engine.scenarios import SEEDS, expected_end, scenarios
-from tests.unit.engine.sim_cluster import Script
+from tests.unit.engine.scenarios import SEEDS, expected_ends, scenarios
+from tests.unit.engine.sim_script import Script
 from tests.unit.engine.simulator import Scenario, Simulation
 
 
@@ -19,7 +19,7 @@ from tests.unit.engine.simulator import Scenario, Simulation
 def test_a_task_ends_as_its_steps_do_whatever_the_order(scenario: Scenario, seed: int) -> None:
     end = Simulation(scenario, seed).run()
 
-    assert (end.phase, end.reason) == expected_end(scenario)
+    assert (end.phase, end.reason) in expected_ends(scenario)
 
 
 @given(scenario=scenarios(cancels=True), seed=SEEDS)
@@ -29,22 +29,33 @@ def test_a_cancelled_task_ends_at_once_or_had_ended(scenario: Scenario, seed: in
 
     end = simulation.run()
 
-    assert (end.phase, end.reason) in {("Cancelled", Reason.CANCELLED), expected_end(scenario)}
+    assert (end.phase, end.reason) in {("Cancelled", Reason.CANCELLED), *expected_ends(scenario)}
     assert not simulation.store.open_attempts()
+
+
+@given(scenario=scenarios(parent_ends=True), seed=SEEDS)
+@settings(max_examples=50, deadline=None)
+def test_a_child_whose_parent_has_ended_ends_too(scenario: Scenario, seed: int) -> None:
+    end = Simulation(scenario, seed).run()
+
+    assert (end.phase, end.reason) in {("Cancelled", Reason.CANCELLED), *expected_ends(scenario)}
 
 
 @given(scenario=scenarios(), seed=SEEDS)
 @settings(max_examples=100, deadline=None)
-def test_the_attempts_of_each_step_are_numbered_without_a_gap(scenario: Scenario, seed: int) -> None:
+def test_the_attempts_of_each_item_are_numbered_without_a_gap(scenario: Scenario, seed: int) -> None:
     simulation = Simulation(scenario, seed)
 
     simulation.run()
 
-    for step in scenario.scripts:
-        attempts = simulation.store.of_step(step)
-        assert [a.number for a in attempts] == list(range(1, len(attempts) + 1))
-        assert all(a.phase == "Lost" for a in attempts[:-1]), "only what was lost is repeated"
-        assert len(attempts) <= MAX_DISRUPTIONS + 1
+    for step in scenario.spec.effective_steps():
+        for item in {a.item for a in simulation.store.of_step(step.name)}:
+            attempts = simulation.store.of_step(step.name, item)
+            limit = step.retry.limit if step.retry else 0
+            assert [a.number for a in attempts] == list(range(1, len(attempts) + 1))
+            assert all(a.phase in {"Lost", "Failed", "TimedOut"} for a in attempts[:-1])
+            assert sum(a.phase == "Lost" for a in attempts) <= MAX_DISRUPTIONS + 1
+            assert sum(a.phase in {"Failed", "TimedOut"} for a in attempts) <= limit + 1
 
 
 @given(seed=SEEDS, restarts=st.integers(0, 5))
