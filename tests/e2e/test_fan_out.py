@@ -137,7 +137,7 @@ def test_an_item_that_fails(cluster: Cluster, namespace: str, store: Store) -> N
     assert sorted(tries) == [(0, 1, "First"), (1, 1, "First"), (1, 2, "Retry")]
 
     # And what is no list, or too long a list, says so
-    for name, words in (("text", "list"), ("too-many", "1,000")):
+    for name, words in (("text", "list"), ("too-many", "1000")):
         odd = cluster.wait_task(namespace, name)
         assert odd["status"]["phase"] == "Failed"
         assert "spec.steps[0].forEach.items" in condition(odd, "Succeeded")["message"]
