@@ -260,7 +260,7 @@ _CONDITION = [
     ("an input that a child is not given",
      _step("task: {inputs: {a: 1}, spec: {inputs: {b: 1}, "
            "steps: [{name: c, container: {image: i, args: ['{{ inputs.d }}']}}]}}"),
-     f"{_INLINE}.steps[0].container.args[0]", ("inputs.d is not defined", "b, a")),
+     f"{_INLINE}.steps[0].container.args[0]", ("inputs.d is not defined", "has a, b")),
     ("children without end", _step(f"task: {{spec: {_DEEP}}}"), _INLINE + ".steps[0].task.spec" * 5,
      ("nested deeper than 5 Tasks",)),
     ("a schema of inputs that was not quoted",

@@ -19,6 +19,7 @@ class Known:
         names: the names in scope.
         absent: names that other tasks have, with why this one has not.
         inputs: the inputs there are, such as those of ``spec.inputs``; None where they are not known yet.
+        inputs_from: who says which inputs there are.
         steps: names, in templates, of the steps that are done when it is rendered; None where not known yet.
         later: names, in templates, of the steps that begin only after it.
         unneeded: names, in templates, of the steps above that need not be done when it is rendered.
@@ -27,6 +28,7 @@ class Known:
     names: Sequence[str]
     absent: Mapping[str, str] = field(default_factory=dict[str, str])
     inputs: Collection[str] | None = None
+    inputs_from: str = "spec.inputs"
     steps: Sequence[str] | None = None
     later: Sequence[str] = ()
     unneeded: Sequence[str] = ()
@@ -59,7 +61,8 @@ def _mention_problem(mention: Mention, known: Known) -> str | None:
         case (str(name), *_) if name not in known.names:
             return f"{name!r} is not defined; a template here knows {', '.join(known.names)}"
         case ("inputs", key, *_) if mention.always and known.inputs is not None and key not in known.inputs:
-            return f"inputs.{key} is not defined; spec.inputs has {', '.join(list(known.inputs)[:12]) or 'nothing'}"
+            there = ", ".join(sorted(known.inputs)[:12]) or "nothing"
+            return f"inputs.{key} is not defined; {known.inputs_from} has {there}"
         case ("steps", str(step), *rest) if known.steps is not None:
             return _step_problem(step, rest, known)
         case _:

@@ -42,6 +42,7 @@ def task_template_problems(
             absent["agent"] = "the Task has neither sessionRef nor agentRef"
     names = [name for name in TASK_NAMES if name not in absent]
     inputs = spec.inputs if bound else known_inputs
+    inputs_from = f"{root}.inputs" if bound or depth else "the template"
     # A message is what a person said, never a template.
     steps = spec.steps or []
     variables = [step_variable(step.name) for step in steps]
@@ -53,6 +54,7 @@ def task_template_problems(
             names,
             absent | dict.fromkeys(ITEM_NAMES, "the step has no forEach"),
             inputs,
+            inputs_from,
             [variables[i] for i in range(index) if steps[i].name in done],
             variables[index:],
             [variables[i] for i in range(index) if steps[i].name not in done],
@@ -68,7 +70,7 @@ def task_template_problems(
                 depth=depth + 1,
             )
     everything = [step_variable(step.name) for step in spec.effective_steps()]
-    last = Known(names, absent, inputs, everything)
+    last = Known(names, absent, inputs, inputs_from, everything)
     yield from field_problems(output_fields(spec.output), last)
 
 
