@@ -23,7 +23,7 @@ from parley.controller.workers import Workers
 from parley.engine.names import pod_key
 from parley.kube.client import FIELD_MANAGER, JsonObject
 from parley.kube.events import Transition
-from parley.kube.kinds import AGENT, JOB, POD, REPLY, SESSION, TASK, TASK_TEMPLATE, Kind
+from parley.kube.kinds import AGENT, JOB, POD, REPLY, SCHEDULE, SESSION, TASK, TASK_TEMPLATE, Kind
 from parley.protocol.messages import EventDraft, FinishBody, InputBody, InputMessage, Usage
 from parley.store import runner_calls
 from parley.store.leader import raise_epoch
@@ -35,6 +35,7 @@ from tests.fake_kube import FakeKube
 
 NAMESPACE = "team"
 PATIENCE = 60.0
+WATCHED = (JOB, POD, AGENT, SESSION, TASK_TEMPLATE, SCHEDULE, REPLY, TASK)
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,7 @@ class Cluster:
         self.sights = Sights(self.context)
         self.workers = Workers(self.context)
         self.kube.on_change = self._watch
-        kinds = {kind.kind: kind for kind in (JOB, POD, AGENT, SESSION, TASK_TEMPLATE, REPLY, TASK)}
+        kinds = {kind.kind: kind for kind in WATCHED}
         for (kind, _, _), body in sorted(self.kube.objects.items(), key=lambda item: item[0][0] == "Task"):
             if kind in kinds:
                 self.sights.see(kinds[kind], body, False)
@@ -248,7 +249,7 @@ class Cluster:
     def _watch(self, change: str, kind: Kind, body: JsonObject) -> None:
         if kind is JOB and change == "ADDED":
             self._new_jobs.append(body)
-        if kind in {JOB, POD, AGENT, SESSION, TASK_TEMPLATE, REPLY, TASK}:
+        if kind in WATCHED:
             self.sights.see(kind, body, change == "DELETED")
 
     def _on_notify(self, uid: str) -> None:
