@@ -166,9 +166,12 @@ class StepRun:
 
     async def _render(self, taken: TakeAnswer) -> Prompt:
         """Render in a thread: a template may loop, and the runner must still hear a SIGTERM."""
-        work = in_daemon_thread(lambda: render_prompt(taken.request, taken.outputs, taken.input))
         try:
-            return await asyncio.wait_for(work, RENDER_SECONDS)
+            # Not wait_for: until Python 3.12 that loses a cancellation which comes just as the work is done.
+            async with asyncio.timeout(RENDER_SECONDS):
+                return await in_daemon_thread(
+                    lambda: render_prompt(taken.request, taken.outputs, taken.input)
+                )
         except TimeoutError:
             raise StepFailure(
                 Reason.TEMPLATE_ERROR,
