@@ -26,7 +26,17 @@ from parley.engine.actions import (
 )
 from parley.engine.plan import Plan, make_plan
 from parley.engine.pods import JobView, PodView
-from parley.engine.state import Attempt, AttemptPhase, End, EndPhase, Surroundings, TaskState
+from parley.engine.state import (
+    Attempt,
+    AttemptPhase,
+    End,
+    EndPhase,
+    MarkPhase,
+    StepMark,
+    Surroundings,
+    TaskState,
+    Wait,
+)
 from parley.engine.views import StepView
 from parley.resources.reasons import Reason
 from parley.resources.task import DesiredState, Step, TaskSpec
@@ -40,6 +50,10 @@ def container(name: str = "build", **fields: Any) -> Step:
 
 def prompt(name: str = "ask", history: str | None = None, **fields: Any) -> Step:
     return Step.model_validate({"name": name, "prompt": {"text": "Hi", "history": history}, **fields})
+
+
+def step(name: str, **body: Any) -> Step:
+    return Step.model_validate({"name": name, **body})
 
 
 def task(*steps: Step, session: str | None = None, agent: str | None = None, **fields: Any) -> TaskSpec:
@@ -62,21 +76,44 @@ def attempt(
     reason: Reason | None = None,
     message: str = "",
     left: timedelta = timedelta(hours=1),
+    item: int = -1,
+    job: str | None = None,
+    **fields: Any,
 ) -> Attempt:
-    """The ``number``-th attempt of a step; its id says both. ``left`` until its deadline."""
+    """The ``number``-th attempt of a step, or an item; its id says all. ``left`` until its deadline."""
+    of_item = f"{item}-" if item >= 0 else ""
     return Attempt(
-        id=number * 100 + len(step),
+        id=number * 100 + len(step) + (item + 1) * 1000,
         step=step,
-        item=-1,
+        item=item,
         number=number,
-        job=f"{step}-{number}",
+        job=job or f"{step}-{of_item}{number}",
         phase=phase,
         deadline=NOW + left,
         created_at=NOW - timedelta(minutes=10 - number),
         ended_at=None if phase in {"Open", "Running"} else NOW - timedelta(minutes=9 - number),
         reason=reason,
         message=message,
+        **fields,
     )
+
+
+def entered(items: int | None = None, **fields: Any) -> StepMark:
+    """A step that was decided, and goes on."""
+    return StepMark("Entered", items=items, entered_at=NOW - timedelta(minutes=10), **fields)
+
+
+def marked(phase: MarkPhase, reason: Reason | None = None, **fields: Any) -> StepMark:
+    """A step whose end is written down."""
+    at = NOW - timedelta(minutes=9)
+    return StepMark(phase, reason=reason, entered_at=at, ended_at=at, **fields)
+
+
+def question(step: str = "ask", left: timedelta | None = None, **fields: Any) -> Wait:
+    """An open question; ``left`` until its deadline."""
+    deadline = NOW + left if left is not None else None
+    values = {"item": -1, "kind": "Question", "question": "Well?", "choices": (), "state": "Open", **fields}
+    return Wait(id=f"w-{step}", step=step, since=NOW, deadline=deadline, **values)
 
 
 def lost(times: int, step: str = "build", reason: Reason = Reason.POD_LOST) -> tuple[Attempt, ...]:
