@@ -118,8 +118,8 @@ class ScheduleSpec(ResourceModel):
     )
     concurrency_policy: ConcurrencyPolicy = Field(
         default=ConcurrencyPolicy.ALLOW,
-        description="When a Task of an earlier time has not ended. Allow: both run. Forbid: the new one is left out. "
-        "Replace: the old one is cancelled. Default: Allow.",
+        description="When a Task of an earlier time has not ended. Allow: both run. Forbid: the new one waits for "
+        "its end, as long as startingDeadline lets it. Replace: the old one is cancelled. Default: Allow.",
     )
     starting_deadline: Duration | None = Field(
         default=None,
