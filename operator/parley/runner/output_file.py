@@ -94,10 +94,11 @@ def read_file(path: Path) -> bytes:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise NoOutput(_why_not(path, error)) from error
-    with open(descriptor, "rb") as file:  # noqa: PTH123 - by descriptor, so that what was opened is what is looked at
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise NoOutput(f"{path} is no plain file: write the output into a file of that name")
+    found = os.fstat(descriptor)
+    if not stat.S_ISREG(found.st_mode):
+        os.close(descriptor)
+        raise NoOutput(f"{path} is no plain file: write the output into a file of that name")
+    with os.fdopen(descriptor, "rb") as file:
         content = b"" if found.st_size > MAX_FILE_BYTES else file.read(MAX_FILE_BYTES + 1)
     size = max(found.st_size, len(content))
     if size > MAX_FILE_BYTES:
