@@ -7,7 +7,7 @@ from pydantic import JsonValue
 
 from parley.store.children import admits_child
 from parley.store.containers import finish_container
-from parley.store.ending import end_turns, wake_children
+from parley.store.ending import end_turns, forget_uploads, wake_children
 from parley.store.errors import ResultTooLarge
 from parley.store.leader import Fence, leading
 from parley.store.locks import lock_session, lock_session_of_task, lock_task
@@ -157,6 +157,7 @@ async def close_old(conn: Connection, task_uid: str, old: Close) -> None:
     parameters = _closing(old.attempt_id, old.state, old.reason, old.message)
     if await fetch_value(conn, str, CLOSE, parameters | {"task_uid": task_uid}) is None:
         raise Refused("closed")
+    await forget_uploads(conn, task_uid)
     await wake_children(conn, task_uid, old.attempt_id)
 
 
@@ -248,5 +249,6 @@ async def close_attempt(
             return False
         if end_turn:
             await end_turns(conn, task_uid, step=step, why=f"The step {step} failed: {reason}.")
+        await forget_uploads(conn, task_uid)
         await wake_children(conn, task_uid, attempt_id)
         return True

@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import JsonValue
 
-from parley.store.ending import wake
+from parley.store.ending import forget_uploads, wake
 from parley.store.leader import Fence, leading
 from parley.store.locks import lock_open_task
 from parley.store.pool import Connection
@@ -25,7 +25,6 @@ SELECT a.task_uid, a.step, a.item, coalesce(u.value, %(output)s::json)
 FROM attempts a LEFT JOIN uploads u ON u.attempt = a.id
 WHERE a.id = %(attempt_id)s
 """
-FORGET_UPLOAD = "DELETE FROM uploads WHERE attempt = %(attempt_id)s"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +87,7 @@ async def finish_container(  # noqa: PLR0913 - a row's columns
         if told.outcome == "Succeeded":
             await execute(conn, STORE_OUTPUT, which | {"output": text})
         if upload is not None:
-            await execute(conn, FORGET_UPLOAD, which)
+            await forget_uploads(conn, task_uid)
         await wake(conn, task_uid)
         return True
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from parley.protocol.messages import EventDraft
 from parley.store.events import Origin, append
 from parley.store.pool import Connection
-from parley.store.rows import execute, fetch_all, fetch_one, fetch_value, fetch_values
+from parley.store.rows import execute, fetch_all, fetch_one, fetch_value, fetch_values, storable_text
 
 END_TURNS = """
 UPDATE turns SET state = CASE state WHEN 'Held' THEN 'Done' ELSE 'Withdrawn' END, ended_at = now()
@@ -33,6 +33,11 @@ ORDER BY c.sequence
 CANCEL_ATTEMPTS = """
 UPDATE attempts SET state = 'Cancelled', reason = %(reason)s, message = %(message)s, ended_at = now()
 WHERE task_uid = %(task_uid)s AND state IN ('Open', 'Running')
+"""
+# A file counts while its container's attempt is open; then it is the output, or nothing.
+FORGET_UPLOADS = """
+DELETE FROM uploads u USING attempts a
+WHERE a.id = u.attempt AND a.task_uid = %(task_uid)s AND a.ended_at IS NOT NULL
 """
 WITHDRAW_WAITS = """
 UPDATE waits SET state = 'Withdrawn', ended_at = now()
@@ -90,7 +95,14 @@ async def end_turns(conn: Connection, task_uid: str, *, step: str | None, why: s
 
 async def cancel_attempts(conn: Connection, task_uid: str, reason: str, message: str) -> None:
     """Close all open attempts of a task as Cancelled."""
-    await execute(conn, CANCEL_ATTEMPTS, {"task_uid": task_uid, "reason": reason, "message": message})
+    closing = {"task_uid": task_uid, "reason": reason, "message": storable_text(message)}
+    if await execute(conn, CANCEL_ATTEMPTS, closing):
+        await forget_uploads(conn, task_uid)
+
+
+async def forget_uploads(conn: Connection, task_uid: str) -> None:
+    """Drop the files of a task's attempts that are closed."""
+    await execute(conn, FORGET_UPLOADS, {"task_uid": task_uid})
 
 
 async def wake(conn: Connection, task_uid: str) -> None:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import LiteralString, cast
 
-from psycopg import AsyncConnection, OperationalError
+from psycopg import AsyncConnection, OperationalError, errors
 from psycopg.conninfo import conninfo_to_dict
 
 from parley.store.errors import StoreError, StoreUnavailable
@@ -138,12 +138,22 @@ async def _missing(conn: Connection) -> list[Migration]:
 
 async def _apply(conn: Connection, migration: Migration, say: Say) -> str:
     say(f"Applying {_label(migration)}.")
+    while True:
+        try:
+            await _apply_once(conn, migration)
+        except errors.DeadlockDetected:
+            # Somebody works meanwhile and had locked in another order: nothing was done.
+            say(f"{_label(migration)} stood in the way of another transaction, trying again.")
+        else:
+            return _label(migration)
+
+
+async def _apply_once(conn: Connection, migration: Migration) -> None:
     async with conn.transaction():
         # The file ships with this package: no outsider's text.
         await conn.execute(cast("LiteralString", migration.statements))
         parameters = {"number": migration.number, "name": migration.name, "checksum": migration.checksum}
         await execute(conn, RECORD, parameters)
-    return _label(migration)
 
 
 def _label(migration: Migration) -> str:
