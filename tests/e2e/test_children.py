@@ -146,7 +146,7 @@ def test_children_give_their_output_to_their_parent(cluster: Cluster, namespace:
     # And kubectl shows whose child each is, and what the parent calls it
     names = [body["metadata"]["name"] for body in children(cluster, namespace, "parent")]
     assert len(names) == 4
-    table = cluster.kubectl("get", "tasks", "-n", namespace, "-o", "wide").splitlines()
+    table = cluster.kubectl("get", "tasks", "-n", namespace).splitlines()
     assert "PARENT" in table[0]
     assert [line for line in table if "parent" in line.split()[1:]] != []
     assert step_of(ended, "tell")["task"] in names

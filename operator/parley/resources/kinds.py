@@ -120,11 +120,11 @@ KINDS = (
             Column(
                 "Agent", ".status.agent", description="Who answers: the session's agent, or the task's own."
             ),
+            Column("Parent", ".status.parent", description="The Task whose step this is."),
             Column("Phase", ".status.phase"),
             Column("Progress", ".status.progress", description="Steps that are done, of all steps."),
             _condition("Reason", "Succeeded", "reason", "Why the phase is what it is."),
             _condition("Message", "Succeeded", "message", "The reason in a sentence.", 1),
-            Column("Parent", ".status.parent", priority=1, description="The Task whose step this is."),
             Column(
                 "Waiting", ".status.waiting[0].question", priority=1, description="What a person is asked."
             ),

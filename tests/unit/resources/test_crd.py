@@ -188,10 +188,10 @@ def test_columns_and_selectable_fields_point_at_fields() -> None:
         assert version["additionalPrinterColumns"][-1]["name"] == "Age"
 
 
-def test_a_task_prints_its_session_agent_phase_progress_and_age() -> None:
+def test_a_task_prints_its_session_agent_parent_phase_progress_and_age() -> None:
     columns = CRD["Task"]["spec"]["versions"][0]["additionalPrinterColumns"]
     shown = [column["name"] for column in columns if not column.get("priority")]
-    assert shown == ["Session", "Agent", "Phase", "Progress", "Reason", "Age"]
+    assert shown == ["Session", "Agent", "Parent", "Phase", "Progress", "Reason", "Age"]
 
 
 def test_the_command_writes_the_crds_or_prints_them(
