@@ -3,6 +3,7 @@
 import hashlib
 
 _READABLE = 52
+_READABLE_ROUND = 48
 _READABLE_CHILD = 41
 
 
@@ -23,11 +24,11 @@ def job_name(task_name: str, task_uid: str, step: str, item: int, number: int) -
 
 
 def round_name(task_name: str, task_uid: str, step: str, first_item: int, first_number: int) -> str:
-    """Return the name of a round's Indexed Job, at most 63 characters.
+    """Return the name of a round's Indexed Job, at most 59 characters: its pods add their index, to 999.
 
     An attempt is in one round only, so the round's first one (of that item, with that number) tells it from all others.
     """
-    readable = f"{task_name}-{step}"[:_READABLE].rstrip("-")
+    readable = f"{task_name}-{step}"[:_READABLE_ROUND].rstrip("-")
     digest = hashlib.sha256(f"{task_uid}/{step}/round/{first_item}/{first_number}".encode()).hexdigest()
     return f"{readable}-{digest[:10]}"
 

@@ -21,6 +21,8 @@ _MISSING_SECRET = re.compile(r"\bsecret \"[^\"]*\" not found|couldn't find key \
 SIGKILL_EXIT = 137
 SIGTERM_EXIT = 143
 DO_NOT_RETRY_EXIT = 64
+_RENDERING_FAILED = "TemplateError: "
+"""How the message of Parley's own init container begins when the step's input file cannot be rendered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,6 +190,8 @@ def _judge_ended(pod: PodView, job: JobView | None) -> Verdict:
     if code == SIGKILL_EXIT:
         return Verdict(PodState.FAILED, Reason.ERROR, "the container was killed (exit code 137)", code)
     said = pod.termination_message.strip()
+    if code == DO_NOT_RETRY_EXIT and said.startswith(_RENDERING_FAILED):
+        return Verdict(PodState.FAILED, Reason.TEMPLATE_ERROR, said.removeprefix(_RENDERING_FAILED), code)
     return Verdict(
         PodState.FAILED, Reason.EXIT_CODE, f"exit code {code}" + (f": {said}" if said else ""), code
     )

@@ -130,8 +130,11 @@ def _judge_upload(attempt: Attempt, pod: PodView | None, verdict: Verdict) -> Ve
     """A container that leaves a file has not succeeded before the pod's other container has sent it."""
     if verdict.state is not PodState.SUCCEEDED or pod is None:
         return verdict
-    if attempt.uploaded or pod.phase in _FINAL_PHASES:
+    if attempt.uploaded:
         return verdict
+    if pod.phase in _FINAL_PHASES:
+        message = "its output file was never stored: the log of the pod's container output says why"
+        return Verdict(PodState.FAILED, Reason.ERROR, message, verdict.exit_code)
     if pod.node_lost:
         return Verdict(
             PodState.DISRUPTED, Reason.POD_LOST, f"the node of pod {pod.name} is gone or not ready"

@@ -4,7 +4,7 @@ import re
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from parley.engine.names import job_name
+from parley.engine.names import job_name, round_name
 
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _LETTERS = "ab1"
@@ -25,6 +25,11 @@ def test_a_jobs_name_is_a_label_of_at_most_63_characters(task: str, step: str) -
 
     assert LABEL.fullmatch(name), name
     assert len(name) <= 63
+
+
+def test_a_rounds_name_has_room_for_the_index_of_a_thousand_items() -> None:
+    """The API server refuses an Indexed Job whose last pod's host name would be no label."""
+    assert len(f"{round_name('t' * 52, 'uid', 's' * 63, 999, 1)}-999") <= 63
 
 
 def test_the_same_attempt_has_the_same_name_always() -> None:

@@ -28,6 +28,14 @@ SUCCEEDED, FAILED, DISRUPTED = PodState.SUCCEEDED, PodState.FAILED, PodState.DIS
 EXEC = 'exec: "scroe": executable file not found in $PATH'
 
 TABLE = [
+    # The init container that renders the input file failed; its state is shown as the step's.
+    case(
+        "an input file that cannot be rendered",
+        ended(64, termination_message="TemplateError: spec.steps[0].container.inputFile: x is not defined"),
+        FAILED,
+        Reason.TEMPLATE_ERROR,
+        "spec.steps[0].container.inputFile: x is not defined",
+    ),
     # No pod: what the Job says.
     case("neither Job nor pod", (None, None), ABSENT, None),
     case("Job without a pod yet", job(), WAITING, Reason.SCHEDULING),
