@@ -1,5 +1,15 @@
 """What the version before the second migration says to the database, word for word: it overlaps with this one."""
 
+LOCK_LEADER = """
+SELECT now() - tick AS since_tick FROM leader WHERE cluster = %(cluster)s AND install = %(install)s FOR KEY SHARE
+"""
+LOCK_TASK = "SELECT uid FROM tasks WHERE uid = %(task_uid)s FOR NO KEY UPDATE"
+SHARE_TASK = (
+    "SELECT name, session_uid, gone_since, ended_at, end_reason FROM tasks WHERE uid = %(task_uid)s FOR SHARE"
+)
+LOCK_ATTEMPT = """
+SELECT id, holder FROM attempts WHERE task_uid = %(task_uid)s AND step = %(step)s FOR NO KEY UPDATE
+"""
 REGISTER_SESSION = """
 INSERT INTO sessions AS s (uid, cluster, install, namespace, name)
 VALUES (%(session_uid)s, %(cluster)s, %(install)s, 'default', 'alice')
@@ -70,5 +80,11 @@ UPDATE tasks SET ended_at = now(), end_phase = 'Succeeded', end_reason = 'Succee
                  output = %(output)s::json
 WHERE uid = %(task_uid)s AND ended_at IS NULL AND gone_since IS NULL
 """
-RUN = (REGISTER_SESSION, REGISTER_TASK, INSERT_ATTEMPT, TAKE, STORE_OUTPUT, CLOSE, STORE_WAIT)
-"""A task from its registration to a committed step, with another that waits."""
+RUN = (
+    (LOCK_LEADER, REGISTER_SESSION),
+    (LOCK_LEADER, REGISTER_TASK),
+    (LOCK_LEADER, LOCK_TASK, INSERT_ATTEMPT),
+    (SHARE_TASK, LOCK_ATTEMPT, TAKE),
+    (SHARE_TASK, LOCK_ATTEMPT, STORE_OUTPUT, CLOSE, STORE_WAIT),
+)
+"""A task's transactions from its registration to a committed step, with another that waits."""

@@ -105,6 +105,25 @@ async def test_only_the_open_container_of_this_pod_has_files(story: Story) -> No
     assert await story.sql("SELECT * FROM uploads") == []
 
 
+async def test_the_file_of_an_attempt_that_was_closed_is_not_kept(story: Story) -> None:
+    lost, cancelled, followed = [await container(story) for _ in range(3)]
+    for task, _ in (lost, cancelled, followed):
+        await upload(story, task, value="half")
+    async with story.conn() as conn:
+        await attempts.close_attempt(conn, story.fence, lost[1], "Lost", "PodLost", "", end_turn=False)
+    await story.end(cancelled[0], "Cancelled")
+    await story.start(
+        followed[0],
+        "score",
+        number=2,
+        close=story.close(followed[1]),
+        request=container_request("t", "score"),
+    )
+    assert await story.sql("SELECT * FROM uploads") == []
+    for task in (lost, cancelled, followed):
+        assert await story.outputs(task[0]) == {}
+
+
 async def test_a_file_that_arrived_is_heard_of(story: Story, database: str) -> None:
     task, _ = await container(story)
     async with listening(database) as ear:

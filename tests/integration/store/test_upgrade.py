@@ -35,8 +35,10 @@ async def say(pool: Pool, statement: str, parameters: dict[str, str]) -> list[tu
 
 
 async def run(pool: Pool, parameters: dict[str, str]) -> None:
-    for statement in earlier.RUN:
-        await say(pool, statement, parameters)
+    for transaction in earlier.RUN:
+        async with connect(pool) as conn, conn.transaction():
+            for statement in transaction:
+                await conn.execute(cast("LiteralString", statement), parameters)
 
 
 @pytest.fixture
