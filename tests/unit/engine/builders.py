@@ -82,8 +82,9 @@ def attempt(
 ) -> Attempt:
     """The ``number``-th attempt of a step, or an item; its id says all. ``left`` until its deadline."""
     of_item = f"{item}-" if item >= 0 else ""
+    letter = 10 * (ord(step) - ord("a")) if len(step) == 1 else 0
     return Attempt(
-        id=number * 100 + len(step) + (item + 1) * 1000,
+        id=number * 100 + len(step) + letter + (item + 1) * 1000,
         step=step,
         item=item,
         number=number,

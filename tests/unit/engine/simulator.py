@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 import pytest
+from parley.engine.actions import EndTask
 from parley.engine.plan import Plan, holds_slot, make_plan
 from parley.engine.state import End, Hold, Runtime, Surroundings, TaskState
 from parley.resources.reasons import Reason
@@ -178,6 +179,8 @@ class Simulation:
                 runtime=self.scenario.runtime,
             )
             plan = make_plan(spec, self._steps, state, around)
+            if state.parent_closed and state.end is None:
+                assert [type(action) for action in plan.actions] == [EndTask], "a child outlives its parent"
             memory.planned, memory.ready = True, plan.ready_turns
             memory.wants_slot = plan.wants_slot
             if not plan.actions:
