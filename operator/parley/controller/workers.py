@@ -29,7 +29,7 @@ from parley.kube.errors import Conflict, KubeUnavailable, NotFound
 from parley.kube.lease import LostLease
 from parley.store.errors import Fenced, StoreUnavailable
 from parley.store.sessions import session_gone
-from parley.store.tasks import task_gone
+from parley.store.tasks import load_task, task_gone
 
 log = logging.getLogger(__name__)
 _LONGEST_RECONCILE = 60.0
@@ -102,8 +102,15 @@ class Workers:
         RECONCILE_SECONDS.labels(key.kind).observe(time.perf_counter() - started)
 
     async def _close_task(self, _namespace: str, uid: str) -> None:
-        async with self._context.store() as connection:
-            await task_gone(connection, self._context.fence, uid)
+        context = self._context
+        async with context.store() as connection:
+            if not await task_gone(connection, context.fence, uid):
+                return
+            record = await load_task(connection, uid)
+        session = context.projection.sessions.by_uid(record.session_uid or "") if record else None
+        if session is not None:
+            # Its status counts its tasks, and may have been shown before this one was closed.
+            context.wake(SESSION_KEY, session.namespace, session.name)
 
     async def _close_session(self, _namespace: str, uid: str) -> None:
         async with self._context.store() as connection:
