@@ -51,9 +51,9 @@ class TemplateResolver:
         if snapshot is None:
             async with self._context.store() as connection:
                 snapshot = await registered_spec(connection, task.uid)
-            if snapshot is not None and "templateRef" not in snapshot:
-                self._remember(task.uid, snapshot)
-        if snapshot is not None:
+        # One that was registered as it is was never fit to run: it is about to be refused, or was cancelled.
+        if snapshot is not None and "templateRef" not in snapshot:
+            self._remember(task.uid, snapshot)
             own = {key: value for key in _OWN if (value := task.spec.get(key)) is not None}
             return Resolved({**snapshot, **own})
         # What was read of this generation was read with another version of the template.
@@ -81,11 +81,12 @@ class TemplateResolver:
         if isinstance(own, list):
             return Resolved(task.spec, tuple(str(problem) for problem in own))
         resolved = resolve_template(own, reading.spec)
-        problem = None
         if reading.spec.input_schema is not None:
             inputs = cast("JsonValue", resolved.inputs)
             problem = await self._context.evaluator.check(reading.spec.input_schema, inputs, "spec.inputs")
-        return Resolved(resolved.to_json(), () if problem is None else (problem,))
+            if problem is not None:
+                return Resolved(task.spec, (problem,))
+        return Resolved(resolved.to_json())
 
 
 def as_resolved(task: Resource, spec: Mapping[str, JsonValue]) -> Resource:

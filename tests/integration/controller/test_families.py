@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from parley.kube.errors import Forbidden, Invalid, KubeUnavailable
 from parley.kube.kinds import AGENT, TASK, TASK_TEMPLATE
 
 from tests.integration.controller.cluster import Cluster, Exit, Run
@@ -264,3 +265,47 @@ async def test_an_agent_that_comes_late_wakes_the_tasks_of_its_templates(cluster
     await cluster.settle()
 
     assert cluster.status("hello")["phase"] == "Succeeded"
+
+
+CHILD = {"name": "ask", "task": {"spec": ONE_STEP, "inputs": {"word": "x"}}}
+
+
+async def test_a_child_that_the_api_server_refuses_fails_the_step_and_says_why(cluster: Cluster) -> None:
+    await cluster.task("parent", CHILD)
+    cluster.kube.fail(Invalid(422, "Invalid", "spec.steps[0].name: too long"), verb="create", kind="Task")
+
+    await cluster.settle()
+
+    status = cluster.status("parent")
+    assert (status["phase"], cluster.step("parent", "ask")["reason"]) == ("Failed", "InvalidSpec")
+    assert "spec.steps[0].task: spec.steps[0].name: too long" in str(status["conditions"])
+    assert cluster.tasks() == ["parent"]
+
+
+async def test_a_child_that_a_quota_keeps_away_is_tried_again(cluster: Cluster) -> None:
+    cluster.behaviour = echo
+    await cluster.task("parent", CHILD)
+    refusal = Forbidden(403, "Forbidden", "exceeded quota: count/tasks.parley.dev")
+    cluster.kube.fail(refusal, verb="create", kind="Task")
+
+    with pytest.raises(KubeUnavailable, match="exceeded quota"):
+        await cluster.settle()
+    cluster.context.wake("Task", "team", "parent")  # as a worker does, after a pause
+    await cluster.settle()
+
+    assert cluster.status("parent")["phase"] == "Succeeded", cluster.status("parent")
+
+
+async def test_a_leader_that_fell_between_the_childs_making_and_its_row_finds_it(cluster: Cluster) -> None:
+    """Given a child that was made by a leader which then fell, when another leads, there is still one child."""
+    cluster.behaviour = echo
+    await cluster.task("parent", CHILD)
+    cluster.kube.fail(KubeUnavailable(0, "Timeout", "no answer"), verb="patch", kind="Task")
+    with pytest.raises(KubeUnavailable):
+        await cluster.settle()
+
+    cluster.lead_anew()
+    await cluster.settle()
+
+    assert cluster.status("parent")["phase"] == "Succeeded", cluster.status("parent")
+    assert len(cluster.tasks()) == 2
