@@ -8,6 +8,7 @@ from parley.engine.budget import (
     STEP_OUTPUT_BYTES,
     STEP_OUTPUTS_BYTES,
     OutputBudget,
+    Room,
     fit_output,
     fit_text,
     json_size,
@@ -92,3 +93,26 @@ def test_the_size_is_that_of_compact_json() -> None:
     assert json_size({"a": [1, "é"]}) == len(
         json.dumps({"a": [1, "é"]}, separators=(",", ":"), ensure_ascii=False).encode()
     )
+
+
+def test_a_room_gives_what_it_has_and_no_more() -> None:
+    room = Room(20)
+
+    assert room.take("x" * 9), "with quotes and a comma"
+    assert room.left == 8
+    assert not room.take("x" * 6)
+    assert room.left == 8, "what did not fit takes nothing"
+    assert room.take("x" * 5)
+
+
+@settings(max_examples=50, deadline=None)
+@given(text=texts(), size=st.integers(-5, 400), limit=st.integers(16, 300))
+def test_a_text_takes_no_more_than_there_is(text: str, size: int, limit: int) -> None:
+    room = Room(size)
+
+    fitted = room.fit_text(text, limit)
+
+    assert room.left == size - (stored_size(fitted) if fitted else 0)
+    assert room.left >= min(size, 0)
+    assert stored_size(fitted) - 2 <= limit
+    assert fitted == text or not fitted or fitted.endswith("…")

@@ -465,6 +465,12 @@ def test_every_status_on_the_way_is_true(scenario: Scenario, seed: int) -> None:
         back = {a.step for a in state.attempts if (old := known.pods.get(a.job)) and old.holds_node}
         opened = {a.step for a in state.attempts if a.open}
         assert opened <= running <= opened | back, "a step is Running while an attempt is open"
+        open_waits = [] if state.end else [w for w in state.waits if w.state == "Open"]
+        assert {entry.id for entry in status.waiting or ()} == {w.id for w in open_waits}
+        assert (condition(status, "WaitingForInput") == "True") is bool(open_waits)
+        if status.phase == "WaitingForInput":
+            assert open_waits
+            assert not opened, "the phase only when nothing runs"
         if status.phase == "Suspended":
             assert spec.desired_state is DesiredState.SUSPENDED
             assert not opened
