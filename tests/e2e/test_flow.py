@@ -153,13 +153,13 @@ def test_what_a_step_sets_is_there_for_the_session_s_next_task(cluster: Cluster,
     )
     steps = [
         {"name": "find", "container": gives(42)},
-        {"name": "remember", "set": {"context": {"room": "{{ steps.find.output }}", "guest": None}}},
+        {"name": "remember", "set": {"context": {"room": "{{ steps.find.output }}", "guest": "{{ none }}"}}},
         {"name": "tell", "prompt": {"text": tell}},
     ]
 
     # When a task sets one, takes one away, and asks
     cluster.apply(namespace, task("check-in", sessionRef={"name": "alice"}, steps=steps))
-    assert cluster.wait_task(namespace, "check-in")["status"]["output"] == "42 1 False", cluster.describe(
+    assert cluster.wait_task(namespace, "check-in")["status"]["output"] == "42 1 false", cluster.describe(
         namespace
     )
 

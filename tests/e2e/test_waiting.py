@@ -273,10 +273,10 @@ def test_a_value_must_fit_its_schema(cluster: Cluster, namespace: str) -> None:
     cluster.apply(
         namespace,
         reply("modest", "discount", entry["id"], value={"percent": 10}),
-        reply("free", "anything", other["id"], value=["a", {"b": None}]),
+        reply("free", "anything", other["id"], value=["a", {"b": 1}]),
     )
     assert cluster.wait_task(namespace, "discount")["status"]["output"] == {"p": 10}
-    assert cluster.wait_task(namespace, "anything")["status"]["output"]["value"] == ["a", {"b": None}]
+    assert cluster.wait_task(namespace, "anything")["status"]["output"]["value"] == ["a", {"b": 1}]
 
 
 def test_waiting_beside_work_and_beside_another_question(
