@@ -209,14 +209,20 @@ def _refused_before(resource: Resource, state: TaskState) -> dict[str, str]:
 
 def _lacking(resource: Resource, state: TaskState) -> str | None:
     """Say which attempt the status names that the store lacks: then its work may have run, and must not run again."""
-    for step in TaskStatus.model_validate(resource.status).steps:
-        mark = state.marks.get(step.name)
-        if mark is not None and mark.ended:
+    newest: dict[str, int] = {}
+    for attempt in state.attempts:
+        newest[attempt.step] = max(attempt.number, newest.get(attempt.step, 0))
+    steps = resource.status.get("steps")
+    # As it stands, not as a model: this is looked at before each plan.
+    for step in steps if isinstance(steps, list) else ():
+        name, number = (step.get("name"), step.get("attempt")) if isinstance(step, dict) else (None, None)
+        mark = state.marks.get(str(name))
+        if not isinstance(number, int) or (mark is not None and mark.ended):
             # Of a fan-out that is through the rows hold only the newest attempts.
             continue
-        if step.attempt > max((attempt.number for attempt in state.of_step(step.name)), default=0):
+        if number > newest.get(str(name), 0):
             return (
-                f"the status names attempt {step.attempt} of step {step.name}, which this store does not hold: the "
+                f"the status names attempt {number} of step {name}, which this store does not hold: the "
                 "task began with another store. Create it anew to run it again"
             )
     return None

@@ -21,7 +21,7 @@ from parley.kube.errors import Conflict, Forbidden, Invalid
 from parley.kube.events import Transition
 from parley.kube.kinds import AGENT, JOB, POD, SESSION, TASK
 from parley.resources.reasons import Reason
-from parley.store.records import OutputRecord, TaskEnd, TaskRecord
+from parley.store.records import Inserted, OutputRecord, TaskEnd, TaskRecord
 
 from tests.fake_kube import FakeKube
 from tests.kstatus import kstatus
@@ -253,7 +253,13 @@ async def test_a_task_whose_session_was_made_again_has_lost_it(
 async def test_an_output_that_the_api_server_cannot_hold_hides_nothing_else(
     story: Callable[..., Story],
 ) -> None:
-    given = story(record(attempts=[DONE], ended=replace(ENDED, output=OutputRecord(10**400)), outputs={"step": OutputRecord(10**400)}))
+    given = story(
+        record(
+            attempts=[DONE],
+            ended=replace(ENDED, output=OutputRecord(10**400)),
+            outputs={"step": OutputRecord(10**400)},
+        )
+    )
     given.kube.fail(Invalid(400, "BadRequest", "number out of range"), verb="patch")
 
     status = await given.reconcile()
@@ -321,3 +327,41 @@ async def test_a_deadline_that_strikes_a_refused_job_keeps_the_cause(
     await given.reconcile()
 
     assert closed == [("TimedOut", "QuotaExceeded")]
+
+
+@pytest.mark.parametrize(
+    ("shown", "held", "lacks"),
+    [(1, 1, False), (2, 1, True), (1, 0, True), (0, 0, False)],
+    ids=["both have one", "the second is lacking", "the only one is lacking", "neither has one"],
+)
+async def test_work_that_another_store_holds_is_never_done_again(
+    story: Callable[..., Story], monkeypatch: pytest.MonkeyPatch, shown: int, held: int, lacks: bool
+) -> None:
+    given = story(record(attempts=[RUNNING] * held))
+    status = {"phase": "Running", "steps": [{"name": "step", "phase": "Running", "attempt": shown}]}
+    given.see(task_body("exit-0", uid=UID, version=9, status=status) | {"spec": {"steps": STEPS}})
+    ended: list[str] = []
+
+    async def end_task(*_: object, reason: str, **__: object) -> bool:
+        ended.append(reason)
+        given.rows = replace(given.rows, ended=replace(ENDED, phase="Failed", reason=reason))
+        return True
+
+    async def insert_attempt(*_: object) -> Inserted:
+        given.rows = record(attempts=[RUNNING])
+        return Inserted(1, RUNNING.deadline, None)
+
+    monkeypatch.setattr("parley.store.tasks.end_task", end_task)
+    monkeypatch.setattr("parley.store.attempts.insert_attempt", insert_attempt)
+    given.context.evaluator = cast("Any", Rendered())
+
+    await given.reconcile()
+
+    assert ended == (["StoreMismatch"] if lacks else [])
+
+
+class Rendered:
+    """An evaluator for templates that hold none."""
+
+    async def render(self, fields: dict[str, Any], _: object) -> dict[str, Any]:
+        return {path: field.source for path, field in fields.items()}
