@@ -2,11 +2,13 @@
 
 import logging
 
-from parley.controller.context import Context
+from parley.controller.context import TASK_KEY, Context
 from parley.controller.finality import FINAL_PHASES, is_settled
 from parley.controller.metrics import TASKS_WAITING
+from parley.controller.queue import Key
 from parley.controller.resource import Resource
 from parley.controller.session_reconciler import SessionReconciler
+from parley.controller.status_pace import Pace
 from parley.controller.task_under_work import TaskUnderWork
 from parley.engine.plan import Plan
 from parley.engine.situation import takes_turn
@@ -43,6 +45,7 @@ class TaskStatusWriter:
     def __init__(self, context: Context, sessions: SessionReconciler) -> None:
         self._context = context
         self._sessions = sessions
+        self._pace = Pace()
         tasks = context.projection.tasks
         TASKS_WAITING.watch(lambda: (task.namespace for task in tasks if task.status.get("waiting")))
 
@@ -62,9 +65,15 @@ class TaskStatusWriter:
         )
         if task.session is not None and _concerns_session(task, status, previous):
             await self._sessions.show(task.session.namespace, task.session.name)
-        if status.to_json() != resource.status:
-            await self._write(resource, status)
-            self._tell(resource, status, previous)
+        if status.to_json() == resource.status:
+            return status
+        wait = self._pace.postpone(resource.uid, status, previous)
+        if wait:
+            self._context.queue.add_after(Key(TASK_KEY, resource.namespace, resource.name), wait)
+            return status
+        await self._write(resource, status)
+        self._pace.wrote(resource.uid, status)
+        self._tell(resource, status, previous)
         return status
 
     async def acknowledge(self, task: Resource) -> None:
