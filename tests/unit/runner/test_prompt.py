@@ -25,6 +25,27 @@ def test_text_is_rendered_with_inputs_and_outputs() -> None:
     assert prompt.messages == [InputMessage(role="user", content="Order 12345 is late: [1,2]")]
 
 
+def test_an_item_is_known_where_there_is_one_also_if_it_is_null() -> None:
+    text = {"text": "{{ index }}: {{ item }}"}
+
+    def said(**changes: Any) -> str:
+        return render_prompt(prompt_request(prompt=text, **changes), {}, None).messages[0].content
+
+    assert said(item={"to": "ann"}, index=0) == '0: {"to":"ann"}'
+    assert said(item=None, index=7) == "7: null"
+    with pytest.raises(StepFailure, match="'index' is not defined"):
+        said()
+
+
+def test_the_output_of_a_skipped_step_is_null() -> None:
+    request = prompt_request(
+        prompt={"text": "{{ steps.look_up.output }} {{ steps.skipped.output }}"},
+        needsOutputs=["look-up", "skipped"],
+    )
+
+    assert render_prompt(request, {"look-up": 1}, None).messages[0].content == "1 null"
+
+
 def test_messages_keep_their_roles_and_order() -> None:
     said = [{"role": "user", "content": "Hi {{ inputs.name }}"}, {"role": "assistant", "content": "Hello"}]
 
