@@ -33,11 +33,6 @@ class Plan:
     wants_slot: bool = False
     """A step is ready that needs a concurrency slot, and the task holds none."""
 
-    @property
-    def ready_turn(self) -> str | None:
-        """The first of them."""
-        return self.ready_turns[0] if self.ready_turns else None
-
 
 def awaits_ticket(plan: Plan, around: Surroundings) -> bool:
     """Tell whether a step of a plan waits for a place in the session's queue."""

@@ -4,7 +4,7 @@ import re
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from parley.engine.names import job_name, round_name
+from parley.engine.names import child_name, job_name, pod_key, round_name, round_name
 
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _LETTERS = "ab1"
@@ -49,3 +49,38 @@ def test_whatever_differs_gives_another_name() -> None:
     }
 
     assert len(names) == 7
+
+
+def test_a_pod_is_known_by_its_job_and_from_the_second_on_by_its_index() -> None:
+    assert [pod_key("refund-score", index) for index in (0, 1, 10)] == [
+        "refund-score",
+        "refund-score/1",
+        "refund-score/10",
+    ]
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    task=LABELS.map(lambda name: name[:52].rstrip("-")), step=LABELS.map(lambda name: name[:63].rstrip("-"))
+)
+def test_rounds_have_names_of_jobs_and_children_names_of_tasks(task: str, step: str) -> None:
+    of_round, of_child = round_name(task, "uid", step, 0, 1), child_name(task, "uid", step, -1, 1)
+
+    assert LABEL.fullmatch(of_round), of_round
+    assert len(of_round) <= 63
+    assert LABEL.fullmatch(of_child), of_child
+    assert len(of_child) <= 52, "a child's own Jobs and children are named after it"
+
+
+def test_the_names_of_rounds_and_children_never_change() -> None:
+    """A repeat meets what the first call made."""
+    assert round_name("refund-1", "5f1c", "score", 3, 2) == "refund-1-score-f0c3a68e91"
+    assert child_name("refund-1", "5f1c", "score", 3, 2) == "refund-1-score-6aa90604ca"
+
+
+def test_whatever_differs_gives_another_round_and_another_child() -> None:
+    names = {round_name("a", "uid", "b", item, number) for item in (0, 1) for number in (1, 2)}
+    names |= {child_name("a", "uid", "b", item, number) for item in (-1, 0, 1) for number in (1, 2)}
+    names |= {job_name("a", "other", "b", item, number) for item in (-1, 0, 1) for number in (1, 2)}
+
+    assert len(names) == 4 + 6 + 6

@@ -106,7 +106,7 @@ def test_an_ended_task_starts_nothing_whatever_is_asked_now(spec: object) -> Non
 
     assert actions(made) == []
     assert made.wake_at is None
-    assert made.ready_turn is None
+    assert made.ready_turns == ()
 
 
 @pytest.mark.parametrize("phase", ["Cancelled", "TimedOut", "Lost"])

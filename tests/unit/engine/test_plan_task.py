@@ -81,7 +81,7 @@ def test_nothing_starts_while_the_agent_or_session_is_missing(spec: object) -> N
 
     assert actions(made) == []
     assert made.steps[0].reason is Reason.AGENT_NOT_FOUND
-    assert made.ready_turn is None, "a step that could not start must not hold up the others' turns"
+    assert made.ready_turns == (), "a step that could not start must not hold up the others' turns"
 
 
 @pytest.mark.parametrize("why", ["suspended", "no agent"])
@@ -112,7 +112,7 @@ def test_a_turn_without_a_ticket_asks_for_one() -> None:
 
     assert actions(made) == []
     assert views(made) == ["ask Queued SessionBusy"]
-    assert made.ready_turn == "ask"
+    assert made.ready_turns == ("ask",)
 
 
 @pytest.mark.parametrize("turn", [Turn.WAITING, Turn.HELD])
@@ -121,7 +121,7 @@ def test_a_turn_with_a_ticket_tries_to_start(turn: Turn) -> None:
     made = plan(TURN, rows(), around(turns={"ask": turn}))
 
     assert actions(made) == ["start ask-1 First in turn"]
-    assert made.ready_turn == "ask"
+    assert made.ready_turns == ("ask",)
 
 
 def test_a_turn_that_the_store_refused_waits() -> None:
@@ -131,13 +131,13 @@ def test_a_turn_that_the_store_refused_waits() -> None:
 
     assert actions(made) == []
     assert views(made) == ["ask Queued SessionBusy"]
-    assert made.ready_turn == "ask", "it keeps its ticket"
+    assert made.ready_turns == ("ask",), "it keeps its ticket"
 
 
 def test_a_running_turn_stays_ready() -> None:
     made = plan(TURN, rows(attempt("ask")), around(pods={"ask-1": pod()}, turns={"ask": Turn.HELD}))
 
-    assert made.ready_turn == "ask"
+    assert made.ready_turns == ("ask",)
 
 
 def test_a_lost_turn_starts_again_in_its_turn() -> None:
@@ -160,7 +160,7 @@ def test_only_a_prompt_with_the_sessions_history_takes_a_turn(what: str, spec: o
     made = plan(spec, rows(), around(turns={"ask": Turn.HELD}))  # type: ignore[arg-type]
 
     assert actions(made) == ["start ask-1 First" + (" in turn" if needs else "")], what
-    assert (made.ready_turn == "ask") is needs
+    assert (made.ready_turns == ("ask",)) is needs
 
 
 # Suspended.
@@ -233,7 +233,7 @@ def test_a_suspended_step_is_not_ready_for_its_turn() -> None:
         desired(TURN, DesiredState.SUSPENDED), rows(suspended=True), around(turns={"ask": Turn.WAITING})
     )
 
-    assert made.ready_turn is None
+    assert made.ready_turns == ()
 
 
 def test_the_tasks_deadline_stands_still_while_it_is_suspended() -> None:
