@@ -1,5 +1,6 @@
 """Tasks: read what is known, plan, carry the plan out, until nothing is left to do; then show it."""
 
+from asyncio import get_running_loop
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -25,6 +26,9 @@ from parley.store.errors import StoreUnavailable
 
 _MOST_ROUNDS = 20
 _TICKET_PATIENCE = 1.0
+_MANY_ATTEMPTS = 100
+_PACE = 0.5
+"""Seconds between two looks at a task with many attempts: each pod of a large fan-out tells of itself several times."""
 
 
 class TaskReconciler:
@@ -37,6 +41,8 @@ class TaskReconciler:
         self._templates = TemplateResolver(context)
         self._writer = TaskStatusWriter(context, sessions)
         self._pruner = Pruner(context)
+        self._rests: dict[str, float] = {}
+        """By uid: until when a task with many attempts is left alone."""
 
     async def reconcile(self, namespace: str, name: str) -> None:
         """Bring a Task as far as it goes now. Raises what the store and the API server raise."""
@@ -47,6 +53,8 @@ class TaskReconciler:
             self._context.slots.forget(resource.uid)
         elif is_final(resource):
             await self._after_the_end(resource)
+        elif (rest := self._rests.get(resource.uid, 0.0) - get_running_loop().time()) > 0:
+            self._context.queue.add_after(_key(resource), rest)
         else:
             try:
                 await self._go_on(resource)
@@ -64,6 +72,7 @@ class TaskReconciler:
         self._context.specs.forget(task)
         self._context.slots.forget(task.uid)
         self._templates.forget(task)
+        self._rests.pop(task.uid, None)
 
     async def _after_the_end(self, resource: Resource) -> None:
         if not is_settled(resource):
@@ -158,6 +167,8 @@ class TaskReconciler:
             if latest is not None and is_to_prune(latest):
                 queue.add(key)
             return
+        if len(state.attempts) > _MANY_ATTEMPTS:
+            self._rests[resource.uid] = get_running_loop().time() + _PACE
         if plan.wake_at is not None:
             # The store's clock is read in milliseconds: a little late beats a round too early.
             queue.add_after(key, (plan.wake_at - state.now).total_seconds() + 0.05)

@@ -365,3 +365,22 @@ class Rendered:
 
     async def render(self, fields: dict[str, Any], _: object) -> dict[str, Any]:
         return {path: field.source for path, field in fields.items()}
+
+
+async def test_a_task_with_many_attempts_is_looked_at_twice_a_second_at_most(
+    story: Callable[..., Story],
+) -> None:
+    """Each of a thousand pods tells of itself several times; a look reads a thousand rows."""
+    many = [replace(RUNNING, id=number, item=number, job=f"job-{number}") for number in range(200)]
+    given = story(record(attempts=many))
+    await given.reconcile()
+    looks = len(given.log)
+
+    await given.reconcile()
+
+    assert len(given.log) == looks
+    due = min(given.context.queue._wakes.values())
+    assert 0 < due <= 0.5
+    given.reconciler._rests.clear()
+    given.rows = replace(given.rows, input_tokens=5)
+    assert (await given.reconcile())["usage"]["inputTokens"] == 5
