@@ -4,7 +4,7 @@ import re
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from parley.engine.names import child_name, job_name, pod_key, round_name, round_name
+from parley.engine.names import child_name, job_name, pod_key, round_name
 
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _LETTERS = "ab1"
