@@ -136,9 +136,11 @@ def work_of_every_kind(cluster: Cluster, namespace: str) -> None:
     at_once["metadata"] = {"name": "now", "annotations": {"parley.dev/run-now": "now"}}
     steps = [
         {"name": "ask", "wait": {"question": "Go on?", "choices": ["yes", "no"]}},
-        {"name": "delegate", "task": {"templateRef": {"name": "work"}}},
+        {"name": "delegate", "task": {"spec": runs}},
     ]
-    cluster.apply(namespace, template("work", runs), at_once, task("parent", steps=steps))
+    of_template = task("of-template", templateRef={"name": "work"}, ttlAfterFinished="1s")
+    work = template("work", {"steps": runs["steps"]})
+    cluster.apply(namespace, work, of_template, at_once, task("parent", steps=steps))
     waiting = cluster.wait_task(namespace, "parent", "WaitingForInput")["status"]["waiting"]
     cluster.apply(namespace, reply("go-on", "parent", waiting[0]["id"], choice="yes"))
     assert cluster.wait_task(namespace, "parent")["status"]["phase"] == "Succeeded"
@@ -148,7 +150,7 @@ def work_of_every_kind(cluster: Cluster, namespace: str) -> None:
         left = [found["metadata"]["name"] for found in cluster.list("task", namespace)]
         return ran is not None and ran["status"].get("lastRunNow") == "now" and left == ["parent"]
 
-    cluster.wait("the child and the Schedule's run ended, and went after their ttl", namespace, pruned)
+    cluster.wait("all but the parent ended, and went after their ttl", namespace, pruned)
 
 
 def test_what_parley_may_do_is_what_it_does(cluster: Cluster, namespace: str) -> None:
