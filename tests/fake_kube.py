@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple, cast
 
 from parley.kube.client import JsonObject, Listing, Page, Propagation, TokenIdentity, collect
-from parley.kube.errors import AlreadyExists, Conflict, KubeError, NotFound
+from parley.kube.errors import AlreadyExists, Conflict, Invalid, KubeError, NotFound
 from parley.kube.kinds import PARLEY_GROUP, Kind
 from pydantic import JsonValue
 
@@ -140,11 +140,13 @@ class FakeKube:
         return self._stored("MODIFIED", kind, stored)
 
     async def apply(
-        self, kind: Kind, namespace: str, name: str, body: JsonObject, *, resource_version: str
+        self, kind: Kind, namespace: str, name: str, body: JsonObject, *, uid: str, resource_version: str
     ) -> JsonObject:
         """Lay ``body`` over the object: maps are merged, all else is replaced; it has no field managers."""
         self._arrive("patch", kind, namespace, name)
         stored = self._current(kind, namespace, name, resource_version)
+        if _metadata(stored)["uid"] != uid:
+            raise Invalid(422, "Invalid", "metadata.uid: field is immutable")
         before = copy.deepcopy(stored)
         _lay_over(stored, copy.deepcopy(body))
         if stored == before:

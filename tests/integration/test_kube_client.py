@@ -286,3 +286,79 @@ async def test_a_transition_becomes_one_event(
     assert [(item["reason"], item["type"], item["reportingController"]) for item in mine] == [
         ("ExitCode", "Warning", "parley.dev/operator")
     ]
+
+
+async def test_what_is_applied_is_laid_over_the_object_that_was_read(
+    kube: LiveKube, namespace: str, probe_kind: Kind, probe: JsonObject
+) -> None:
+    # Given an object, and somebody who owns it
+    owner = await kube.create(CONFIG_MAP, namespace, config_map("owner"))
+    reference = {"apiVersion": "v1", "kind": "ConfigMap", "name": "owner", "uid": metadata(owner)["uid"]}
+    body = cast("JsonObject", {"metadata": {"ownerReferences": [reference]}})
+    read = {"uid": metadata(probe)["uid"], "resource_version": metadata(probe)["resourceVersion"]}
+
+    # When that is applied
+    applied = await kube.apply(probe_kind, namespace, "p", body, **read)
+
+    # Then it stands beside the rest, and the spec is as it was: nobody's generation rises
+    assert metadata(applied)["ownerReferences"] == [reference]
+    assert applied["spec"] == {"n": 1}
+    assert metadata(applied)["generation"] == metadata(probe)["generation"]
+    # And what was read before cannot be written over any more
+    with pytest.raises(Conflict):
+        await kube.apply(probe_kind, namespace, "p", {"spec": {"n": 2}}, **read)
+
+
+async def test_nothing_is_made_by_applying(
+    kube: LiveKube, namespace: str, probe_kind: Kind, probe: JsonObject
+) -> None:
+    """With the version alone it would be (1.37)."""
+    read = {"uid": metadata(probe)["uid"], "resource_version": metadata(probe)["resourceVersion"]}
+    await kube.delete(probe_kind, namespace, "p")
+
+    with pytest.raises((Conflict, NotFound)):
+        await kube.apply(probe_kind, namespace, "p", {"spec": {"n": 2}}, **read)
+
+    assert await kube.get(probe_kind, namespace, "p") is None
+
+
+async def test_an_object_that_changed_since_it_was_read_is_not_deleted(
+    kube: LiveKube, namespace: str
+) -> None:
+    read = await created(kube, CONFIG_MAP, namespace, config_map("c"))
+    changed = await kube.replace(CONFIG_MAP, namespace, {**read, "data": {"key": "another"}})
+    uid, old, new = (metadata(read)["uid"], *(str(metadata(b)["resourceVersion"]) for b in (read, changed)))
+
+    with pytest.raises(Conflict):
+        await kube.delete(CONFIG_MAP, namespace, "c", uid=uid, resource_version=old)
+
+    assert await kube.delete(CONFIG_MAP, namespace, "c", uid=uid, resource_version=new)
+
+
+async def test_the_end_of_a_log_is_read(kube: LiveKube, namespace: str) -> None:
+    # Given a pod that has written much
+    command = ["sh", "-c", "seq 1 50000; echo the end"]
+    security = {
+        "allowPrivilegeEscalation": False,
+        "capabilities": {"drop": ["ALL"]},
+        "runAsNonRoot": True,
+        "runAsUser": 65532,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    container = {"name": "step", "image": "parley:dev", "command": command, "securityContext": security}
+    pod = {"metadata": {"name": "talker"}, "spec": {"restartPolicy": "Never", "containers": [container]}}
+    made = await created(kube, POD, namespace, cast("JsonObject", pod))
+    end = time.monotonic() + WAIT
+    while (body := await kube.get(POD, namespace, "talker")) is not None and cast("dict[str, Any]", body)[
+        "status"
+    ].get("phase") != "Succeeded":
+        assert time.monotonic() < end, body["status"]
+        await asyncio.sleep(0.2)
+
+    log = await kube.read_log(namespace, "talker", "step", limit=1000)
+
+    assert log is not None
+    assert log.endswith("49999\n50000\nthe end\n")
+    assert 900 < len(log) <= 1000
+    assert await kube.read_log(namespace, "nobody", "step", limit=1000) is None
+    assert metadata(made)["name"] == "talker"

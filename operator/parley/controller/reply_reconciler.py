@@ -86,7 +86,7 @@ class ReplyReconciler:
         }
         body: dict[str, JsonValue] = {"metadata": {"ownerReferences": [owner]}}
         written = await self._context.kube.apply(
-            REPLY, reply.namespace, reply.name, body, resource_version=reply.resource_version
+            REPLY, reply.namespace, reply.name, body, uid=reply.uid, resource_version=reply.resource_version
         )
         return Resource.from_object(written)
 

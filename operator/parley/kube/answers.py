@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping
 from typing import Protocol, cast
 
+import aiohttp
 from pydantic import JsonValue
 
 from parley.kube.client import JsonObject, Page
@@ -15,6 +16,7 @@ class Answer(Protocol):
 
     status: int
     reason: str | None
+    response: aiohttp.ClientResponse
 
     @property
     def headers(self) -> Mapping[str, str]:

@@ -162,12 +162,12 @@ class KubeApi(Protocol):
         ...
 
     async def apply(
-        self, kind: Kind, namespace: str, name: str, body: JsonObject, *, resource_version: str
+        self, kind: Kind, namespace: str, name: str, body: JsonObject, *, uid: str, resource_version: str
     ) -> JsonObject:
         """Make ``body`` the whole of what this field manager says in the object, status apart.
 
-        ``resource_version`` is that of the object as it was read: nothing is ever created, nor written to an
-        object made again under the same name. Returns the object as it is then.
+        Uid and ``resource_version`` are those of the object as it was read: nothing is ever created (with the
+        version alone the API server would), nor written over a change. Returns the object as it is then.
 
         Raises:
             Conflict: The object changed since, or is gone.

@@ -36,7 +36,9 @@ CONNECTIONS = 20
 _JSON = "application/json"
 _APPLY = "application/apply-patch+yaml"
 _RELISTS = 3
-_LOG_BYTES_A_LINE = 64
+_LOG_BYTES_A_LINE = 4
+_ERROR_BYTES = 4096
+_CHUNK_BYTES = 64 * 1024
 
 
 class _Transport(Protocol):
@@ -200,7 +202,7 @@ class LiveKube:
         )
 
     async def apply(
-        self, kind: Kind, namespace: str, name: str, body: JsonObject, *, resource_version: str
+        self, kind: Kind, namespace: str, name: str, body: JsonObject, *, uid: str, resource_version: str
     ) -> JsonObject:
         """See ``KubeApi.apply``."""
         metadata = cast("JsonObject", body.get("metadata") or {})
@@ -208,6 +210,7 @@ class LiveKube:
             **metadata,
             "name": name,
             "namespace": namespace,
+            "uid": uid,
             "resourceVersion": resource_version,
         }
         full: JsonObject = {"apiVersion": kind.api_version, "kind": kind.kind, **body, "metadata": named}
@@ -249,11 +252,13 @@ class LiveKube:
 
     async def read_log(self, namespace: str, pod: str, container: str, *, limit: int) -> str | None:
         """See ``KubeApi.read_log``."""
-        # limitBytes would keep the beginning, so lines bound what is sent: the runtime cuts them at 16 KiB.
+        # limitBytes would keep the beginning; the kubelet counts lines, which the runtime cuts at 16 KiB.
         lines = max(16, limit // _LOG_BYTES_A_LINE)
         query = [("container", container), ("tailLines", str(lines))]
         path = POD.path(namespace, pod, "log")
-        answer, raw = await self._send("GET", path, query=query, timeout=LOG_TIMEOUT, accept="*/*")
+        answer, raw = await self._send(
+            "GET", path, query=query, timeout=LOG_TIMEOUT, accept="*/*", end=max(limit, _ERROR_BYTES)
+        )
         if 200 <= answer.status < 300:
             return raw[-limit:].decode(errors="replace")
         try:
@@ -309,6 +314,7 @@ class LiveKube:
         content_type: str = _JSON,
         accept: str = _JSON,
         timeout: float | None = None,  # noqa: ASYNC109 - it bounds the transport's parts too
+        end: int | None = None,
     ) -> tuple[Answer, bytes]:
         limit = REQUEST_TIMEOUT if timeout is None else timeout
         try:
@@ -324,10 +330,18 @@ class LiveKube:
                 )
                 within = aiohttp.ClientTimeout(total=limit, sock_connect=min(limit, CONNECT_TIMEOUT))
                 answer = await self._transport.call_api(*request, _request_timeout=within)
-                return answer, await answer.read()
+                return answer, await (answer.read() if end is None else _end_of(answer, end))
         except TimeoutError as error:
             message = f"the API server did not answer {method} {path} within {limit:.0f} s"
             raise KubeUnavailable(0, "Timeout", message) from error
         except (aiohttp.ClientError, OSError, kubernetes_config.ConfigException) as error:
             message = f"cannot reach the API server for {method} {path}: {error}"
             raise KubeUnavailable(0, "Unreachable", message) from error
+
+
+async def _end_of(answer: Answer, limit: int) -> bytes:
+    """Read an answer of any length, and keep its end."""
+    kept = b""
+    async for chunk in answer.response.content.iter_chunked(_CHUNK_BYTES):
+        kept = (kept + chunk)[-limit:]
+    return kept

@@ -64,11 +64,11 @@ class FencedKube:
         return await self._kube.apply_status(kind, namespace, name, status, resource_version=resource_version)
 
     async def apply(
-        self, kind: Kind, namespace: str, name: str, body: JsonObject, *, resource_version: str
+        self, kind: Kind, namespace: str, name: str, body: JsonObject, *, uid: str, resource_version: str
     ) -> JsonObject:
         """See ``KubeApi.apply``; raises what the guard raises."""
         self._admit("patch", kind)
-        return await self._kube.apply(kind, namespace, name, body, resource_version=resource_version)
+        return await self._kube.apply(kind, namespace, name, body, uid=uid, resource_version=resource_version)
 
     async def delete(
         self,

@@ -324,11 +324,13 @@ def test_a_name_cannot_reach_another_path(name: str) -> None:
 async def test_an_object_is_applied_with_the_version_it_was_read_at(
     server: ApiServer, kube: LiveKube
 ) -> None:
-    """Without a version the API server would make the object if it were gone."""
+    """Without its uid the API server would make the object if it were gone."""
     server.answer({"metadata": {"name": "yes"}})
     owner = [{"kind": "Task", "name": "refund", "uid": "u-1"}]
 
-    await kube.apply(REPLY, "shop", "yes", {"metadata": {"ownerReferences": owner}}, resource_version="41")
+    await kube.apply(
+        REPLY, "shop", "yes", {"metadata": {"ownerReferences": owner}}, uid="u-2", resource_version="41"
+    )
 
     assert server.asked == [
         (
@@ -341,6 +343,7 @@ async def test_an_object_is_applied_with_the_version_it_was_read_at(
                 "metadata": {
                     "name": "yes",
                     "namespace": "shop",
+                    "uid": "u-2",
                     "resourceVersion": "41",
                     "ownerReferences": owner,
                 },
