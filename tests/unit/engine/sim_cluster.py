@@ -144,7 +144,9 @@ class SimCluster:
 
     def _start_pod(self, key: str, attempt: Attempt) -> None:
         assert not self.store.has_succeeded(attempt.step, attempt.item), f"{key} runs although it succeeded"
-        if self.ending_of(attempt) is Ending.NO_IMAGE:
+        # An item of a round is lost only once it was taken, so its pod must start before.
+        first_lost = attempt.item >= 0 and self.script_of(attempt).loses(attempt.number)
+        if self.ending_of(attempt) is Ending.NO_IMAGE and not first_lost:
             self._change_pod(key, waiting_reason="ErrImagePull", waiting_message="no such image")
             return
         if self._kinds[attempt.step] == "container":

@@ -15,7 +15,7 @@ from tests.unit.engine.simulator import Scenario, Simulation
 
 
 @given(scenario=scenarios(), seed=SEEDS)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_a_task_ends_as_its_steps_do_whatever_the_order(scenario: Scenario, seed: int) -> None:
     end = Simulation(scenario, seed).run()
 
@@ -23,7 +23,7 @@ def test_a_task_ends_as_its_steps_do_whatever_the_order(scenario: Scenario, seed
 
 
 @given(scenario=scenarios(cancels=True), seed=SEEDS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_a_cancelled_task_ends_at_once_or_had_ended(scenario: Scenario, seed: int) -> None:
     simulation = Simulation(scenario, seed)
 
@@ -42,7 +42,7 @@ def test_a_child_whose_parent_has_ended_ends_too(scenario: Scenario, seed: int) 
 
 
 @given(scenario=scenarios(), seed=SEEDS)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_the_attempts_of_each_item_are_numbered_without_a_gap(scenario: Scenario, seed: int) -> None:
     simulation = Simulation(scenario, seed)
 
