@@ -4,22 +4,24 @@ A Task that Git or Helm owns would be made again when it is deleted, and its wor
 the Jobs and pods are removed, and its condition ``Pruned`` says so.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from parley.controller.context import TASK_KEY, Context
 from parley.controller.finality import is_settled
 from parley.controller.projection import TASK_UID_LABEL
 from parley.controller.queue import Key
-from parley.controller.resource import PRUNED, Resource
+from parley.controller.resource import PRUNED, Resource, read_ttl, referred
 from parley.kube.kinds import JOB, TASK
 from parley.resources.conditions import Verdict, merge_conditions
 from parley.resources.reasons import Reason
 from parley.resources.task import TaskStatus
+from parley.store.reading import registered_spec
 
 
 def is_to_prune(task: Resource) -> bool:
-    """Whether something of an ended task is to be removed, now or later."""
-    return is_settled(task) and task.ttl is not None and not task.pruned and not task.deleting
+    """Whether something of an ended task is to be removed, now or later, or may be: its template may say so."""
+    has_ttl = task.ttl is not None or referred(task, "templateRef") is not None
+    return has_ttl and is_settled(task) and not task.pruned and not task.deleting
 
 
 class Pruner:
@@ -30,7 +32,8 @@ class Pruner:
 
     async def prune(self, task: Resource) -> None:
         """Remove a task, or its Jobs, if its time has come; else look again when it does."""
-        ttl, completed = task.ttl, task.completed
+        completed = task.completed
+        ttl = task.ttl if task.ttl is not None else await self._ttl_of_template(task)
         if ttl is None or completed is None:
             return
         left = (completed + ttl - datetime.now(UTC)).total_seconds()
@@ -44,6 +47,14 @@ class Pruner:
         else:
             await self._remove_jobs(task)
             await self._say_pruned(task, task.mark)
+
+    async def _ttl_of_template(self, task: Resource) -> timedelta | None:
+        """Return what the task's template said of it when it was registered."""
+        if referred(task, "templateRef") is None:
+            return None
+        async with self._context.store() as connection:
+            spec = await registered_spec(connection, task.uid)
+        return read_ttl(spec or {})
 
     async def _remove_jobs(self, task: Resource) -> None:
         kube = self._context.kube

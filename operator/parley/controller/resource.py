@@ -85,12 +85,8 @@ class Resource:
 
     @property
     def ttl(self) -> timedelta | None:
-        """How long a Task is kept after its end; None is for good."""
-        duration = self.spec.get("ttlAfterFinished")
-        try:
-            return parse_duration(duration) if isinstance(duration, str) else None
-        except ValueError:
-            return None
+        """How long a Task is kept after its end, as it says itself; None is for good, or as its template says."""
+        return read_ttl(self.spec)
 
     @property
     def pruned(self) -> bool:
@@ -121,6 +117,15 @@ class Resource:
             or _NOTHING,
             completed=datetime.fromisoformat(completed) if isinstance(completed, str) else None,
         )
+
+
+def read_ttl(spec: Mapping[str, JsonValue]) -> timedelta | None:
+    """Read how long a Task is kept after its end; what is no duration is none."""
+    duration = spec.get("ttlAfterFinished")
+    try:
+        return parse_duration(duration) if isinstance(duration, str) else None
+    except ValueError:
+        return None
 
 
 def is_kept_annotation(key: str) -> bool:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from parley.kube.kinds import AGENT, TASK
+from parley.kube.kinds import AGENT, TASK, TASK_TEMPLATE
 
 from tests.integration.controller.cluster import Cluster, Exit, Run
 
@@ -154,3 +154,19 @@ async def test_the_time_goes_on_under_a_new_leader_and_can_be_changed(cluster: C
     cluster.edit("short", ttlAfterFinished="1s")
 
     await cluster.until(lambda: cluster.tasks() == [], "its removal")
+
+
+@pytest.mark.parametrize("anew", [False, True], ids=["the same leader", "another leader"])
+async def test_a_template_may_say_how_long_its_tasks_stay(cluster: Cluster, anew: bool) -> None:
+    await cluster.apply(TASK_TEMPLATE, "brief", {"task": {"steps": [STEP], "ttlAfterFinished": "1s"}})
+    await cluster.apply(TASK_TEMPLATE, "lasting", {"task": {"steps": [STEP]}})
+    for name, template in (("a", "brief"), ("b", "lasting")):
+        await cluster.task(name, templateRef={"name": template})
+    await cluster.task("c", templateRef={"name": "brief"}, ttlAfterFinished="1h")
+    await cluster.settle()
+    if anew:
+        cluster.lead_anew()
+
+    await cluster.until(lambda: "a" not in cluster.tasks(), "its removal")
+
+    assert cluster.tasks() == ["b", "c"]
