@@ -299,4 +299,4 @@ def test_depth_is_bounded(cluster: Cluster, namespace: str) -> None:
     assert 3 <= len(found) <= 6
     assert all(body["status"]["phase"] == "Failed" for body in found)
     deepest = [body for body in found if not children(cluster, namespace, body["metadata"]["name"])]
-    assert "deep" in condition(deepest[0], "Succeeded")["message"], deepest[0]["status"]
+    assert "five levels" in condition(deepest[0], "Succeeded")["message"], deepest[0]["status"]

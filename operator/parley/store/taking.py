@@ -14,6 +14,7 @@ from parley.protocol.messages import (
     Usage,
 )
 from parley.protocol.request import PromptRequest
+from parley.store.ending import wake
 from parley.store.errors import Stopped
 from parley.store.holding import Held, LockedAttempt, LockedTask, require_holder
 from parley.store.pool import Connection
@@ -203,7 +204,11 @@ async def take_next_attempt(conn: Connection, task_uid: str, namespace: str, hol
     attempt = await fetch_one(conn, LockedAttempt, FIND_OWN, parameters)
     if attempt is None and not task.suspended:
         attempt = await fetch_one(conn, LockedAttempt, FIND_NEXT, parameters)
-        attempt = attempt and await _hold(conn, attempt, holder, LEASE)
+        if attempt is not None:
+            attempt = await _hold(conn, attempt, holder, LEASE)
+            # No pod changes when a runner that stays takes its next step: only this tells the leader that it runs
+            # now, and until when to believe that.
+            await wake(conn, task_uid)
     return None if attempt is None else Held(attempt, task)
 
 

@@ -144,3 +144,17 @@ async def test_a_fault_of_the_callback_is_told(database: str) -> None:
     with pytest.raises(ZeroDivisionError):
         async with asyncio.timeout(30):
             await listen(database, lambda _: None, broken, asyncio.Event())
+
+
+async def test_a_runner_that_stays_tells_when_it_takes_a_step(story: Story, database: str) -> None:
+    # Given a runner that stays with its task, whose pod will look the same whatever it does
+    task = await story.task()
+    await story.start(task, runtime="Task")
+    async with listening(database) as ear, story.conn() as conn:
+        await ear.until(lambda: ear.connected == 1)
+        # When it takes a step, then the leader is to look; a repeat and an empty answer tell nothing new
+        for _ in range(2):
+            await runner_calls.take_next(conn, task_uid=task, namespace="default", holder="pod/1")
+        await runner_calls.take_next(conn, task_uid=task, namespace="default", holder="pod/2")
+        await story.finish((await story.load(task)).attempts[0].id, says("Hello"))
+        await ear.until(lambda: ear.heard == [task, task])
