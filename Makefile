@@ -25,7 +25,7 @@ demo: up ## Run the examples to their end and show the conversation
 	@KUBECONFIG="$$($(CLUSTER_COMMAND) kubeconfig)" PATH="$(CURDIR)/cluster/bin:$(CURDIR)/.venv/bin:$$PATH" sh examples/demo.sh
 
 test: up ## Run all tests (ARGS='-k name' for some)
-	@$(RUN) pytest $(ARGS)
+	@$(RUN) python -m tests $(ARGS)
 
 bench: up ## Measure Parley, against bare Jobs in the same run (ARGS='chains' for one of them)
 	@$(RUN) python -m tests.bench $(ARGS)
