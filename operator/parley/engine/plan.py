@@ -129,7 +129,9 @@ def _end_of_task(task: TaskSpec, state: TaskState, around: Surroundings) -> EndT
 def _end_of_steps(steps: Sequence[Step], views: Sequence[StepView]) -> EndTask | None:
     for step, view in zip(steps, views, strict=True):
         if has_failed_task(step, view):
-            return EndTask("Failed", view.reason or Reason.ERROR, f"step {view.name}: {view.message}")
+            return EndTask(
+                "Failed", view.reason or Reason.ERROR, f"step {view.name}: {view.message or view.reason}"
+            )
     if views and all(is_done(step, view) for step, view in zip(steps, views, strict=True)):
         return EndTask("Succeeded", Reason.SUCCEEDED, "all steps are done")
     return None

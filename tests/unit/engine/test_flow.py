@@ -374,3 +374,12 @@ def test_a_step_that_waited_for_its_retry_was_cut_short_by_the_end() -> None:
     made = plan(spec, ended("Cancelled", Reason.CANCELLED, FAILED))
 
     assert views(made) == ["a Cancelled Cancelled"]
+
+
+def test_the_task_says_why_it_failed_also_when_the_step_said_nothing() -> None:
+    failed = attempt("a", "TimedOut", reason=Reason.STEP_TIMEOUT)
+
+    (end,) = plan(task(container("a")), rows(failed)).actions
+
+    assert isinstance(end, EndTask)
+    assert end.message == "step a: StepTimeout"
