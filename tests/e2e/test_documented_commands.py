@@ -80,3 +80,35 @@ def test_the_pages_commands_run(cluster: Cluster, namespace: str, tmp_path: Path
     assert "bob-1" in run(cluster, namespace, tmp_path, look)
     said = run(cluster, namespace, tmp_path, shell_blocks("docs/troubleshooting.md", "Nothing happens")[0])
     assert "parley-operator" in said
+
+
+def test_the_guides_commands_run(cluster: Cluster, namespace: str, tmp_path: Path) -> None:
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+
+    def follow(page: str, heading: str) -> str:
+        blocks = shell_blocks(f"docs/{page}", heading)
+        assert blocks, f"{page} has nothing to type under {heading}"
+        return "".join(run(cluster, namespace, tmp_path, block) for block in blocks)
+
+    # Given the examples that the guides speak of
+    folders = ("02-steps", "03-control", "07-approval", "08-children", "09-schedule")
+    files = " ".join(f"-f examples/{folder}" for folder in folders)
+    run(cluster, namespace, tmp_path, f"kubectl apply -k examples/model && kubectl apply {files}")
+
+    # When somebody types what the guides show, then it does what they say
+    said = follow("waiting.md", "See what waits")
+    assert "Refund 40 for order 12345?" in said
+    assert '["approve","reject"]' in said
+    said = follow("waiting.md", "Reply")
+    assert "condition met" in said
+    assert "Accepted" in said
+    said = follow("waiting.md", "Who may reply")
+    assert said.splitlines()[-2:] == ["yes", "no"]
+    cluster.wait_task(namespace, "ship-all")
+    assert "bill\tship-all-bill-" in follow("children-and-templates.md", "Tasks as steps")
+    assert "morning-report-" in follow("schedules.md", "By hand")
+    assert "made Task morning-report-" in follow("troubleshooting.md", "A Schedule makes no Task")
+    follow("control.md", "Suspend and cancel")
+    assert cluster.wait_task(namespace, "stocktake")["status"]["phase"] in {"Cancelled", "Succeeded"}
+    cluster.wait_task(namespace, "refund-12345")
+    follow("outputs-and-logs.md", "Logs")
