@@ -1,19 +1,12 @@
-"""The ``KubeApi`` on the official client's asyncio transport. The only module that imports ``kubernetes``.
+"""The ``KubeApi`` against a real API server.
 
 Kinds are known beforehand (``parley.kube.kinds``), so requests go by path: no discovery, no generated models.
 """
 
-import asyncio
-import os
 from collections.abc import AsyncIterator, Mapping, Sequence
-from importlib.metadata import version
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
-import aiohttp
-from kubernetes.aio import config as kubernetes_config
-from kubernetes.aio.client import ApiClient, Configuration
-
-from parley.kube.answers import Answer, decode, read_page
+from parley.kube.answers import decode, read_page
 from parley.kube.client import (
     CHUNK_SIZE,
     FIELD_MANAGER,
@@ -26,67 +19,21 @@ from parley.kube.client import (
 )
 from parley.kube.errors import Invalid, KubeError, KubeUnavailable, NotFound
 from parley.kube.kinds import POD, TOKEN_REVIEW, Kind
+from parley.kube.transport import JSON, KubeConfigError, Transport
 
-CONNECT_TIMEOUT = 5.0
-REQUEST_TIMEOUT = 15.0
+__all__ = ["KubeConfigError", "LiveKube"]
+
 LOG_TIMEOUT = 2.0
-CONNECTIONS = 20
-"""Requests at a time: enough for the reconcilers, without flooding an API server that is just back."""
-
-_JSON = "application/json"
 _APPLY = "application/apply-patch+yaml"
 _RELISTS = 3
 _LOG_BYTES_A_LINE = 4
 _ERROR_BYTES = 4096
-_CHUNK_BYTES = 64 * 1024
-
-
-class _Transport(Protocol):
-    """The package's ``ApiClient``, whose methods carry no types."""
-
-    async def param_serialize(
-        self,
-        method: str,
-        resource_path: str,
-        *,
-        query_params: list[tuple[str, str]],
-        header_params: dict[str, str],
-        body: JsonObject | None,
-        auth_settings: list[str],
-    ) -> tuple[object, ...]: ...
-    async def call_api(self, *request: object, _request_timeout: aiohttp.ClientTimeout) -> Answer: ...
-    async def close(self) -> None: ...
-
-
-class KubeConfigError(Exception):
-    """There is no way to the API server: neither a pod's service account nor a kubeconfig."""
-
-
-async def _load_configuration() -> Configuration:
-    configuration = Configuration()
-    # The package's functions are untyped.
-    load = cast("Any", kubernetes_config)
-    try:
-        if "KUBECONFIG" not in os.environ and "KUBERNETES_SERVICE_HOST" in os.environ:
-            load.load_incluster_config(client_configuration=configuration)
-        else:
-            path = os.environ.get("KUBECONFIG")
-            await load.load_kube_config(
-                config_file=path, client_configuration=configuration, persist_config=False
-            )
-    except Exception as error:  # the package lets a malformed file raise whatever its code trips over
-        raise KubeConfigError(
-            f"no Kubernetes API server to talk to: {error}. Run in a pod with a service account token "
-            "mounted, or set KUBECONFIG to a kubeconfig file"
-        ) from error
-    configuration.connection_pool_maxsize = CONNECTIONS
-    return configuration
 
 
 class LiveKube:
     """``KubeApi`` against a real API server. Make it with ``open``; close it before the event loop ends."""
 
-    def __init__(self, transport: _Transport) -> None:
+    def __init__(self, transport: Transport) -> None:
         self._transport = transport
 
     @classmethod
@@ -98,10 +45,7 @@ class LiveKube:
         Raises:
             KubeConfigError: Neither is there.
         """
-        configuration = await _load_configuration()
-        transport = ApiClient(configuration)
-        transport.user_agent = f"parley/{version('parley')}"
-        return cls(cast("_Transport", transport))
+        return cls(await Transport.open())
 
     async def __aenter__(self) -> "LiveKube":
         return self
@@ -256,7 +200,7 @@ class LiveKube:
         lines = max(16, limit // _LOG_BYTES_A_LINE)
         query = [("container", container), ("tailLines", str(lines))]
         path = POD.path(namespace, pod, "log")
-        answer, raw = await self._send(
+        answer, raw = await self._transport.send(
             "GET", path, query=query, timeout=LOG_TIMEOUT, accept="*/*", end=max(limit, _ERROR_BYTES)
         )
         if 200 <= answer.status < 300:
@@ -299,49 +243,9 @@ class LiveKube:
         *,
         query: Sequence[tuple[str, str]] = (),
         body: JsonObject | None = None,
-        content_type: str = _JSON,
+        content_type: str = JSON,
     ) -> JsonObject:
-        answer, raw = await self._send(method, path, query=query, body=body, content_type=content_type)
+        answer, raw = await self._transport.send(
+            method, path, query=query, body=body, content_type=content_type
+        )
         return decode(answer, raw, f"{method} {path}")
-
-    async def _send(
-        self,
-        method: str,
-        path: str,
-        *,
-        query: Sequence[tuple[str, str]],
-        body: JsonObject | None = None,
-        content_type: str = _JSON,
-        accept: str = _JSON,
-        timeout: float | None = None,  # noqa: ASYNC109 - it bounds the transport's parts too
-        end: int | None = None,
-    ) -> tuple[Answer, bytes]:
-        limit = REQUEST_TIMEOUT if timeout is None else timeout
-        try:
-            # The outer limit also covers reading a token or certificate from a stuck disk.
-            async with asyncio.timeout(limit + 1):
-                request = await self._transport.param_serialize(
-                    method,
-                    path,
-                    query_params=list(query),
-                    header_params={"Accept": accept, "Content-Type": content_type},
-                    body=body,
-                    auth_settings=["BearerToken"],
-                )
-                within = aiohttp.ClientTimeout(total=limit, sock_connect=min(limit, CONNECT_TIMEOUT))
-                answer = await self._transport.call_api(*request, _request_timeout=within)
-                return answer, await (answer.read() if end is None else _end_of(answer, end))
-        except TimeoutError as error:
-            message = f"the API server did not answer {method} {path} within {limit:.0f} s"
-            raise KubeUnavailable(0, "Timeout", message) from error
-        except (aiohttp.ClientError, OSError, kubernetes_config.ConfigException) as error:
-            message = f"cannot reach the API server for {method} {path}: {error}"
-            raise KubeUnavailable(0, "Unreachable", message) from error
-
-
-async def _end_of(answer: Answer, limit: int) -> bytes:
-    """Read an answer of any length, and keep its end."""
-    kept = b""
-    async for chunk in answer.response.content.iter_chunked(_CHUNK_BYTES):
-        kept = (kept + chunk)[-limit:]
-    return kept

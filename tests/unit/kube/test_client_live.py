@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 from aiohttp import web
-from parley.kube import client_live
+from parley.kube import transport
 from parley.kube.client import Page
 from parley.kube.client_live import KubeConfigError, LiveKube
 from parley.kube.errors import (
@@ -282,7 +282,7 @@ async def test_an_answer_that_is_no_json_is_unavailable(server: ApiServer, kube:
 async def test_a_silent_server_is_unavailable(
     server: ApiServer, kube: LiveKube, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(client_live, "REQUEST_TIMEOUT", 0.05)
+    monkeypatch.setattr(transport, "REQUEST_TIMEOUT", 0.05)
     server.released.clear()
     with pytest.raises(KubeUnavailable, match="did not answer GET"):
         await kube.get(TASK, "shop", "refund")
