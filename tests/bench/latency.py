@@ -4,15 +4,11 @@ Both ends are seen by others than the operator: the result's time is that of the
 committed it, the Job's is that of the API server's answer in its audit log. One machine, so one clock.
 """
 
-import datetime as dt
 import itertools
-import json
 import statistics
-from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
-from typing import Any
 
+from tests.bench.audit import Audit, is_audited
 from tests.bench.bench import Bench, say
 from tests.bench.manifests import bench_task, container_steps
 from tests.bench.measure import all_at_once, create, task_succeeded, until_all
@@ -26,31 +22,9 @@ _RESULTS = (
 )
 
 
-def audited(logs: Path) -> Iterator[dict[str, Any]]:
-    """The entries of the API server's audit log, those of the rotated file first."""
-    for log in (*sorted(logs.glob("audit-*.log")), logs / "audit.log"):
-        with log.open() as lines:
-            for line in lines:
-                # The last line may be half written.
-                if line.endswith("\n"):
-                    yield json.loads(line)
-
-
-def job_creations(logs: Path, namespace: str) -> dict[str, dt.datetime]:
-    """When the API server had created each Job of a namespace."""
-    made: dict[str, dt.datetime] = {}
-    for entry in audited(logs):
-        target = entry.get("objectRef") or {}
-        key = (entry["verb"], target.get("resource"), target.get("namespace"))
-        if key == ("create", "jobs", namespace) and entry["responseStatus"]["code"] == 201:
-            made[target["name"]] = dt.datetime.fromisoformat(entry["stageTimestamp"])
-    return made
-
-
 def delays(bench: Bench, namespace: str) -> list[float]:
     """Seconds from each step's committed result to the next step's Job."""
-    logs = bench.cluster.kubeconfig.parent / "logs"
-    made = job_creations(logs, namespace)
+    made = Audit(bench.cluster, namespace).job_creations()
     rows = bench.store.rows(_RESULTS, namespace)
     found: list[float] = []
     for (task, _, _, ended), (next_task, _, job, _) in itertools.pairwise(rows):
@@ -61,7 +35,7 @@ def delays(bench: Bench, namespace: str) -> list[float]:
 
 def run(bench: Bench) -> None:
     """Print p50 and p99."""
-    if not (bench.cluster.kubeconfig.parent / "logs" / "audit.log").is_file():
+    if not is_audited(bench.cluster):
         say(
             "from a committed result to the next Job: not measured, this cluster's API server keeps no audit log"
         )

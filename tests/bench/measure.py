@@ -12,8 +12,8 @@ import httpx2
 
 from tests.cluster import SYSTEM_NAMESPACE, Cluster, collection
 
-END = 300.0
-"""Seconds after which a run of one task is given up."""
+SILENCE = 90.0
+"""Seconds without any news of a task after which its run is given up."""
 _AT_ONCE = 8
 """Requests of one client under way at a time."""
 
@@ -37,11 +37,17 @@ def all_at_once(calls: Sequence[Callable[[], object]]) -> None:
 def until(cluster: Cluster, kind: str, namespace: str, name: str, version: str, ended: Ended) -> None:
     """Watch one object until it has ended."""
     params = {"watch": "1", "fieldSelector": f"metadata.name={name}", "resourceVersion": version}
-    with cluster.stream("GET", collection(kind, namespace), params=params, timeout=END) as answer:
-        for line in answer.iter_lines():
-            if ended(json.loads(line)["object"]):
-                return
-    raise AssertionError(f"{kind} {name} did not end within {END:.0f} s")
+    last: object = "nothing"
+    try:
+        with cluster.stream("GET", collection(kind, namespace), params=params, timeout=SILENCE) as answer:
+            for line in answer.iter_lines():
+                seen = json.loads(line)["object"]
+                if ended(seen):
+                    return
+                last = seen.get("status")
+    except httpx2.TimeoutException:
+        pass
+    raise AssertionError(f"{kind} {name}: nothing new for {SILENCE:.0f} s; last seen: {last}")
 
 
 def until_all(
@@ -80,17 +86,11 @@ def task_succeeded(task: Mapping[str, Any]) -> bool:
     return phase == "Succeeded"
 
 
-Writes = Mapping[tuple[str, str], float]
-"""API writes by (verb, kind)."""
-_BESIDE_THE_WORK = {"Event", "Lease"}
-
-
 @dataclass(frozen=True, slots=True)
 class OperatorCost:
     """What the leader had spent up to one moment."""
 
     pod: str
-    writes: Writes
     cpu_seconds: float
     memory_bytes: float
 
@@ -108,31 +108,9 @@ def operator_cost(cluster: Cluster) -> OperatorCost:
 
 
 def _read(pod: str, text: str) -> OperatorCost:
-    writes = {
-        (verb, kind): float(count)
-        for kind, verb, count in re.findall(
-            r'^parley_api_writes_total\{kind="(\w+)",verb="(\w+)"\} (\S+)', text, re.MULTILINE
-        )
-    }
     values = dict(re.findall(r"^(process_\w+) (\S+)$", text, re.MULTILINE))
     cpu, memory = values["process_cpu_seconds_total"], values["process_resident_memory_bytes"]
-    return OperatorCost(pod, writes, float(cpu), float(memory))
-
-
-def spent(before: OperatorCost, after: OperatorCost, runs: int) -> dict[tuple[str, str], float]:
-    """The writes of each of ``runs`` runs, without Events and Leases."""
-    assert before.pod == after.pod, "another operator pod leads now: its counters began anew"
-    return {
-        key: (count - before.writes.get(key, 0)) / runs
-        for key, count in sorted(after.writes.items())
-        if key[1] not in _BESIDE_THE_WORK and count > before.writes.get(key, 0)
-    }
-
-
-def in_words(writes: Writes) -> str:
-    """Writes as ``4.0 (create Job 1.0, patch Task 3.0)``."""
-    parts = ", ".join(f"{verb} {kind} {count:.1f}" for (verb, kind), count in writes.items())
-    return f"{sum(writes.values()):.1f}" + (f" ({parts})" if parts else "")
+    return OperatorCost(pod, float(cpu), float(memory))
 
 
 def timed(run: Callable[[], object]) -> float:
