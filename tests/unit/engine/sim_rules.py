@@ -23,10 +23,12 @@ def failures(attempts: list[Attempt]) -> int:
 def retried(step: Step, attempts: list[Attempt]) -> bool:
     """Whether an item, tried so far as told, is not failed for good."""
     last = attempts[-1]
-    if last.open or last.phase == "Succeeded":
+    if last.open or last.phase == "Succeeded" or last.reason is Reason.SUSPENDED:
         return True
     if last.phase == "Lost":
         return sum(a.phase == "Lost" for a in attempts) <= MAX_DISRUPTIONS
+    if last.phase == "Cancelled" and last.reason is Reason.SUSPENDED:
+        return True
     if step.retry is None or last.phase == "Cancelled" or last.exit_code == 64:
         return False
     group = RetryCause.ERROR
