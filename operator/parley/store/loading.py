@@ -8,7 +8,7 @@ SELECT json_build_object(
   'uid', t.uid, 'cluster', t.cluster, 'namespace', t.namespace, 'name', t.name, 'session_uid', t.session_uid,
   'created_at', t.created_at, 'registered_at', t.registered_at, 'deadline', t.deadline,
   'suspended_since', t.suspended_since, 'gone_since', t.gone_since, 'now', now(),
-  'spec', t.spec, 'depth', t.depth,
+  'depth', t.depth,
   'ended', CASE WHEN t.ended_at IS NOT NULL THEN json_build_object(
     'phase', t.end_phase, 'reason', t.end_reason, 'message', t.end_message, 'at', t.ended_at,
     'output', json_build_object(

@@ -174,8 +174,6 @@ class TaskRecord:
     output_tokens: int
     """Of all attempts."""
     now: datetime
-    spec: dict[str, JsonValue] = field(default_factory=dict[str, JsonValue])
-    """As registered: of a Task with a templateRef the resolved one."""
     depth: int = 0
     """How many parents stand above it."""
     steps: list[StepRecord] = field(default_factory=list[StepRecord])

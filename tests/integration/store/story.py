@@ -245,6 +245,11 @@ class Story:
         assert record is not None
         return record
 
+    async def spec(self, task: str) -> dict[str, JsonValue] | None:
+        """Return the spec the task was registered with."""
+        async with self.conn() as conn:
+            return await reading.registered_spec(conn, task)
+
     async def outputs(self, task: str) -> dict[str, JsonValue]:
         """Return the outputs of the task's steps, whole."""
         async with self.conn() as conn:

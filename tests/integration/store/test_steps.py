@@ -235,11 +235,11 @@ async def test_the_spec_may_change_until_the_first_step(story: Story) -> None:
     task = await story.task()
     await story.sql('UPDATE tasks SET spec = \'{"message": "an earlier one"}\'')
     await story.register(task, None)
-    assert (await story.load(task)).spec == {"message": "Hello"}
+    assert await story.spec(task) == {"message": "Hello"}
     await story.start(task)
     await story.sql('UPDATE tasks SET spec = \'{"message": "what began"}\'')
     await story.register(task, None)
-    assert (await story.load(task)).spec == {"message": "what began"}
+    assert await story.spec(task) == {"message": "what began"}
 
 
 async def test_marks_come_in_the_order_they_were_made(story: Story) -> None:

@@ -81,7 +81,7 @@ async def test_a_store_with_rows_is_taken_over(
         assert (attempt.state, attempt.runtime, attempt.uploaded) == ("Succeeded", "Job", False)
         assert record.outputs == {"score": OutputRecord("x" * 2000, cut=True)}
         assert (record.depth, record.parent, record.steps, record.children) == (0, None, [], [])
-        assert record.spec == {"message": "Hello"}
+        assert await story.spec(running["task_uid"]) == {"message": "Hello"}
         before = (await story.load(ended["task_uid"])).ended
         assert before is not None
         assert before.output == OutputRecord({"amount": 10})
