@@ -12,6 +12,7 @@ from typing import NamedTuple
 from parley.engine.names import pod_key
 from parley.engine.pods import JobView, PodView
 from parley.engine.state import Attempt
+from parley.resources.reasons import Reason
 
 from tests.unit.engine.sim_rules import failures
 from tests.unit.engine.sim_runner import SimRunners
@@ -112,20 +113,19 @@ class SimCluster:
         return [event] if event else []
 
     def _event_of_pod(self, key: str, pod: PodView, attempt: Attempt) -> Event | None:
-        script = self.script_of(attempt)
         lose: Event = (f"pod of {key} is lost", lambda: self._lose(key))
         taken = attempt.taken_at is not None
         # That the pod of an item is gone which no runner has taken is seen at the end of its round only.
         early = taken or attempt.item < 0 or self._kinds[attempt.step] != "prompt"
-        if script.loses(attempt.number) and early and self._rng.random() < 0.4:
+        if self.loses(attempt) and early and self._rng.random() < 0.4:
             return lose
         if pod.waiting_reason:
-            return lose if script.loses(attempt.number) and early else None
+            return lose if self.loses(attempt) and early else None
         if not pod.running:
             return f"pod of {key} starts", lambda: self._start_pod(key, attempt)
         if self._kinds[attempt.step] == "prompt" and attempt.open and not taken:
             return f"runner of {key} takes its attempt", lambda: self._take(key, attempt)
-        if script.loses(attempt.number):
+        if self.loses(attempt):
             return lose
         if self.ending_of(attempt) is Ending.HANG and attempt.open:
             return None
@@ -133,6 +133,12 @@ class SimCluster:
 
     def script_of(self, attempt: Attempt) -> Script:
         return self._scripts[key_of(attempt)]
+
+    def loses(self, attempt: Attempt) -> bool:
+        """Whether its script has an attempt lost; those that a suspension put off do not count."""
+        before = self.store.of_step(attempt.step, attempt.item)[: attempt.number - 1]
+        put_off = sum(a.reason is Reason.SUSPENDED for a in before)
+        return self.script_of(attempt).loses(attempt.number - put_off)
 
     def ending_of(self, attempt: Attempt) -> Ending:
         before = self.store.of_step(attempt.step, attempt.item)[: attempt.number - 1]
@@ -145,7 +151,7 @@ class SimCluster:
     def _start_pod(self, key: str, attempt: Attempt) -> None:
         assert not self.store.has_succeeded(attempt.step, attempt.item), f"{key} runs although it succeeded"
         # An item of a round is lost only once it was taken, so its pod must start before.
-        first_lost = attempt.item >= 0 and self.script_of(attempt).loses(attempt.number)
+        first_lost = attempt.item >= 0 and self.loses(attempt)
         if self.ending_of(attempt) is Ending.NO_IMAGE and not first_lost:
             self._change_pod(key, waiting_reason="ErrImagePull", waiting_message="no such image")
             return

@@ -49,7 +49,7 @@ class SimRunners:
             if waiting is None:
                 return f"runner in {key} has nothing to do and ends", lambda: cluster.exit(key, 0)
             return f"runner in {key} takes {waiting.job}", lambda: self._take(waiting, pod)
-        if cluster.script_of(held).loses(held.number):
+        if cluster.loses(held):
             return f"runner in {key} is lost with {held.job}", lambda: self._lose(key, held)
         ending = cluster.ending_of(held)
         if ending is Ending.HANG:
