@@ -11,6 +11,7 @@ from parley.controller.job_actions import JobActions
 from parley.controller.known_values import KnownValues
 from parley.controller.logs import end_of_log
 from parley.controller.requests import build_request, build_round
+from parley.controller.sights import wake_children
 from parley.controller.task_under_work import TaskUnderWork
 from parley.engine.actions import CloseAttempt, FinishContainer, RoundEntry, StartAttempt, StartRound
 from parley.engine.names import child_name, job_name, pod_key, round_name
@@ -136,7 +137,7 @@ class AttemptActions:
                     end_turn=False,
                 )
 
-    async def close(self, action: CloseAttempt) -> None:
+    async def close(self, action: CloseAttempt, task: TaskUnderWork) -> None:
         """Close an attempt that has no outcome."""
         async with self._context.store() as connection:
             await attempts.close_attempt(
@@ -148,6 +149,7 @@ class AttemptActions:
                 action.message,
                 end_turn=not action.keeps_turn,
             )
+        wake_children(self._context, task.resource)
 
     def _values(self, task: TaskUnderWork, state: TaskState) -> KnownValues:
         return values_of(self._context, task, state)

@@ -5,6 +5,7 @@ from pydantic import JsonValue
 from parley.controller.attempt_actions import values_of
 from parley.controller.context import Context
 from parley.controller.rendering import render_output
+from parley.controller.sights import wake_children
 from parley.controller.task_under_work import TaskUnderWork
 from parley.engine.actions import EndTask
 from parley.engine.state import EndPhase, TaskState
@@ -58,3 +59,4 @@ class EndActions:
                 output=output,
                 close_attempts=reason,
             )
+        wake_children(self._context, task.resource)

@@ -72,6 +72,7 @@ class ScheduledTasks:
         """End a Task for the sake of a newer one; False while it is so new that it has no row yet.
 
         Its spec is its user's, and a deletion would hide what became of it: so it is ended as Cancelled in the store.
+        Only one that has not begun, because its template is missing, is deleted.
         """
         context = self._context
         async with context.store() as connection:
@@ -85,22 +86,29 @@ class ScheduledTasks:
                 close_attempts=Reason.CANCELLED,
             )
             record = await load_task(connection, task.uid)
+        if record is None:
+            seen = context.projection.tasks.by_uid(task.uid)
+            # Shown and not in the store: it waits for its template. Nothing of it has begun, and there is no end to
+            # write; left alone it would begin when the template comes.
+            shown = seen is not None and seen.status.get("observedGeneration") == seen.generation
+            return shown and await self.remove(schedule, task)
         context.wake(TASK_KEY, schedule.namespace, task.name)
-        return record is not None
+        return True
 
-    async def remove(self, schedule: Resource, task: ScheduledTask) -> None:
-        """Delete a Task that has ended, as it was last seen: not one that was changed since."""
+    async def remove(self, schedule: Resource, task: ScheduledTask) -> bool:
+        """Delete a Task as it was last seen; False for one that was changed since."""
         context = self._context
         seen = context.projection.tasks.by_uid(task.uid)
         if seen is None:
-            return
+            return True
         try:
             await context.kube.delete(
                 TASK, schedule.namespace, task.name, uid=task.uid, resource_version=seen.resource_version
             )
         except (Conflict, NotFound):
             # A newer sight of it comes with the watch, and wakes the schedule.
-            return
+            return False
+        return True
 
 
 def _task(schedule: Resource, slot: Slot) -> JsonObject:

@@ -171,6 +171,13 @@ class Sights:
             self._context.wake(GONE_SESSION_KEY, resource.namespace, resource.uid)
 
 
+def wake_children(context: Context, task: Resource) -> None:
+    """Queue a task's open children: the store notifies only those that it knows."""
+    for child in context.projection.tasks.owned_by(task.uid):
+        if not is_final(child):
+            context.wake(TASK_KEY, child.namespace, child.name)
+
+
 def wake_owner(context: Context, task: Resource) -> None:
     """Queue the Schedule that made a task, or the Task whose child it is."""
     if task.owner is not None and (key := _KEYS_OF_OWNERS.get(task.owner.kind)):

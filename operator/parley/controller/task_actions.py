@@ -53,7 +53,7 @@ class TaskActions:
             case FinishContainer():
                 await self._attempts.finish_container(action, task)
             case CloseAttempt():
-                await self._attempts.close(action)
+                await self._attempts.close(action, task)
             case CreateJob():
                 await self._jobs.create(action.attempt, action.step, task)
             case CreateRound():

@@ -21,7 +21,9 @@ from parley.engine.plan import Plan, awaits_ticket, make_plan
 from parley.engine.situation import needs_slot
 from parley.engine.state import Hold, Surroundings, TaskState
 from parley.kube.errors import KubeUnavailable
+from parley.kube.kinds import TASK
 from parley.resources.task import DesiredState, TaskSpec, TaskStatus
+from parley.store.children import is_left
 from parley.store.errors import StoreUnavailable
 
 _MOST_ROUNDS = 20
@@ -86,8 +88,10 @@ class TaskReconciler:
         if isinstance(task, Hold):
             await self._show_held(resource, task)
             return
+        begun: TaskState | None = None
         for _ in range(_MOST_ROUNDS):
             seen = await self._observer.observe(task)
+            begun = begun or seen.state
             plan, around = self._plan(task, seen)
             if self._note_turns(task, plan) and not plan.actions and awaits_ticket(plan, around):
                 # The ticket comes at once; if the turn does not come with it, that is shown soon enough.
@@ -99,6 +103,10 @@ class TaskReconciler:
                 return
             for action in plan.actions:
                 await self._actions.carry_out(action, task, seen.state)
+        if begun is not None and _has_advanced(begun, (await self._observer.observe(task)).state):
+            # Steps that run in the operator follow each other at once; other tasks have their turn in between.
+            self._context.queue.add(_key(resource))
+            return
         raise RuntimeError(f"the task was not settled after {_MOST_ROUNDS} rounds")
 
     async def _read(self, resource: Resource) -> TaskUnderWork | Hold:
@@ -107,7 +115,7 @@ class TaskReconciler:
             resolved = await self._templates.resolve(resource)
             if not isinstance(resolved, Hold):
                 written, own_problems = as_resolved(resource, resolved.spec), resolved.problems
-            elif resource.spec.get("desiredState") != DesiredState.CANCELLED:
+            elif not await self._is_over(resource):
                 return resolved
         reading = await self._context.specs.read(TaskSpec, written)
         spec = reading.spec
@@ -121,6 +129,15 @@ class TaskReconciler:
             problems=own_problems or reading.problems,
             registered=written.spec,
         )
+
+    async def _is_over(self, resource: Resource) -> bool:
+        """Whether a task that waits for its template is to end all the same."""
+        if resource.spec.get("desiredState") == DesiredState.CANCELLED:
+            return True
+        if resource.owner is None or resource.owner.kind != TASK.kind:
+            return False
+        async with self._context.store() as connection:
+            return await is_left(connection, resource.owner.uid, resource.name)
 
     def _plan(self, task: TaskUnderWork, seen: Observation) -> tuple[Plan, Surroundings]:
         """Make a plan with the task's place among those that work; nothing is awaited between ask and settle."""
@@ -179,3 +196,14 @@ class TaskReconciler:
 
 def _key(resource: Resource) -> Key:
     return Key(TASK_KEY, resource.namespace, resource.name)
+
+
+def _has_advanced(before: TaskState, after: TaskState) -> bool:
+    """Tell whether a task got further: a step was decided, or something was begun."""
+    ended = sum(mark.ended for mark in after.marks.values()) - sum(m.ended for m in before.marks.values())
+    return (
+        ended > 0
+        or len(after.marks) > len(before.marks)
+        or max((a.id for a in after.attempts), default=0) > max((a.id for a in before.attempts), default=0)
+        or (after.end is not None and before.end is None)
+    )

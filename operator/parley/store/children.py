@@ -35,6 +35,12 @@ WHERE a.id = %(attempt_id)s AND a.child AND a.state = 'Open'
   AND c.uid = %(child_uid)s AND c.parent_uid = a.task_uid AND c.parent_attempt = a.id AND c.ended_at IS NOT NULL
 RETURNING a.state
 """
+# Only an attempt that stood once makes the Task of its name a child: an owner reference alone can be forged.
+IS_LEFT = """
+SELECT EXISTS (SELECT FROM attempts a JOIN tasks p ON p.uid = a.task_uid
+               WHERE p.uid = %(parent_uid)s AND a.child AND a.job = %(name)s
+                 AND (a.ended_at IS NOT NULL OR p.ended_at IS NOT NULL OR p.gone_since IS NOT NULL))
+"""
 STORE_OUTPUT = """
 INSERT INTO outputs (task_uid, step, item, value)
 SELECT a.task_uid, a.step, a.item, coalesce(c.output, 'null')
@@ -70,6 +76,11 @@ async def finish_child(conn: Connection, fence: Fence, attempt_id: int, child_ui
             await execute(conn, STORE_OUTPUT, which)
         await wake(conn, task_uid)
         return True
+
+
+async def is_left(conn: Connection, parent_uid: str, name: str) -> bool:
+    """Tell whether the attempt that made the Task of this name waits for it no more. The Task may have no row yet."""
+    return await fetch_value(conn, bool, IS_LEFT, {"parent_uid": parent_uid, "name": name}) or False
 
 
 async def count_tree(conn: Connection, root_uid: str) -> int:

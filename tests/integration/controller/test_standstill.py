@@ -1,31 +1,68 @@
-"""Nothing stands still for ever: whatever goes missing, something ends or wakes what waits for it."""
+"""Nothing stands still for ever: whatever is missing or gone, what waits for it goes on or ends."""
 
-from typing import Any
+from parley.kube.kinds import POD, SCHEDULE
 
-import pytest
-from parley.engine.names import child_name
-from parley.kube.kinds import POD, SCHEDULE, TASK, TASK_TEMPLATE
+from tests.integration.controller.cluster import Cluster
+from tests.integration.controller.test_schedules import HOURLY, Clock
 
-from tests.integration.controller.cluster import Cluster, Exit, is_prompt, Run
-
-ONE = {"name": "work", "container": {"image": "i"}}
+NEVER = {"templateRef": {"name": "never"}}
 
 
-async def test_a_child_whose_template_never_comes_ends_with_its_attempt(cluster: Cluster) -> None:
-    """Given a child that waits for its template, when its parent's step is over, then it ends too."""
-    await cluster.task("parent", {"name": "ask", "task": {"templateRef": {"name": "none"}}, "timeout": "1s"})
+async def test_a_child_whose_template_never_comes_ends_with_its_step(cluster: Cluster) -> None:
+    await cluster.task("parent", {"name": "ask", "task": NEVER, "timeout": "1s"})
     await cluster.until(lambda: cluster.status("parent")["phase"] == "Failed", "the step's timeout")
+
     (child,) = [name for name in cluster.tasks() if name != "parent"]
-
     await cluster.until(lambda: cluster.status(child)["phase"] == "Cancelled", f"the end of {child}")
+    assert "its parent task parent has ended" in cluster.status(child)["conditions"][0]["message"]
 
 
-async def test_a_step_is_repeated_although_its_child_waits_for_a_template(cluster: Cluster) -> None:
+async def test_a_step_is_repeated_although_its_child_waited_for_a_template(cluster: Cluster) -> None:
+    """A retry waits until the child before it has ended; one without a row must end for that as well."""
     retry = {"limit": 1, "causes": ["Timeout"], "backoff": {"initial": "1s"}}
-    await cluster.task(
-        "parent", {"name": "ask", "task": {"templateRef": {"name": "none"}}, "timeout": "1s", "retry": retry}
-    )
+    await cluster.task("parent", {"name": "ask", "task": NEVER, "timeout": "1s", "retry": retry})
 
     await cluster.until(lambda: cluster.status("parent")["phase"] == "Failed", "the end of both attempts")
 
     assert cluster.step("parent", "ask")["attempt"] == 2
+
+
+async def test_a_task_that_waits_for_its_template_is_replaced(cluster: Cluster) -> None:
+    """Given a Task that has not begun, when its Schedule replaces it, then it goes: there is no end to write."""
+    spec = {"schedule": HOURLY, "concurrencyPolicy": "Replace", "taskTemplate": {"spec": NEVER}}
+    await cluster.apply(SCHEDULE, "hourly", spec)
+    clock = Clock(cluster)
+    first = await clock.to_next_hour()
+    assert cluster.tasks() == [first]
+
+    second = await clock.to_next_hour()
+
+    await cluster.until(lambda: cluster.tasks() == [second], f"only {second}, not {cluster.tasks()}")
+
+
+async def test_many_steps_that_need_no_pod_are_done_at_once(cluster: Cluster) -> None:
+    await cluster.agent()
+    await cluster.session()
+    steps = [{"name": f"s{number}", "set": {"context": {"last": number}}} for number in range(64)]
+    await cluster.task("long", *steps, sessionRef={"name": "alice"})
+
+    await cluster.settle()
+
+    assert cluster.status("long")["phase"] == "Succeeded"
+
+
+async def test_a_file_whose_pod_went_before_it_was_sent_is_not_waited_for(cluster: Cluster) -> None:
+    """Given a container that has ended, when its pod is deleted by force, then the step is run again at once."""
+    cluster.behaviour = lambda _: None
+    await cluster.task("file", {"name": "work", "container": {"image": "i", "outputFrom": "File"}})
+    await cluster.settle()
+    (run,) = cluster.running.values()
+    await cluster._pod(run, "Running", {"terminated": {"exitCode": 0}})
+    await cluster.settle()
+    assert "is being stored" in cluster.step("file", "work")["message"]
+
+    await cluster.kube.delete(POD, "team", f"{run.job}-0")
+    await cluster.settle()
+
+    assert [each.job for each in cluster.runs if each.job != run.job] != [], cluster.status("file")
+    assert cluster.step("file", "work")["attempts"][0]["reason"] == "PodLost"
