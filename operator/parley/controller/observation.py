@@ -185,7 +185,7 @@ class Observer:
         """Return the pods, marked where the node that should have ended them is gone or does not answer."""
         found = dict(pods)
         for key, pod in pods.items():
-            if pod.overdue_at is None or not pod.holds_node or now < pod.overdue_at + _NODE_PATIENCE:
+            if pod.overdue_at is None or not pod.lives or now < pod.overdue_at + _NODE_PATIENCE:
                 continue
             body = await self._context.kube.get(NODE, None, pod.node)
             found[key] = replace(pod, node_lost=body is None or not is_node_ready(body))

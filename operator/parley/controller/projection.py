@@ -6,7 +6,7 @@ and an object that was seen deleted never comes back (its uid is remembered).
 
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from parley.controller.resource import ObjectName, Resource, reduce_final, referred
 from parley.engine.pods import JobView, PodView
@@ -173,9 +173,12 @@ class Workloads:
         workload = self._by_task[task_key]
         workload.gone_pods.add(uid)
         known = workload.pods.get(pod_key)
-        if known is None or known.uid != uid or known.exit_code is not None:
+        if known is None or known.uid != uid or known.gone:
             return False
-        del workload.pods[pod_key]
+        if known.exit_code is None:
+            del workload.pods[pod_key]
+        else:
+            workload.pods[pod_key] = replace(known, gone=True)
         return True
 
     def forget_task(self, task_key: str) -> None:

@@ -39,6 +39,8 @@ class PodView:
     disruption: str | None = None
     """Message of the DisruptionTarget condition while it is True: eviction, preemption, taint, deletion."""
     node_lost: bool = False
+    gone: bool = False
+    """It was deleted; how its container had ended is all that is left of it."""
     unschedulable: str | None = None
     waiting_reason: str | None = None
     waiting_message: str = ""
@@ -54,9 +56,14 @@ class PodView:
     """Its resourceVersion: of two views of one pod the higher is newer."""
 
     @property
+    def lives(self) -> bool:
+        """Whether anything in it may still be running, such as what sends its container's file."""
+        return not self.gone and self.phase not in {"Succeeded", "Failed"} and not self.node_lost
+
+    @property
     def holds_node(self) -> bool:
         """Whether its container may still be running: not ended, and on a node that answers."""
-        return self.exit_code is None and self.phase not in {"Succeeded", "Failed"} and not self.node_lost
+        return self.exit_code is None and self.lives
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,6 +56,8 @@ def what_follows(step: Step, attempts: Sequence[Attempt]) -> Again | Spent:
         return Spent(
             StepPhase.FAILED, Reason.POD_LOST, f"its pod was lost {lost} times, last: {last.message}"
         )
+    if last.phase == "Cancelled" and last.reason is Reason.SUSPENDED:
+        return Again("Resume")
     if last.phase == "Cancelled":
         return Spent(StepPhase.CANCELLED, last.reason or Reason.ERROR, last.message)
     failures = sum(attempt.phase in {"Failed", "TimedOut"} for attempt in attempts)

@@ -42,10 +42,14 @@ def start(situation: Situation, items: Items, view: StepView) -> StepOutcome:
 def watched_actions(
     situation: Situation, items: Items, seen: list[Watch], *, stopped: bool
 ) -> tuple[Action, ...]:
-    """Return what a round's open attempts ask for: one Job for all. Once one failed for good, no other begins."""
-    if stopped:
+    """Return what a round's open attempts ask for: one Job for all.
+
+    Once one failed for good, or the task is suspended, no other begins; a suspended task's come in a later round.
+    """
+    if stopped or situation.state.suspended:
         asked = own_actions(w for w in seen if not _not_begun(situation, w.attempt))
-        return (*asked, *(_drop(items, w.attempt) for w in seen if _not_begun(situation, w.attempt)))
+        waiting = [w.attempt for w in seen if _not_begun(situation, w.attempt)]
+        return (*asked, *(_drop(items, each) if stopped else _put_off(each) for each in waiting))
     missing = dict.fromkeys(w.attempt.job for w in seen if w.absent)
     created = (CreateRound(job, _of_job(situation, job), situation.step) for job in missing)
     return (*created, *own_actions(seen))
@@ -68,3 +72,8 @@ def _drop(items: Items, attempt: Attempt) -> CloseAttempt:
     failed = min(items.spent)
     message = f"item {failed} failed: no other is begun"
     return CloseAttempt(attempt.id, "Cancelled", Reason.CANCELLED, message)
+
+
+def _put_off(attempt: Attempt) -> CloseAttempt:
+    message = "the task was suspended before it began"
+    return CloseAttempt(attempt.id, "Cancelled", Reason.SUSPENDED, message)

@@ -41,9 +41,18 @@ def distrusted(attempts: Iterable[Attempt]) -> set[str]:
 
     Such a runner may hang; it is stopped, and another one does the work.
     """
-    shared = [attempt for attempt in attempts if attempt.runtime == "Task"]
-    suspect = {attempt.holder_pod for attempt in shared if attempt.phase in _CLOSED_OVER}
-    return suspect - {attempt.holder_pod for attempt in shared if attempt.phase == "Running"} - {""}
+    newest: dict[str, Attempt] = {}
+    for attempt in attempts:
+        if attempt.runtime != "Task" or not attempt.holder_pod:
+            continue
+        known = newest.get(attempt.holder_pod)
+        if known is None or _taken(attempt) > _taken(known):
+            newest[attempt.holder_pod] = attempt
+    return {pod for pod, attempt in newest.items() if attempt.phase in _CLOSED_OVER}
+
+
+def _taken(attempt: Attempt) -> tuple[datetime, int]:
+    return attempt.taken_at or attempt.created_at, attempt.id
 
 
 def judge_shared(

@@ -18,6 +18,7 @@ from parley.resources.task import Step
 NODE_PAUSE = timedelta(seconds=30)
 _POD_PATIENCE = timedelta(seconds=3)
 _REFUSED_PAUSE = timedelta(seconds=10)
+_TAKING_PAUSE = timedelta(seconds=10)
 _FINAL_PHASES = {"Succeeded", "Failed"}
 
 
@@ -135,10 +136,9 @@ def _judge_upload(attempt: Attempt, pod: PodView | None, verdict: Verdict) -> Ve
     if pod.phase in _FINAL_PHASES:
         message = "its output file was never stored: the log of the pod's container output says why"
         return Verdict(PodState.FAILED, Reason.ERROR, message, verdict.exit_code)
-    if pod.node_lost:
-        return Verdict(
-            PodState.DISRUPTED, Reason.POD_LOST, f"the node of pod {pod.name} is gone or not ready"
-        )
+    if not pod.lives:
+        message = f"pod {pod.name} or its node was lost before the output file was stored"
+        return Verdict(PodState.DISRUPTED, Reason.POD_LOST, message)
     return Verdict(PodState.RUNNING, Reason.RUNNING, "its output file is being stored")
 
 
@@ -168,6 +168,17 @@ def closed(
 def _wakes(situation: Situation, attempt: Attempt, pod: PodView | None) -> list[datetime]:
     now = situation.state.now
     wakes = [attempt.lease_until] if attempt.lease_until is not None else []
+    if attempt.phase == "Open" and attempt.runtime == "Task":
+        # Nobody tells that a runner took it, and from then on its lease counts.
+        wakes.append(now + _TAKING_PAUSE)
+    if (
+        attempt.phase == "Open"
+        and attempt.item != NO_ITEM
+        and pod is not None
+        and situation.step.prompt is not None
+    ):
+        # Nor of an item in a round: from then on it has its own time.
+        wakes.append(now + situation.step.timeout_or_default())
     if pod is not None:
         # Its node may be gone, and then nobody says that it ended.
         return [*wakes, now + NODE_PAUSE] if pod.deleting else wakes

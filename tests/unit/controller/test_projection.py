@@ -160,9 +160,11 @@ def test_a_deleted_pod_that_was_seen_to_end_is_kept_for_its_outcome() -> None:
     known = Workloads()
     known.see_pod("task", "job-1", ENDED)
 
-    assert not known.drop_pod("task", "job-1", "pod-uid")
+    assert known.drop_pod("task", "job-1", "pod-uid")
+    assert not known.drop_pod("task", "job-1", "pod-uid"), "that is no news"
 
-    assert known.of_task("task").pods == {"job-1": ENDED}
+    kept = known.of_task("task").pods["job-1"]
+    assert (kept.exit_code, kept.gone) == (ENDED.exit_code, True)
 
 
 def test_another_pods_deletion_changes_nothing() -> None:

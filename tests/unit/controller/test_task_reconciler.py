@@ -285,7 +285,8 @@ def node(ready: str | None) -> dict[str, Any]:
         ("it is about to end", {"overdue_at": NOW + timedelta(seconds=20)}, None, False),
         ("it was told to end just now", {"overdue_at": NOW - timedelta(seconds=20)}, None, False),
         ("nobody told it to end", {}, None, False),
-        ("it has ended", {"overdue_at": NOW - timedelta(minutes=2), "exit_code": 137}, None, False),
+        ("it has ended", {"overdue_at": NOW - timedelta(minutes=2), "phase": "Failed"}, None, False),
+        ("its file is sent", {"overdue_at": NOW - timedelta(minutes=2), "exit_code": 0}, None, True),
     ],
 )
 async def test_a_pod_that_does_not_end_is_lost_with_its_node(
@@ -294,7 +295,8 @@ async def test_a_pod_that_does_not_end_is_lost_with_its_node(
     given = story(record())
     if known is not None:
         given.kube.objects["Node", None, "node-1"] = known
-    view = PodView("pod", "uid", "Running", running=True, node="node-1", deleting="overdue_at" in pod, **pod)
+    shown = {"phase": "Running", "running": True, "node": "node-1", "deleting": "overdue_at" in pod, **pod}
+    view = PodView("pod", "uid", **shown)
 
     marked = await given.reconciler._observer._with_lost_nodes({"job": view}, NOW)
 

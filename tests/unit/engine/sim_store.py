@@ -241,6 +241,9 @@ class SimStore:
             assert cause == "Disruption"
             assert sum(a.phase == "Lost" for a in before) + last.open <= MAX_DISRUPTIONS
             return
+        if last.reason is Reason.SUSPENDED:
+            assert (last.phase, cause) == ("Cancelled", "Resume")
+            return
         assert cause == "Retry"
         assert retried(step, before), f"{name} is repeated although its retries are spent"
         delay = min(timedelta(seconds=10 * 2 ** (failures(before) - 1)), timedelta(minutes=5))

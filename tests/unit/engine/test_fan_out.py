@@ -1,5 +1,6 @@
 """Steps with items: containers and children one by one, prompts in rounds."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ from parley.engine.pods import JobView
 from parley.engine.state import Attempt, AttemptPhase, Hold
 from parley.engine.views import ItemCounts
 from parley.resources.reasons import Reason
-from parley.resources.task import Step, TaskSpec
+from parley.resources.task import DesiredState, Step, TaskSpec
 
 from tests.unit.engine.builders import (
     NOW,
@@ -18,6 +19,7 @@ from tests.unit.engine.builders import (
     attempt,
     container,
     dead,
+    desired,
     ended,
     entered,
     marked,
@@ -371,3 +373,28 @@ def child(parallelism: int = 2) -> Step:
 def test_children_of_items_are_made_one_by_one() -> None:
     assert actions(plan(task(child()), of(3))) == ["start a/0-1 First", "start a/1-1 First"]
     assert actions(plan(task(child()), of(3, item(0), item(1)))) == ["child a-0-1", "child a-1-1"]
+
+
+def test_an_item_that_runs_is_looked_at_when_its_own_time_is_over() -> None:
+    """A round's deadline is far; an item's own time begins when its runner takes it, of which nobody tells."""
+    spec, first = asked(1, timeout="5m"), item(0, job="round", left=timedelta(hours=1))
+    second = item(1, job="round", index=1, left=timedelta(hours=1))
+
+    made = plan(spec, of(2, first, second), around(pods={"round": pod()}))
+
+    assert made.wake_at == NOW + timedelta(minutes=5)
+
+
+def test_items_of_a_round_that_have_not_begun_are_put_off_while_the_task_is_suspended() -> None:
+    """Given one item at work and one in the queue, when the task is suspended, then the other comes in a later round."""
+    spec = desired(asked(1), DesiredState.SUSPENDED)
+    works, queued = item(0, "Running", job="round"), item(1, job="round", index=1)
+    known = around(pods={"round": pod()})
+    assert actions(plan(spec, of(2, works, queued, suspended=True), known)) == [
+        "close 2101 Cancelled Suspended"
+    ]
+
+    put_off = replace(queued, phase="Cancelled", reason=Reason.SUSPENDED, ended_at=NOW)
+    assert actions(plan(spec, of(2, works, put_off, suspended=True), known)) == []
+    done = replace(works, phase="Succeeded", ended_at=NOW)
+    assert actions(plan(asked(1), of(2, done, put_off), around())) == ["round a 1-2"]

@@ -7,7 +7,7 @@ from parley.engine.state import Attempt
 from parley.resources.reasons import Reason
 from parley.resources.task import StepPhase
 
-from tests.unit.engine.builders import around, attempt, dead, plan, pod, rows, step, task
+from tests.unit.engine.builders import actions, around, attempt, dead, plan, pod, rows, step, task
 
 BUILD = step("build", container={"image": "img", "outputFrom": "File"})
 
@@ -49,3 +49,13 @@ def test_a_container_that_failed_is_waited_for_no_longer() -> None:
 
     assert found is not None
     assert found.verdict.reason is Reason.EXIT_CODE
+
+
+@pytest.mark.parametrize("how", [{"gone": True}, {"node_lost": True}], ids=["its pod", "its node"])
+def test_a_file_that_was_lost_with_its_pod_or_node_is_made_again(how: dict[str, bool]) -> None:
+    """Nobody sends it any more; that is a disruption, and no failure of the step."""
+    lost = pod("Running", exit_code=0, **how)
+
+    assert actions(plan(task(BUILD), rows(attempt()), around(pods={"build-1": lost}))) == [
+        "start build-2 Disruption; close 105 Lost PodLost"
+    ]

@@ -1,5 +1,6 @@
 """Runtime mode Task: which attempts get a runner of their own, and when one is lost."""
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -247,5 +248,24 @@ def test_an_idle_runner_of_a_task_that_succeeded_ends_by_itself() -> None:
         ended("Succeeded", Reason.SUCCEEDED, DONE[0]),
         around(pods=lives("a-1")),
     )
+
+    assert actions(made) == []
+
+
+def test_a_runner_that_hangs_after_it_took_the_step_is_found_soon() -> None:
+    """Nobody tells the operator that a runner took an attempt; its lease counts from then on."""
+    made = plan(task(prompt("a", "None"), agent="support"), rows(waits("a")), around(pods=lives("a-1")))
+
+    assert made.wake_at is not None
+    assert made.wake_at <= NOW + timedelta(seconds=10)
+
+
+def test_a_runner_that_did_another_step_since_it_was_closed_over_is_trusted_again() -> None:
+    spec = task(*(prompt(name, "None", continueOnError=True) for name in ("a", "b", "c")), agent="support")
+    lost = replace(closed("a", "Lost"), taken_at=NOW - timedelta(minutes=2))
+    done = replace(closed("b", "Succeeded"), taken_at=NOW - timedelta(minutes=1))
+    again = replace(held("a", by="x-1", number=2), taken_at=NOW)
+
+    made = plan(spec, rows(lost, again, done), around(pods=lives("a-1", "x-1")))
 
     assert actions(made) == []

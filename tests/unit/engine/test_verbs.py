@@ -196,7 +196,7 @@ TABLE = [
         rows(*ROUND_ROWS, marks={"a": entered(2)}),
         around(pods={"round": pod()}),
         [],
-        [],
+        ["close 2101 Cancelled Suspended"],
     ),
     Row(
         "its runner works",
