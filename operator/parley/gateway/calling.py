@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -11,12 +11,14 @@ from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.routing import APIRoute
 
 from parley.gateway.identity import StepIdentities, StepPod
-from parley.gateway.problems import BadCall, OtherStore
+from parley.gateway.problems import BadCall, Busy, OtherStore
 from parley.protocol.messages import NONCE_HEADER, STORE_HEADER, Problem
 from parley.store.errors import StoreUnavailable
 from parley.store.identity import store_id
 from parley.store.pool import Connection, Pool, connect
 
+_ROOM_SECONDS = 15.0
+"""Less than clients wait for an answer."""
 _NONCE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
@@ -42,6 +44,24 @@ class Backend:
         self.identities = identities
         self._pool = pool
         self._call_seconds = call_seconds
+        self._file_room = asyncio.Semaphore(1)
+        self._input_room = asyncio.Semaphore(2)
+
+    def room_for_file(self) -> AbstractAsyncContextManager[None]:
+        """Hold the room for a large output file: one at a time, for as values such files take half of the memory.
+
+        Raises:
+            Busy: others have it; nothing was read yet.
+        """
+        return _hold(self._file_room)
+
+    def room_for_input(self) -> AbstractAsyncContextManager[None]:
+        """Hold the room for an input file, which is made from outputs of any size.
+
+        Raises:
+            Busy: others have it.
+        """
+        return _hold(self._input_room)
 
     @asynccontextmanager
     async def store_of(self, caller: Caller) -> AsyncGenerator[Connection]:
@@ -59,6 +79,19 @@ class Backend:
                 yield conn
         except TimeoutError as error:
             raise StoreUnavailable(f"no answer within {self._call_seconds:.0f} s") from error
+
+
+@asynccontextmanager
+async def _hold(room: asyncio.Semaphore) -> AsyncGenerator[None]:
+    try:
+        async with asyncio.timeout(_ROOM_SECONDS):
+            await room.acquire()
+    except TimeoutError as error:
+        raise Busy("other large files are under way") from error
+    try:
+        yield
+    finally:
+        room.release()
 
 
 def _backend(request: Request) -> Backend:

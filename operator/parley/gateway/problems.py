@@ -35,6 +35,10 @@ class OtherStore(Exception):
     """The caller's attempt is in another store than this gateway's (503: never 404 or stop)."""
 
 
+class Busy(Exception):
+    """There is no room for the call now (503)."""
+
+
 def problem_response(problem: Problem, headers: dict[str, str] | None = None) -> JSONResponse:
     """Answer with a problem."""
     return JSONResponse(
@@ -88,6 +92,10 @@ async def _no_store(_: Request, error: StoreUnavailable) -> JSONResponse:
     return unavailable("The store is unavailable", "the database cannot be used now")
 
 
+async def _busy(_: Request, error: Busy) -> JSONResponse:
+    return unavailable("The gateway is busy", str(error))
+
+
 async def _other_holder(_: Request, error: OtherHolder) -> JSONResponse:
     detail = str(error) or "another process holds the attempt"
     return problem_response(
@@ -131,6 +139,7 @@ _HANDLERS: list[tuple[type[Exception], Callable[[Request, Any], Awaitable[JSONRe
     (DataError, _not_storable),
     (OtherStore, _other_store),
     (StoreUnavailable, _no_store),
+    (Busy, _busy),
     (OtherHolder, _other_holder),
     (Stopped, _stopped),
     (ResultTooLarge, _too_large),

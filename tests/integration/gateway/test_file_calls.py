@@ -1,9 +1,12 @@
 """A container's files over HTTP, on a real store: who gets and sends them, and what becomes of them."""
 
-from typing import Any
+import asyncio
+import time
+from typing import Any, cast
 
 import httpx2
 import pytest
+from parley.gateway import calling, file_routes
 from parley.protocol.messages import MAX_FILE_BYTES
 from parley.protocol.request import ContainerRequest, InputFile, TaskSnapshot
 from parley.store.attempts import close_attempt
@@ -182,3 +185,79 @@ async def test_a_prompts_pod_and_another_namespace_have_no_files(
         assert (await beside.get_input()).status_code == 410
         assert (await beside.put(b"1")).status_code == 410
     assert await uploaded(story) == []
+
+
+async def test_large_files_are_read_one_at_a_time(
+    client: httpx2.AsyncClient, story: Story, kube: FakeKube, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As values the largest take half of the gateway's memory; ten at once would be the end of it, again and again."""
+    at_work, most = 0, 0
+
+    def read(raw: bytes | bytearray) -> str:
+        nonlocal at_work, most
+        at_work += 1
+        most = max(most, at_work)
+        time.sleep(0.02)
+        at_work -= 1
+        return f"{len(raw)} bytes"
+
+    monkeypatch.setattr(file_routes, "read_file", read)
+    pods = [(await container(story, kube))[2] for _ in range(6)]
+    large = b"x" * (file_routes.SMALL_BYTES + 1)
+
+    given = await asyncio.gather(*(Beside(client, pod, store).put(large) for pod in pods))
+
+    assert [answer.status_code for answer in given] == [200] * 6
+    assert most == 1
+
+
+async def test_a_small_file_waits_for_no_large_one(
+    client: httpx2.AsyncClient, story: Story, kube: FakeKube, store: str
+) -> None:
+    backend = cast("Any", client)._transport.app.state.backend
+    _, _, pod = await container(story, kube)
+
+    async with backend.room_for_file():
+        given = await Beside(client, pod, store).put(b"small")
+
+    assert given.status_code == 200
+
+
+async def test_who_finds_no_room_for_a_large_file_comes_again(
+    client: httpx2.AsyncClient, story: Story, kube: FakeKube, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calling, "_ROOM_SECONDS", 0.01)
+    backend = cast("Any", client)._transport.app.state.backend
+    _, _, pod = await container(story, kube)
+    large = b"x" * (file_routes.SMALL_BYTES + 1)
+
+    async with backend.room_for_file():
+        given = await Beside(client, pod, store).put(large)
+
+    assert (given.status_code, given.headers["Retry-After"]) == (503, "2")
+    assert (await Beside(client, pod, store).put(large)).status_code == 200
+
+
+async def test_input_files_are_made_two_at_a_time(
+    client: httpx2.AsyncClient, story: Story, kube: FakeKube, store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fan-out asks for all its input files at once, each made from outputs of any size."""
+    at_work, most, made = 0, 0, file_routes.container_input
+
+    async def make(*arguments: Any, **named: Any) -> Any:
+        nonlocal at_work, most
+        at_work += 1
+        most = max(most, at_work)
+        await asyncio.sleep(0.02)
+        try:
+            return await made(*arguments, **named)
+        finally:
+            at_work -= 1
+
+    monkeypatch.setattr(file_routes, "container_input", make)
+    pods = [(await container(story, kube, FILE))[2] for _ in range(6)]
+
+    given = await asyncio.gather(*(Beside(client, pod, store).get_input() for pod in pods))
+
+    assert [answer.status_code for answer in given] == [200] * 6
+    assert most == 2
