@@ -123,7 +123,8 @@ class Sights:
     def _wake_task(self, task: Resource, *, new: bool) -> None:
         if not is_settled(task) or is_to_prune(task):
             self._context.wake(TASK_KEY, task.namespace, task.name)
-        if task.deleting and (name := referred(task, "sessionRef")):
+        over = task.deleting or (is_final(task) and not new)
+        if over and (name := referred(task, "sessionRef")):
             # It takes no turn any more, however long a finalizer of somebody else holds it.
             self._context.wake(TURNS_KEY, task.namespace, name)
         if new or is_final(task):

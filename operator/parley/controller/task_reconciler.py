@@ -54,6 +54,8 @@ class TaskReconciler:
         if resource.deleting:
             self._context.slots.forget(resource.uid)
         elif is_final(resource):
+            # Its end may be the word of another leader, and all others wait until each open task was planned.
+            self.forget(resource)
             await self._after_the_end(resource)
         elif (rest := self._rests.get(resource.uid, 0.0) - get_running_loop().time()) > 0:
             self._context.queue.add_after(_key(resource), rest)

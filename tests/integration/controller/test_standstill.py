@@ -1,6 +1,10 @@
 """Nothing stands still for ever: whatever is missing or gone, what waits for it goes on or ends."""
 
-from parley.kube.kinds import POD, SCHEDULE
+from typing import Any, cast
+
+from parley.kube.kinds import POD, SCHEDULE, TASK
+from parley.store.pool import connect
+from parley.store.tasks import end_task
 
 from tests.integration.controller.cluster import Cluster
 from tests.integration.controller.test_schedules import HOURLY, Clock
@@ -66,3 +70,24 @@ async def test_a_file_whose_pod_went_before_it_was_sent_is_not_waited_for(cluste
 
     assert [each.job for each in cluster.runs if each.job != run.job] != [], cluster.status("file")
     assert cluster.step("file", "work")["attempts"][0]["reason"] == "PodLost"
+
+
+async def test_a_task_that_the_last_leader_ended_at_the_last_moment_holds_no_place(cluster: Cluster) -> None:
+    """A new leader gives no place before it has planned all open tasks; one whose end came late is never planned."""
+    cluster.behaviour = lambda _: None
+    await cluster.agent(limits={"maxConcurrentTasks": 1})
+    work = {"name": "work", "container": {"image": "i"}}
+    uid = await cluster.task("first", work, agentRef={"name": "support"})
+    await cluster.settle()
+    await cluster.task("second", work, agentRef={"name": "support"})
+    await cluster.settle()
+    assert cluster.status("second")["phase"] == "Queued"
+    async with connect(cluster.pool) as connection:
+        ended = {"phase": "Failed", "reason": "Error", "message": "as it happened", "close_attempts": "Error"}
+        await end_task(connection, cluster.context.fence, uid, **ended)  # type: ignore[arg-type]
+
+    cluster.lead_anew()
+    cluster.kube.edit(TASK, "team", "first", lambda body: cast("Any", body)["status"].update(phase="Failed"))
+    await cluster.settle()
+
+    assert [run.job for run in cluster.runs if "second" in run.job] != [], cluster.status("second")
