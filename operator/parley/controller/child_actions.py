@@ -5,10 +5,11 @@ from typing import cast
 
 from pydantic import JsonValue
 
-from parley.controller.context import TASK_KEY, Context
+from parley.controller.context import Context
 from parley.controller.pod_view import is_controlled_by
 from parley.controller.requests import child_spec
 from parley.controller.resource import Resource
+from parley.controller.sights import Sights
 from parley.controller.task_under_work import TaskUnderWork
 from parley.engine.actions import CreateChild, FinishChild
 from parley.kube.client import JsonObject
@@ -55,10 +56,8 @@ class ChildActions:
         except Invalid as error:
             task.child_refusals[name] = f"{_path(action)}: {error.message}"
             return
-        child = Resource.from_object(created)
-        context.projection.tasks.see(child)
-        # What was put into the projection here is no news when the watch brings it.
-        context.wake(TASK_KEY, child.namespace, child.name)
+        # As the watch does it, for which this is no news then.
+        Sights(context).see_resource(TASK, Resource.from_object(created))
 
     async def finish(self, action: FinishChild) -> None:
         """Take a child's end over as its attempt's outcome."""

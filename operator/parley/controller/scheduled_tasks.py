@@ -8,6 +8,7 @@ from pydantic import JsonValue
 from parley.controller.context import TASK_KEY, Context
 from parley.controller.pod_view import is_controlled_by
 from parley.controller.resource import Resource
+from parley.controller.sights import Sights
 from parley.engine.schedule import ScheduledTask, Slot
 from parley.kube.client import JsonObject
 from parley.kube.errors import AlreadyExists, Conflict, Forbidden, Invalid, NotFound
@@ -63,9 +64,8 @@ class ScheduledTasks:
         async with context.store() as connection:
             await confirm_slot(connection, context.fence, schedule.uid, slot.id)
         if created is not None:
-            context.projection.tasks.see(Resource.from_object(created))
-            # What was put into the projection here is no news when the watch brings it.
-            context.wake(TASK_KEY, namespace, name)
+            # As the watch does it, for which this is no news then.
+            Sights(context).see_resource(TASK, Resource.from_object(created))
         return Made(new=new)
 
     async def cancel(self, schedule: Resource, task: ScheduledTask, slot: Slot) -> bool:

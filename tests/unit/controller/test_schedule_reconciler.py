@@ -14,7 +14,7 @@ from parley.controller.sights import Sights
 from parley.kube.client import JsonObject
 from parley.kube.errors import Conflict, Forbidden, Invalid, KubeUnavailable
 from parley.kube.events import Transition
-from parley.kube.kinds import SCHEDULE, TASK, Kind
+from parley.kube.kinds import REPLY, SCHEDULE, TASK, Kind
 from parley.resources.schedule import RUN_NOW_ANNOTATION
 
 from tests.fake_kube import FakeKube
@@ -475,3 +475,20 @@ async def test_a_schedule_that_goes_is_left_alone(story: Story) -> None:
     await story.at("13:00:01")
 
     assert story.tasks == []
+
+
+async def test_a_reply_that_came_before_its_task_hears_of_one_that_a_schedule_makes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The watch may bring the Task after the answer to its creation did, and is then no news."""
+    story = Story(monkeypatch)
+    story.apply()
+    early = body("early", taskRef={"name": ONE_O_CLOCK}, waitID="w", value=1, by="eve")
+    Sights(story.context).see(REPLY, early, False)
+    await woken(story.context)
+    watched, story.kube.on_change = story.kube.on_change, lambda *_: None
+
+    await story.at("13:00:01")
+    watched("ADDED", TASK, story.kube.objects["Task", NAMESPACE, ONE_O_CLOCK])
+
+    assert {f"Task {ONE_O_CLOCK}", "Reply early"} <= await woken(story.context)
