@@ -5,6 +5,7 @@ import os
 from collections.abc import Sequence
 from importlib.metadata import version
 from typing import Any, Protocol, cast
+from urllib.request import getproxies
 
 import aiohttp
 from kubernetes.aio import config as kubernetes_config
@@ -62,6 +63,8 @@ async def _load_configuration() -> Configuration:
             "mounted, or set KUBECONFIG to a kubeconfig file"
         ) from error
     configuration.connection_pool_maxsize = CONNECTIONS
+    # It would look for a .netrc and for proxies, in a thread of its own, before every request.
+    configuration.client_session_kwargs = {"trust_env": bool(getproxies())}
     return configuration
 
 
