@@ -65,9 +65,9 @@ class AttemptActions:
                 )
                 return
             inserted = await attempts.insert_attempt(connection, context.fence, new)
-            if isinstance(inserted, NotGranted) and inserted.why == "tree":
+            if isinstance(inserted, NotGranted) and (limit := _FAMILY_LIMITS.get(inserted.why)):
                 await attempts.insert_failed_attempt(
-                    connection, context.fence, new, Reason.INVALID_SPEC, _TREE_IS_FULL
+                    connection, context.fence, new, Reason.INVALID_SPEC, limit
                 )
         if isinstance(inserted, NotGranted):
             if inserted.why == "turn":
@@ -155,9 +155,13 @@ class AttemptActions:
         return values_of(self._context, task, state)
 
 
-_TREE_IS_FULL = (
-    "a family of tasks has at most 500 of them, and five levels below the first: this would be one more"
-)
+_FAMILY_LIMITS = {
+    "depth": "Tasks stand at most five levels below the first, and this would be the sixth: does a template use"
+    " itself?",
+    "tree": "the first Task and all below it are at most 500, and this would be one more: make fewer, or put several"
+    " items into one",
+}
+"""Why a family of Tasks takes no more, by the store's word for it."""
 
 
 def values_of(context: Context, task: TaskUnderWork, state: TaskState) -> KnownValues:

@@ -6,7 +6,7 @@ be small, any action may fail or be repeated, and a crash between two of them is
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from parley.engine.actions import Action, EndTask, EnterStep, SetSuspended
@@ -19,6 +19,8 @@ from parley.engine.state import Attempt, Surroundings, TaskState, Turn
 from parley.engine.views import StepOutcome, StepView
 from parley.resources.reasons import Reason
 from parley.resources.task import DesiredState, Step, StepPhase, TaskSpec
+
+_UNDER_WAY = frozenset({StepPhase.PENDING, StepPhase.QUEUED, StepPhase.RUNNING, StepPhase.WAITING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +62,7 @@ def make_plan(task: TaskSpec, steps: Sequence[Step], state: TaskState, around: S
         return Plan(views, actions=(SetSuspended(suspend),))
     outcomes = _plan_steps(steps, situations)
     views = tuple(outcome.view for outcome in outcomes)
-    ending = ending or _end_of_steps(steps, views)
+    ending = _with_cause(ending, views) if ending else _end_of_steps(steps, views)
     if ending is not None:
         return Plan(views, actions=(ending,))
     wakes = [outcome.wake_at for outcome in outcomes]
@@ -124,6 +126,16 @@ def _end_of_task(task: TaskSpec, state: TaskState, around: Surroundings) -> EndT
             "Failed", Reason.TASK_TIMEOUT, f"the task did not end within spec.timeout ({task.timeout})"
         )
     return None
+
+
+def _with_cause(ending: EndTask, views: Sequence[StepView]) -> EndTask:
+    """Keep what held a task whose time is up: nobody sees it once the steps are cancelled."""
+    held = next((view for view in views if view.phase in _UNDER_WAY and view.message), None)
+    if ending.reason is not Reason.TASK_TIMEOUT or held is None:
+        return ending
+    return replace(
+        ending, message=f"{ending.message}; step {held.name}: {held.reason or held.phase}: {held.message}"
+    )
 
 
 def _end_of_steps(steps: Sequence[Step], views: Sequence[StepView]) -> EndTask | None:

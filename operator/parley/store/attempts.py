@@ -5,7 +5,7 @@ from typing import Literal, cast
 
 from pydantic import JsonValue
 
-from parley.store.children import admits_child
+from parley.store.children import refuse_child
 from parley.store.containers import finish_container
 from parley.store.ending import end_turns, forget_uploads, wake_children
 from parley.store.errors import ResultTooLarge
@@ -90,7 +90,7 @@ async def load_request(conn: Connection, attempt_id: int) -> Mapping[str, JsonVa
 class Refused(Exception):
     """Undoes the transaction; its ``answer`` is what the caller is told."""
 
-    def __init__(self, why: Literal["turn", "task", "closed", "stale", "tree"]) -> None:
+    def __init__(self, why: Literal["turn", "task", "closed", "stale", "depth", "tree"]) -> None:
         super().__init__(why)
         self.answer = NotGranted(why)
 
@@ -134,8 +134,8 @@ def _step(new: NewAttempt) -> dict[str, object]:
 
 async def _admit(conn: Connection, new: NewAttempt) -> None:
     """Keep a family within its limits."""
-    if is_child(new) and not await admits_child(conn, new.task_uid):
-        raise Refused("tree")
+    if is_child(new) and (why := await refuse_child(conn, new.task_uid)) is not None:
+        raise Refused(why)
 
 
 async def _prepare(conn: Connection, new: NewAttempt) -> None:

@@ -1,6 +1,7 @@
 """Children: Tasks that a ``task`` step made, and how their ends come back to it."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 from parley.store.ending import wake
 from parley.store.leader import Fence, leading
@@ -88,13 +89,15 @@ async def count_tree(conn: Connection, root_uid: str) -> int:
     return await fetch_value(conn, int, COUNT, {"root_uid": root_uid}) or 0
 
 
-async def admits_child(conn: Connection, task_uid: str) -> bool:
-    """Tell whether a task may have another child; the answer holds until the caller's transaction ends.
+async def refuse_child(conn: Connection, task_uid: str) -> Literal["task", "depth", "tree"] | None:
+    """Return why a task may have no other child, None if it may; the answer holds until the caller's transaction ends.
 
     To be called before any task's row is locked.
     """
     family = await fetch_one(conn, _Family, FAMILY, {"task_uid": task_uid})
     if family is None:
-        return False
+        return "task"
+    if family.depth >= MAX_DEPTH:
+        return "depth"
     await execute(conn, LOCK_FAMILY, {"root_uid": family.root_uid})
-    return family.depth < MAX_DEPTH and await count_tree(conn, family.root_uid) < MAX_TREE
+    return "tree" if await count_tree(conn, family.root_uid) >= MAX_TREE else None

@@ -243,11 +243,12 @@ class NotGranted:
 
     ``why`` is ``turn`` (another turn is held or first in the queue, or the step has no ticket), ``task`` (the task or
     its session is gone, ended, suspended or unknown), ``closed`` (the attempt to close is closed already, or its
-    deadline has moved), ``stale`` (the step has ended, or already has this attempt, an open one or a success) or
-    ``tree`` (a child would be more than 5 levels below the first task, or its family has 500 tasks: for good).
+    deadline has moved), ``stale`` (the step has ended, or already has this attempt, an open one or a success),
+    ``depth`` (a child would be more than 5 levels below the first task: for good) or ``tree`` (its family has 500
+    tasks: for good).
     """
 
-    why: Literal["turn", "task", "closed", "stale", "tree"]
+    why: Literal["turn", "task", "closed", "stale", "depth", "tree"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -217,7 +217,7 @@ async def test_children_go_five_levels_deep(story: Story) -> None:
     async with story.conn() as conn:
         assert await children.count_tree(conn, root) == 6
     deepest = await story.insert(task, "make", job="level-6", request=child_request("level-5", "make"))
-    assert deepest == NotGranted("tree")
+    assert deepest == NotGranted("depth")
     assert isinstance(await story.insert(task, "plain"), Inserted), "other steps may run"
 
 

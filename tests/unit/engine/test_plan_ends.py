@@ -79,6 +79,16 @@ def test_the_tasks_timeout_ends_it_whatever_runs() -> None:
     assert "48h" in end.message
 
 
+def test_the_tasks_timeout_says_what_held_it() -> None:
+    no_image = pod("Pending", waiting_reason="ErrImagePull", waiting_message="no such image")
+
+    spec = task(container("build"), timeout="48h")
+    (end,) = plan(spec, rows(attempt("build"), deadline=NOW), around(pods={"build-1": no_image})).actions
+
+    assert isinstance(end, EndTask)
+    assert end.message.endswith("(48h); step build: ImagePullFailed: ErrImagePull: no such image")
+
+
 def test_the_task_is_looked_at_again_at_the_nearer_deadline() -> None:
     soon, later = NOW + timedelta(minutes=1), timedelta(minutes=2)
 
