@@ -19,7 +19,6 @@ NODE_PAUSE = timedelta(seconds=30)
 _POD_PATIENCE = timedelta(seconds=3)
 _REFUSED_PAUSE = timedelta(seconds=10)
 _TAKING_PAUSE = timedelta(seconds=10)
-_FINAL_PHASES = {"Succeeded", "Failed"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +132,16 @@ def _judge_upload(attempt: Attempt, pod: PodView | None, verdict: Verdict) -> Ve
         return verdict
     if attempt.uploaded:
         return verdict
-    if pod.phase in _FINAL_PHASES:
-        message = "its output file was never stored: the log of the pod's container output says why"
-        return Verdict(PodState.FAILED, Reason.ERROR, message, verdict.exit_code)
-    if not pod.lives:
+    if pod.lives:
+        return Verdict(PodState.RUNNING, Reason.RUNNING, "its output file is being stored")
+    if pod.disruption is not None or pod.status_reason == "Evicted":
+        message = pod.disruption or pod.status_message or "the pod was evicted"
+        return Verdict(PodState.DISRUPTED, Reason.EVICTED, f"before its output file was stored: {message}")
+    if pod.gone or pod.node_lost or pod.deleting:
         message = f"pod {pod.name} or its node was lost before the output file was stored"
         return Verdict(PodState.DISRUPTED, Reason.POD_LOST, message)
-    return Verdict(PodState.RUNNING, Reason.RUNNING, "its output file is being stored")
+    message = "its output file was never stored: the log of the pod's container output says why"
+    return Verdict(PodState.FAILED, Reason.ERROR, message, verdict.exit_code)
 
 
 def _time_out(situation: Situation, attempt: Attempt, verdict: Verdict) -> CloseAttempt:

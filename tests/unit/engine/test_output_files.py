@@ -1,5 +1,7 @@
 """A container that leaves a file has succeeded once the file is in the store, and not before."""
 
+from dataclasses import replace
+
 import pytest
 from parley.engine.actions import FinishContainer
 from parley.engine.pods import PodState, PodView
@@ -21,8 +23,13 @@ def verdict_on(shown: PodView, made: Attempt) -> FinishContainer | None:
 SENDING = pod("Running", exit_code=0)
 
 
-def test_while_the_file_is_sent_the_step_goes_on() -> None:
-    made = plan(task(BUILD), rows(attempt()), around(pods={"build-1": SENDING}))
+@pytest.mark.parametrize(
+    "shown",
+    [SENDING, replace(SENDING, deleting=True), replace(SENDING, disruption="drained")],
+    ids=["", "deleted", "evicted"],
+)
+def test_while_the_file_is_sent_the_step_goes_on(shown: PodView) -> None:
+    made = plan(task(BUILD), rows(attempt()), around(pods={"build-1": shown}))
 
     assert made.steps[0].phase is StepPhase.RUNNING
     assert made.actions == ()
@@ -51,11 +58,19 @@ def test_a_container_that_failed_is_waited_for_no_longer() -> None:
     assert found.verdict.reason is Reason.EXIT_CODE
 
 
-@pytest.mark.parametrize("how", [{"gone": True}, {"node_lost": True}], ids=["its pod", "its node"])
-def test_a_file_that_was_lost_with_its_pod_or_node_is_made_again(how: dict[str, bool]) -> None:
+@pytest.mark.parametrize(
+    ("shown", "reason"),
+    [
+        (pod("Running", exit_code=0, gone=True), "PodLost"),
+        (pod("Running", exit_code=0, node_lost=True), "PodLost"),
+        (dead(0, deleting=True), "PodLost"),
+        (pod("Failed", exit_code=0, status_reason="Evicted"), "Evicted"),
+        (pod("Failed", exit_code=0, disruption="taint manager"), "Evicted"),
+    ],
+    ids=["pod gone", "node lost", "deleted", "evicted", "disrupted"],
+)
+def test_a_file_that_was_lost_with_its_pod_or_node_is_made_again(shown: PodView, reason: str) -> None:
     """Nobody sends it any more; that is a disruption, and no failure of the step."""
-    lost = pod("Running", exit_code=0, **how)
-
-    assert actions(plan(task(BUILD), rows(attempt()), around(pods={"build-1": lost}))) == [
-        "start build-2 Disruption; close 105 Lost PodLost"
+    assert actions(plan(task(BUILD), rows(attempt()), around(pods={"build-1": shown}))) == [
+        f"start build-2 Disruption; close 105 Lost {reason}"
     ]
