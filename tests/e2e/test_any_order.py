@@ -125,7 +125,7 @@ def test_a_session_binds_at_the_first_step_and_takes_its_running_tasks_with_it(
     new = cluster.get("session", namespace, "alice")
     assert new is not None
     assert new["status"]["events"]["count"] == 2
-    assert new["status"]["tasks"] == {"active": 0, "succeeded": 1, "failed": 0}
+    assert new["status"]["tasks"] == {"active": 0, "waiting": 0, "succeeded": 1, "failed": 0}
     (gone,) = store.rows("SELECT gone_since IS NOT NULL FROM sessions WHERE uid = %s", old["metadata"]["uid"])
     assert gone[0]
 

@@ -54,7 +54,7 @@ def test_the_second_reply_uses_what_was_said_in_the_first_turn(
         (3, "user", "who"),
         (4, "assistant", "who"),
     ]
-    assert alice["status"]["tasks"] == {"active": 0, "succeeded": 2, "failed": 0}
+    assert alice["status"]["tasks"] == {"active": 0, "waiting": 0, "succeeded": 2, "failed": 0}
     assert alice["status"]["usage"]["inputTokens"] > 0
 
     # And Postgres holds them numbered without a gap

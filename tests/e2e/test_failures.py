@@ -259,7 +259,7 @@ def test_models_that_fail_say_why_and_let_the_conversation_go_on(cluster: Cluste
     assert cluster.wait_task(namespace, "b-turn")["status"]["phase"] == "Succeeded"
     alice = cluster.get("session", namespace, "alice")
     assert alice is not None
-    assert alice["status"]["tasks"] == {"active": 0, "succeeded": 1, "failed": 1}
+    assert alice["status"]["tasks"] == {"active": 0, "waiting": 0, "succeeded": 1, "failed": 1}
 
 
 def test_a_quota_holds_a_task_up_and_says_which(cluster: Cluster, namespace: str, elsewhere: str) -> None:
