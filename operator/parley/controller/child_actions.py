@@ -19,6 +19,8 @@ from parley.store import attempts, children
 
 PARENT_LABEL = "parley.dev/parent"
 _QUOTA_PAUSE = 10.0
+# A template that comes later may name a session or an agent: what the child inherits is decided then.
+_YET_UNKNOWN: Mapping[str, JsonValue] = {"sessionRef": None, "agentRef": None}
 
 
 class ChildActions:
@@ -73,7 +75,9 @@ class ChildActions:
         if not isinstance(reference, dict):
             return None
         template = self._context.projection.templates.get(task.resource.namespace, str(reference.get("name")))
-        its_task = template.spec.get("task") if template is not None else None
+        if template is None:
+            return _YET_UNKNOWN
+        its_task = template.spec.get("task")
         return its_task if isinstance(its_task, dict) else None
 
 

@@ -10,6 +10,7 @@ from pydantic import JsonValue
 from parley.controller.context import Context
 from parley.controller.resource import Resource, referred
 from parley.engine.state import Hold
+from parley.kube.kinds import TASK
 from parley.resources.reasons import Reason
 from parley.resources.task import TaskSpec
 from parley.resources.task_template import TaskTemplateSpec, resolve_template
@@ -86,7 +87,17 @@ class TemplateResolver:
             problem = await self._context.evaluator.check(reading.spec.input_schema, inputs, "spec.inputs")
             if problem is not None:
                 return Resolved(task.spec, (problem,))
-        return Resolved(resolved.to_json())
+        inherits = resolved.session_ref is None and resolved.agent_ref is None
+        return Resolved({**resolved.to_json(), **(await self._inherited(task) if inherits else {})})
+
+    async def _inherited(self, task: Resource) -> dict[str, JsonValue]:
+        """Return the session or agent of the Task whose child this is, if it is one."""
+        if task.owner is None or task.owner.kind != TASK.kind:
+            return {}
+        async with self._context.store() as connection:
+            parent = await registered_spec(connection, task.owner.uid) or {}
+        named = next((each for each in ("sessionRef", "agentRef") if parent.get(each)), None)
+        return {} if named is None else {named: parent[named]}
 
 
 def as_resolved(task: Resource, spec: Mapping[str, JsonValue]) -> Resource:

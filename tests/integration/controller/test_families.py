@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 from parley.kube.errors import Forbidden, Invalid, KubeUnavailable
-from parley.kube.kinds import AGENT, TASK, TASK_TEMPLATE
+from parley.kube.kinds import AGENT, SESSION, TASK, TASK_TEMPLATE
 
 from tests.integration.controller.cluster import Cluster, Exit, Run
 
@@ -309,3 +309,41 @@ async def test_a_leader_that_fell_between_the_childs_making_and_its_row_finds_it
 
     assert cluster.status("parent")["phase"] == "Succeeded", cluster.status("parent")
     assert len(cluster.tasks()) == 2
+
+
+@pytest.mark.parametrize("early", [True, False], ids=["template first", "template later"])
+async def test_a_templates_agent_wins_over_the_parents_whenever_it_comes(
+    cluster: Cluster, early: bool
+) -> None:
+    await cluster.agent()
+    await cluster.agent("expert")
+    await cluster.session()
+    own = {"steps": [{"name": "p", "prompt": {"text": "?"}}], "agentRef": {"name": "expert"}}
+    plain = {"steps": [{"name": "p", "prompt": {"text": "?"}}]}
+
+    async def templates() -> None:
+        await cluster.apply(TASK_TEMPLATE, "expertise", {"task": own})
+        await cluster.apply(TASK_TEMPLATE, "anyone", {"task": plain})
+
+    if early:
+        await templates()
+    await cluster.task(
+        "parent",
+        {"name": "brings", "task": {"templateRef": {"name": "expertise"}}},
+        {"name": "inherits", "task": {"templateRef": {"name": "anyone"}}, "needs": []},
+        sessionRef={"name": "alice"},
+    )
+    await cluster.settle()
+    if not early:
+        await templates()
+        await cluster.settle()
+
+    assert cluster.status("parent")["phase"] == "Succeeded", [cluster.status(n) for n in cluster.tasks()]
+    children = {step: cluster.status(cluster.step("parent", step)["task"]) for step in ("brings", "inherits")}
+    assert {step: status["agent"] for step, status in children.items()} == {
+        "brings": "expert",
+        "inherits": "support",
+    }
+    assert cluster.object(SESSION, "alice")["status"]["events"]["messages"] == 2, (
+        "the one that inherits spoke there"
+    )
