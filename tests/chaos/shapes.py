@@ -4,9 +4,10 @@ import random
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from tests.e2e.conftest import MODEL_URL, agent, container, gives, session, task, template
+from tests.e2e.conftest import MODEL_URL, agent, container, gives, schedule, session, task, template
 
 SESSIONS = ("alice", "bob", "carol")
+SCHEDULE = "every-minute"
 SUPPORT = {"agentRef": {"name": "support"}}
 FLAKY = f"""
 import json, sys, urllib.request
@@ -38,10 +39,13 @@ def shared() -> list[dict[str, object]]:
         {"name": "add", "return": {"value": "{{ steps.count.output + inputs.n }}"}},
     ]
     narrow = agent("narrow", limits={"maxConcurrentTasks": 2})
+    quick = {"steps": [{"name": "only", "return": {"value": 1}}]}
+    kept = {"successfulTasksHistoryLimit": 1000, "failedTasksHistoryLimit": 1000}
     return [
         *(session(name) for name in SESSIONS),
         narrow,
         template("add-one", {"inputs": {"n": 0}, "steps": steps}),
+        schedule(SCHEDULE, quick, schedule="* * * * *", **kept),
     ]
 
 

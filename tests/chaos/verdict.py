@@ -1,10 +1,10 @@
 """What became of the work: lost, duplicate, stuck. All three must be zero."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, LiteralString
 
-from tests.chaos.shapes import Work
+from tests.chaos.shapes import SCHEDULE, Work
 from tests.cluster import Cluster, condition
 from tests.e2e.conftest import Store
 
@@ -74,12 +74,20 @@ def decided(reply: Mapping[str, Any]) -> bool:
     return condition(reply, "Accepted").get("status") in {"True", "False"}
 
 
-def judge(cluster: Cluster, store: Store, namespace: str, works: list[Work]) -> Verdict:
-    """Look at everything, once all tasks have ended or their time is up."""
+def judge(
+    cluster: Cluster, store: Store, namespace: str, works: list[Work], minutes: Iterable[int] = ()
+) -> Verdict:
+    """Look at everything, once all tasks have ended or their time is up.
+
+    Args:
+        minutes: since 1970, at which the Schedule of every minute had to make a Task.
+    """
     verdict = Verdict()
     bodies = {body["metadata"]["name"]: body for body in cluster.list("task", namespace)}
     for work in works:
         _judge_task(bodies.get(work.name), work, verdict)
+    slots = [f"{SCHEDULE}-{minute:010d}" for minute in minutes]
+    verdict.lost += [f"task {name} of the Schedule was never made" for name in slots if name not in bodies]
     verdict.stuck += [f"task {name}" for name in unended(cluster, namespace)]
     for reply in cluster.list("reply", namespace):
         if not decided(reply):

@@ -191,7 +191,7 @@ MARKS: dict[str, dict[str, dict[str, str]]] = {
 
 def test_what_has_ended_is_removed_after_its_time(cluster: Cluster, namespace: str, store: Store) -> None:
     # Given tasks that end, which nobody owns, which Git or Helm own, which are kept, and one that fails
-    steps = [{"name": "only", "container": gives(7)}]
+    steps = [{"name": "only", "container": container("echo seven; printf 7 > /dev/termination-log; sleep 1")}]
     owned = [
         {**body, "metadata": {**body["metadata"], **marks}}
         for name, marks in MARKS.items()
@@ -243,10 +243,12 @@ def test_what_has_ended_is_removed_after_its_time(cluster: Cluster, namespace: s
 
     # And what they did is still in Postgres
     rows = store.rows(
-        "SELECT t.name, o.value FROM outputs o JOIN tasks t ON t.uid = o.task_uid WHERE t.namespace = %s",
+        "SELECT t.name, o.value, a.log FROM outputs o JOIN tasks t ON t.uid = o.task_uid"
+        " JOIN attempts a ON a.task_uid = t.uid WHERE t.namespace = %s",
         namespace,
     )
-    assert {name for name, _ in rows} >= {"free", "kept", *MARKS}
+    kept = {name: (value, log.strip()) for name, value, log in rows}
+    assert kept == dict.fromkeys(("free", "kept", *MARKS), (7, "seven"))
 
 
 def test_an_agent_runs_so_many_tasks_at_a_time_in_fair_order(

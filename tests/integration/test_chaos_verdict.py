@@ -93,3 +93,12 @@ def test_a_fault_is_found(
     verdict = judge(cast("Cluster", Seen(tasks, replies)), Store(database), "n", [TURN])
     assert (len(verdict.lost), len(verdict.duplicate), len(verdict.stuck)) == found, str(verdict)
     assert verdict.good == (found == (0, 0, 0))
+
+
+def test_a_time_of_the_schedule_that_was_missed_is_found(database: str) -> None:
+    with psycopg.connect(database, autocommit=True) as connection:
+        connection.execute(GOOD.encode())
+    made = {"metadata": {"name": "every-minute-0000000007"}, "status": {"phase": "Succeeded"}}
+    seen = cast("Cluster", Seen([body(), made]))
+    assert judge(seen, Store(database), "n", [TURN], [7]).good
+    assert len(judge(seen, Store(database), "n", [TURN], [7, 8]).lost) == 1
