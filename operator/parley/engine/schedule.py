@@ -110,7 +110,11 @@ def plan_schedule(spec: ScheduleSpec, state: ScheduleState, now: datetime) -> Sc
         # each is started once is the store's to see to.
         last = cron.newest(min(state.created, now), now)
     due, missed, expired = _due(spec, cron, state, last, now)
-    slot = due or _asked(state)
+    asked = _asked(state)
+    slot = due or asked
+    if spec.concurrency_policy == ConcurrencyPolicy.FORBID:
+        # A schedule that is always late would never come to what a person asked for.
+        slot = asked or due
     active = tuple(task for task in state.tasks if task.ended is None)
     held_by, replace = None, ()
     if slot is not None and active:

@@ -145,6 +145,12 @@ TABLE: list[tuple[str, ScheduleSpec, ScheduleState, dict[str, Any]]] = [
     ),
     ("its time has come and it was asked for: one at a time", spec(), state(run_now="please"), DUE),
     (
+        "where one waits for another, what a person asked for is next",
+        spec(concurrencyPolicy="Forbid"),
+        state(run_now="please"),
+        {"start": "run-now/eac23f5554"},
+    ),
+    (
         "the clock was ahead: what comes until then is due all the same",
         spec(),
         state(last=at("2031-01-01T00:00")),
