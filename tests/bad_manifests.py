@@ -9,6 +9,8 @@ from tests.bad_manifest import BadManifest, Seen, argument, container, schema, t
 __all__ = ["BAD_MANIFESTS", "REFUSED", "STORED", "BadManifest", "Seen"]
 
 _AGENT = "kind: Agent\nmetadata: {{name: a}}\nspec: {{model: {{provider: OpenAI, name: m}}, {0}}}"
+_MODEL = "kind: Agent\nmetadata: {{name: a}}\nspec: {{model: {{provider: {0}, name: m, {1}}}}}"
+_model = _MODEL.format
 _SESSION = "kind: Session\nmetadata: {{name: s}}\nspec: {{agentRef: {{name: a}}, {0}}}"
 _RUN = "steps: [{name: run, container: {image: i}}]"
 _ARGUMENT = "spec.steps[1].container.args[0]"
@@ -159,6 +161,20 @@ REFUSED = [
         "spec.model.temperature",
         ("must be of type string",),
     ),
+    BadManifest("a temperature above two", _model("OpenAI", "temperature: '2.5'"), "spec.model.temperature",
+                ("should match",)),
+    BadManifest("a probability above one", _model("Google", "topP: '1.5'"), "spec.model.topP", ("should match",)),
+    BadManifest("a hot Claude", _model("Anthropic", "temperature: '1.5'"), "spec.model.temperature",
+                ("Anthropic's API takes a temperature of at most 1",)),
+    BadManifest("a seed for Claude", _model("Anthropic", "seed: 7"), "spec.model.seed",
+                ("Anthropic's API takes no seed", "leave it out")),
+    BadManifest("too many stop sequences", _model("OpenAI", "stopSequences: [a, b, c, d, e]"),
+                "spec.model.stopSequences", ("Too many", "4")),
+    BadManifest("a fallback without a name", _model("OpenAI", "fallbacks: [{provider: Google}]"),
+                "spec.model.fallbacks[0].name", ("Required value",)),
+    BadManifest("a seed for a fallback that takes none",
+                _model("OpenAI", "fallbacks: [{provider: Anthropic, name: m, seed: 7}]"),
+                "spec.model.fallbacks[0].seed", ("Anthropic's API takes no seed",)),
     BadManifest(
         "a base URL without its scheme",
         "kind: Agent\nmetadata: {name: a}\nspec: {model: {provider: OpenAI, name: m, baseURL: model.default/v1}}",

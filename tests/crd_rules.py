@@ -26,6 +26,18 @@ def session(**spec: Any) -> dict[str, Any]:
     return {"kind": "Session", "metadata": {"name": "s"}, "spec": spec}
 
 
+def agent(provider: str, **model: Any) -> dict[str, Any]:
+    return {
+        "kind": "Agent",
+        "metadata": {"name": "a"},
+        "spec": {"model": {"provider": provider, "name": "m", **model}},
+    }
+
+
+def falling_back(**fallback: Any) -> dict[str, Any]:
+    return agent("OpenAI", fallbacks=[{"provider": "Google", "name": "g"}, {"name": "m", **fallback}])
+
+
 @dataclass(frozen=True)
 class Rule:
     """A CEL rule with a manifest it lets in and one it refuses, at a field; both follow ``first``, if given."""
@@ -164,4 +176,13 @@ RULES = [
         "spec.agentRef",
         first=session(**AGENT),
     ),
+    Rule("Anthropic's API takes no seed", agent("Google", seed=1), agent("Anthropic", seed=1), "spec.model.seed"),
+    Rule("Anthropic's API takes no seed", falling_back(provider="OpenAI", seed=1),
+         falling_back(provider="Anthropic", seed=1), "spec.model.fallbacks[1].seed"),
+    Rule("Anthropic's API takes a temperature of at most 1", agent("OpenAI", temperature="1.5"),
+         agent("Anthropic", temperature="1.5"), "spec.model.temperature"),
+    Rule("Anthropic's API takes a temperature", agent("Anthropic", temperature="1.0"),
+         agent("Anthropic", temperature="2"), "spec.model.temperature"),
+    Rule("Anthropic's API takes a temperature", falling_back(provider="Anthropic", temperature="0.5"),
+         falling_back(provider="Anthropic", temperature="1.01"), "spec.model.fallbacks[1].temperature"),
 ]  # fmt: skip

@@ -11,6 +11,8 @@ from pydantic import JsonValue
 
 from parley.controller.pod_view import STEP_CONTAINER
 from parley.protocol.messages import TOKEN_AUDIENCE
+from parley.protocol.model_keys import model_key_variable
+from parley.resources.common import SecretKeyRef
 
 INPUT_CONTAINER = "input"
 OUTPUT_CONTAINER = "output"
@@ -50,8 +52,8 @@ class RunnerWorkload:
     """A pod that runs Parley's runner: it takes its attempt from the gateway."""
 
     gateway: Gateway
-    api_key: tuple[str, str] | None = None
-    """Name and key of the Secret with the model's API key, mounted by reference."""
+    api_keys: Sequence[SecretKeyRef] = ()
+    """Where the API keys of the agent's models are; each is mounted by reference."""
     serves: bool = False
     """It stays with its task, and takes one attempt after the other."""
 
@@ -134,10 +136,10 @@ def _container(name: str, body: dict[str, JsonValue], *mounts: JsonValue) -> dic
 
 def _runner(workload: RunnerWorkload) -> dict[str, JsonValue]:
     body = _parley(workload.gateway, "serve" if workload.serves else "step")
-    if workload.api_key is not None and isinstance(env := body["env"], list):
-        name, key = workload.api_key
-        reference: JsonValue = {"secretKeyRef": {"name": name, "key": key}}
-        env.append({"name": "PARLEY_MODEL_API_KEY", "valueFrom": reference})
+    if isinstance(env := body["env"], list):
+        for reference in workload.api_keys:
+            source: JsonValue = {"secretKeyRef": reference.to_json()}
+            env.append({"name": model_key_variable(reference), "valueFrom": source})
     # The imports alone take 2 s of CPU: with a small share a step would take twenty.
     body["resources"] = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
     return body

@@ -99,10 +99,10 @@ def workload_of(
             input_file=request.get("inputFile") is not None,
             output_file=container.output_from == "File",
         )
-    secret = PromptRequest.model_validate(request).agent.model.api_key_secret_ref
-    return RunnerWorkload(
-        gateway=gateway, api_key=(secret.name, secret.key) if secret else None, serves=serves
-    )
+    models = PromptRequest.model_validate(request).agent.model.in_order
+    references = [model.api_key_secret_ref for model in models if model.api_key_secret_ref is not None]
+    keys = {(reference.name, reference.key): reference for reference in references}
+    return RunnerWorkload(gateway=gateway, api_keys=[*keys.values()], serves=serves)
 
 
 def child_spec(

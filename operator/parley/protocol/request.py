@@ -4,12 +4,12 @@ The request is stored with the attempt, so a later change of the Agent, the Sess
 attempt that has begun, and the gateway reads none of them from Kubernetes.
 """
 
-from typing import Literal
+from typing import Annotated, Literal, cast
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, PlainSerializer
 from pydantic.alias_generators import to_camel
 
-from parley.resources.agent import ModelSpec
+from parley.resources.agent import ModelEndpoint, ModelSpec
 from parley.resources.session import SessionUser
 from parley.resources.task import PromptStep
 
@@ -23,6 +23,29 @@ class ProtocolModel(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, extra="ignore", frozen=True)
 
 
+def _known_fields(value: object) -> object:
+    """Drop a model's fields that this version does not know, as everywhere in the protocol."""
+    if not isinstance(value, dict):
+        return value
+    given = cast("dict[str, object]", value)
+    model = {name: given[name] for name in given if name in _MODEL_FIELDS}
+    fallbacks = model.get("fallbacks")
+    if isinstance(fallbacks, list):
+        model["fallbacks"] = [_known_fields(fallback) for fallback in cast("list[object]", fallbacks)]
+    return model
+
+
+_MODEL_FIELDS = {
+    name for field, info in ModelSpec.model_fields.items() for name in (field, info.alias or to_camel(field))
+}
+ModelSnapshot = Annotated[
+    ModelSpec,
+    BeforeValidator(_known_fields),
+    PlainSerializer(ModelEndpoint.to_json, return_type=dict[str, JsonValue]),
+]
+"""What is unset is left out: a neighbouring version need not know of it."""
+
+
 class AgentSnapshot(ProtocolModel):
     """The agent as it was when the attempt was inserted."""
 
@@ -31,7 +54,7 @@ class AgentSnapshot(ProtocolModel):
     description: str = ""
     instructions: str = ""
     system_template: str = ""
-    model: ModelSpec
+    model: ModelSnapshot
 
 
 class SessionSnapshot(ProtocolModel):

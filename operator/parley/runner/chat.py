@@ -53,13 +53,14 @@ class ModelReply:
     """What a model answered.
 
     ``ending`` is ``complete``, ``length`` (cut off at the token limit) or ``refused``; ``text`` is then the
-    refusal's, if it gave one.
+    refusal's, if it gave one. ``model`` names the model that answered, once that is known: agents have fallbacks.
     """
 
     text: str
     usage: Usage
     ending: Literal["complete", "length", "refused"] = "complete"
     calls: tuple[ModelCall, ...] = ()
+    model: str = ""
 
 
 class ModelFailure(Exception):

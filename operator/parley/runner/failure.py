@@ -2,11 +2,16 @@
 
 from urllib.parse import urlsplit
 
-from parley.resources.agent import ModelSpec
+from parley.resources.agent import ModelEndpoint
 from parley.resources.common import shorten
 from parley.resources.reasons import Reason
 
-OPENAI_URL = "https://api.openai.com/v1"
+DEFAULT_URLS = {
+    "OpenAI": "https://api.openai.com/v1",
+    "Anthropic": "https://api.anthropic.com",
+    "Google": "https://generativelanguage.googleapis.com",
+}
+"""Where each provider's own API is."""
 MAX_MESSAGE_BYTES = 1024
 """Longest failure message; also what a container's termination message may use of its 4 KiB."""
 
@@ -31,7 +36,7 @@ class StepFailure(Exception):
         self.retry_after = retry_after
 
 
-def model_label(spec: ModelSpec) -> str:
+def model_label(spec: ModelEndpoint) -> str:
     """Name a model and its server for a message: host and port, never a URL's credentials."""
-    url = urlsplit(spec.base_url or OPENAI_URL)
+    url = urlsplit(spec.base_url or DEFAULT_URLS[spec.provider])
     return f"{spec.name} at {url.hostname or '?'}" + (f":{url.port}" if url.port else "")

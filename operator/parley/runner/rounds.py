@@ -32,6 +32,7 @@ class JournaledResponse(ProtocolModel):
 
     text: str = ""
     calls: list[JournaledCall] = Field(default_factory=list[JournaledCall])
+    model: str = Field(default="", description="name and server of the model that gave it")
 
 
 _RESPONSES = TypeAdapter(JournaledResponse)
@@ -100,6 +101,7 @@ class Rounds:
         response = JournaledResponse(
             text=reply.text,
             calls=[JournaledCall(id=c.id, name=c.name, arguments=c.arguments) for c in reply.calls],
+            model=reply.model,
         )
         body = ResponseBody(response=response.model_dump(mode="json", by_alias=True), usage=reply.usage)
         stored = await self._gateway.journal_response(self._attempt, self._round, body)

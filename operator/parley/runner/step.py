@@ -3,7 +3,7 @@
 import asyncio
 import json
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -19,35 +19,31 @@ from parley.protocol.messages import (
     Usage,
 )
 from parley.protocol.request import PromptRequest
-from parley.resources.agent import ModelSpec
 from parley.resources.reasons import Reason
-from parley.runner.chat import ChatMessage, ChatModel, ModelFailure, ModelReply
+from parley.runner.chat import ChatMessage, ModelReply
 from parley.runner.conversation import conversation
 from parley.runner.daemon_thread import in_daemon_thread
-from parley.runner.failure import StepFailure, model_label
+from parley.runner.failure import StepFailure
+from parley.runner.fallbacks import MakeModel, ModelChain
 from parley.runner.gateway_client import GatewayClient, NotAdmitted, Rejected, StopRunning, TooLarge
-from parley.runner.patience import ask_patiently
 from parley.runner.prompt import Prompt, render_prompt
 from parley.runner.rounds import Rounds
 
 DEADLINE_GRACE = timedelta(seconds=5)
 """The operator closes an attempt at its deadline; the runner gives up only if that has not happened."""
-LONGEST_REQUEST_SECONDS = 600.0
 RENDER_SECONDS = 10.0
 
 if TYPE_CHECKING:
     from parley.runner.structured import OutputSchema
-
-MakeModel = Callable[[ModelSpec, str | None], ChatModel]
 
 log = logging.getLogger(__name__)
 
 
 def load_model_seam() -> MakeModel:
     """Import the agent library, which takes about a second."""
-    from parley.runner.model import OpenAIModel  # noqa: PLC0415 - see above
+    from parley.runner.model import LibraryModel  # noqa: PLC0415 - see above
 
-    return OpenAIModel
+    return LibraryModel
 
 
 class StepRun:
@@ -55,7 +51,7 @@ class StepRun:
 
     Args:
         gateway: where the attempt is taken from and committed to.
-        api_key: the model's.
+        api_keys: the models', by variable.
         load_model: gives the model's constructor; run in a thread, for it may import much.
         take: gets the attempt, and it again when its deadline may have moved; by default that of this pod's Job.
     """
@@ -63,12 +59,12 @@ class StepRun:
     def __init__(
         self,
         gateway: GatewayClient,
-        api_key: str | None,
+        api_keys: Mapping[str, str],
         load_model: Callable[[], MakeModel] = load_model_seam,
         take: Callable[[], Awaitable[TakeAnswer]] | None = None,
     ) -> None:
         self._gateway = gateway
-        self._api_key = api_key
+        self._api_keys = api_keys
         self._load_model = load_model
         self._take = take or gateway.take
         self._rounds: Rounds | None = None
@@ -150,19 +146,18 @@ class StepRun:
         own = await self._input(taken, prompt)
         window = request.session.context_window if request.session else None
         messages = conversation(prompt.system, taken.history, own, window)
+        models = ModelChain(request.agent.model, self._api_keys, await loading, self._remaining)
         try:
-            model = (await loading)(request.agent.model, self._api_key)
-        except ModelFailure as failure:
-            raise StepFailure(Reason.MODEL_ERROR, failure.message, definite=True) from failure
-        try:
-            text, output = await self._answer(taken, model, messages, schema)
+            text, output = await self._answer(taken, models, messages, schema)
         finally:
-            await model.close()
+            await models.close()
         _check_size(output, request.path)
         events: list[EventDraft] = []
         if request.history == "Session":
             events = [*self._spoken.events, EventDraft(type="message", role="assistant", content=text)]
-        return FinishBody(outcome="Succeeded", output=output, events=events, usage=self._spent)
+        return FinishBody(
+            outcome="Succeeded", output=output, events=events, usage=self._spent, message=models.note
+        )
 
     async def _render(self, taken: TakeAnswer) -> Prompt:
         """Render in a thread: a template may loop, and the runner must still hear a SIGTERM."""
@@ -191,34 +186,27 @@ class StepRun:
     async def _answer(
         self,
         taken: TakeAnswer,
-        model: ChatModel,
+        models: ModelChain,
         messages: list[ChatMessage],
         schema: "OutputSchema | None",
     ) -> tuple[str, JsonValue]:
         """Get the answer's text and the step's output; with a schema, let the model mend an answer."""
-        spec = taken.request.agent.model
-        name = model_label(spec)
 
         async def ask(said: Sequence[ChatMessage]) -> ModelReply:
-            async def once() -> ModelReply:
-                # Not the deadline's: that may move, and cuts the request short by itself.
-                asked = schema.for_model() if schema else None
-                return await model.ask(said, schema=asked, timeout_seconds=LONGEST_REQUEST_SECONDS)
-
-            return await ask_patiently(once, model=name, remaining=self._remaining)
+            return await models.ask(said, schema.for_model() if schema else None)
 
         self._rounds = Rounds(self._gateway, taken.attempt, taken.journal, ask)
         rounds = self._rounds
 
         async def answer() -> str:
             reply = await rounds.answer(messages)
-            _check_ending(reply, taken.request, name)
+            _check_ending(reply, taken.request, models)
             return reply.text
 
         if schema is None:
             text = await answer()
             return text, text
-        output = await schema.obtain(answer, messages, name)
+        output = await schema.obtain(answer, messages, lambda: models.label)
         return json.dumps(output, ensure_ascii=False, separators=(",", ":")), output
 
     async def _commit(self, attempt: int, body: FinishBody) -> None:
@@ -286,19 +274,20 @@ def _names(taken: TakeAnswer) -> dict[str, object]:
     }
 
 
-def _check_ending(reply: ModelReply, request: PromptRequest, model: str) -> None:
+def _check_ending(reply: ModelReply, request: PromptRequest, models: ModelChain) -> None:
     """Make sure that the model answered in full.
 
     Raises:
         StepFailure: ModelError: it refused (definite), was cut off, or said nothing.
     """
+    model = models.label
     if reply.ending == "refused":
         why = f": {reply.text}" if reply.text else " without saying why"
         raise StepFailure(Reason.MODEL_ERROR, f"model {model} refused to answer{why}", definite=True)
     if reply.ending == "length":
-        limit = request.agent.model.max_output_tokens
+        limit = models.spec.max_output_tokens
         advice = (
-            f"agent {request.agent.name} allows {limit}: raise spec.model.maxOutputTokens or ask for less"
+            f"agent {request.agent.name} allows {limit}: raise {models.field}.maxOutputTokens or ask for less"
             if limit
             else "ask for less"
         )

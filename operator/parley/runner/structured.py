@@ -88,14 +88,14 @@ class OutputSchema:
         return value
 
     async def obtain(
-        self, answer: Callable[[], Awaitable[str]], messages: list[ChatMessage], model: str
+        self, answer: Callable[[], Awaitable[str]], messages: list[ChatMessage], model: Callable[[], str]
     ) -> JsonValue:
         """Get an answer that fits; one that does not goes back to the model with what is wrong, twice.
 
         Args:
             answer: asks the model with ``messages`` as they then are.
             messages: the conversation; wrong answers and complaints are appended.
-            model: the model's name for the failure's message.
+            model: names the model that answered last, for the failure's message.
 
         Raises:
             StepFailure: SchemaMismatch if no answer fits.
@@ -106,7 +106,7 @@ class OutputSchema:
                 return self.read(text)
             except Mismatch as mismatch:
                 if correction == MAX_CORRECTIONS:
-                    raise self.failure(mismatch, model) from mismatch
+                    raise self.failure(mismatch, model()) from mismatch
                 messages += [Said("assistant", text), Said("user", self.correction(mismatch))]
         raise AssertionError("the last correction returns or raises")
 

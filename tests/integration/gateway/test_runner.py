@@ -12,6 +12,8 @@ import httpx2
 import pytest
 from parley.gateway.app import create_app
 from parley.gateway.settings import GatewaySettings
+from parley.protocol.model_keys import model_key_variable
+from parley.resources.common import SecretKeyRef
 from parley.store.identity import store_id
 from parley.store.leader import raise_epoch
 from parley.store.migrate import migrate
@@ -102,9 +104,10 @@ async def test_a_failure_is_an_outcome_with_a_reason_and_exit_code_0(shop: Shop)
 
 async def test_the_secret_key_reaches_the_model_and_no_log(shop: Shop) -> None:
     task = await shop.story.task()
-    _, step = await shop.start_step(task, f"echo: {task}")
+    key = SecretKeyRef(name="openai", key="api-key")
+    _, step = await shop.start_step(task, f"echo: {task}", agent=agent(shop, apiKeySecretRef=key.to_json()))
 
-    runner = await shop.run(step, PARLEY_MODEL_API_KEY="sk-secret-key")
+    runner = await shop.run(step, **{model_key_variable(key): "sk-secret-key"})
 
     assert await runner.exit_code() == 0
     assert shop.model.requests(task)[0]["apiKeySha256"] is not None
@@ -112,6 +115,28 @@ async def test_the_secret_key_reaches_the_model_and_no_log(shop: Shop) -> None:
     assert "sk-secret-key" not in said
     assert step.token not in said
     assert "echo:" not in said
+
+
+def agent(shop: Shop, **model: Any) -> dict[str, Any]:
+    spec = {"provider": "OpenAI", "name": "scripted", "baseURL": shop.model.base_url, **model}
+    return {"name": "support", "model": spec}
+
+
+async def test_when_a_model_fails_its_fallback_answers_and_the_attempt_says_so(shop: Shop) -> None:
+    task = await shop.story.task()
+    spare = {"provider": "OpenAI", "name": "spare", "baseURL": shop.model.base_url}
+    broken = agent(shop, baseURL=f"{shop.model.url}/nowhere", fallbacks=[spare])
+    _, step = await shop.start_step(task, f"echo: {task}", agent=broken)
+
+    runner = await shop.run(step)
+
+    assert await runner.exit_code() == 0
+    (attempt,) = (await shop.story.load(task)).attempts
+    assert attempt.state == "Succeeded"
+    assert attempt.message is not None
+    assert "answered by fallback model spare at" in attempt.message
+    assert ", for model scripted at" in attempt.message
+    assert shop.model.requests(task)[0]["request"]["model"] == "spare"
 
 
 async def test_killed_while_the_model_thinks_the_next_attempt_says_it_once(shop: Shop) -> None:

@@ -15,6 +15,8 @@ from parley.controller.pod_builder import Gateway
 from parley.controller.pod_view import controlling_job, read_job
 from parley.engine.names import job_name
 from parley.protocol.messages import RUNNER_LIFE_SECONDS
+from parley.protocol.model_keys import model_key_variable
+from parley.resources.common import SecretKeyRef
 
 from tests.pod_security import restricted_violations
 
@@ -23,12 +25,15 @@ OWNER = JobOwner(namespace="team", name="refund-12345", uid="0b5e36a4-6ddd-4e0a-
 LONGEST = JobOwner(namespace="team", name="t" * 52, uid=OWNER.uid)
 GATEWAY = Gateway(image="parley:1", url="http://parley-gateway.parley-system.svc:8080", store_id="s-1")
 RUNNER = RunnerWorkload(gateway=GATEWAY)
+KEY = SecretKeyRef(name="openai", key="api-key")
+SPARE = SecretKeyRef(name="anthropic", key="api-key")
 SCORE = ContainerWorkload(image="ghcr.io/acme/score:1", gateway=GATEWAY)
 CASES: dict[str, tuple[JobOwner, RunnerWorkload | ContainerWorkload, str]] = {
     "runner": (OWNER, RUNNER, "classify"),
-    "runner-with-key": (OWNER, replace(RUNNER, api_key=("openai", "api-key")), "classify"),
+    "runner-with-key": (OWNER, replace(RUNNER, api_keys=[KEY]), "classify"),
+    "runner-with-keys": (OWNER, replace(RUNNER, api_keys=[SPARE, KEY]), "classify"),
     "runner-round": (OWNER, RUNNER, "classify"),
-    "runner-of-a-task": (OWNER, replace(RUNNER, serves=True, api_key=("openai", "api-key")), "classify"),
+    "runner-of-a-task": (OWNER, replace(RUNNER, serves=True, api_keys=[KEY]), "classify"),
     "container": (OWNER, SCORE, "score"),
     "container-with-everything": (
         OWNER,
@@ -228,12 +233,17 @@ def test_labels_and_environment_are_not_shared_between_objects() -> None:
 
 
 def test_secrets_go_by_reference() -> None:
-    (container,) = pod_of(build("runner-with-key"))["containers"]
+    (container,) = pod_of(build("runner-with-keys"))["containers"]
 
-    keys = [variable for variable in container["env"] if variable["name"] == "PARLEY_MODEL_API_KEY"]
+    keys = [variable for variable in container["env"] if "valueFrom" in variable]
     assert keys == [
-        {"name": "PARLEY_MODEL_API_KEY", "valueFrom": {"secretKeyRef": {"name": "openai", "key": "api-key"}}}
+        {
+            "name": model_key_variable(each),
+            "valueFrom": {"secretKeyRef": {"name": each.name, "key": each.key}},
+        }
+        for each in (SPARE, KEY)
     ]
+    assert len({variable["name"] for variable in keys}) == 2
 
 
 def test_what_is_built_is_what_is_read_back() -> None:

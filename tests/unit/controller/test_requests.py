@@ -16,6 +16,7 @@ from parley.controller.requests import (
 from parley.controller.settings import Settings
 from parley.protocol.request import ContainerRequest, PromptRequest
 from parley.resources.agent import MAX_TEMPLATE
+from parley.resources.common import SecretKeyRef
 from parley.templates.errors import TemplateError
 from parley.templates.evaluator import Evaluator
 
@@ -217,4 +218,42 @@ async def test_the_runner_gets_the_agents_key_by_reference_and_may_stay(evaluato
     workload = workload_of(request, SETTINGS, "s-1", serves=True)
 
     assert isinstance(workload, RunnerWorkload)
-    assert (workload.api_key, workload.serves) == (("openai", "k"), True)
+    assert ([*workload.api_keys], workload.serves) == ([SecretKeyRef(name="openai", key="k")], True)
+
+
+async def test_each_fallbacks_key_goes_by_reference_too_and_a_shared_one_once(evaluator: Evaluator) -> None:
+    shared, other = {"name": "openai", "key": "k"}, {"name": "anthropic", "key": "k"}
+    model = {
+        "provider": "OpenAI",
+        "name": "m",
+        "apiKeySecretRef": shared,
+        "fallbacks": [
+            {"provider": "Anthropic", "name": "c", "apiKeySecretRef": other},
+            {"provider": "OpenAI", "name": "n", "apiKeySecretRef": shared},
+            {"provider": "OpenAI", "name": "o", "baseURL": "http://here/v1"},
+        ],
+    }
+    request = await build(evaluator, {"prompt": {"text": "hi"}}, model=model)
+
+    workload = workload_of(request, SETTINGS, "s-1")
+
+    assert isinstance(workload, RunnerWorkload)
+    assert [reference.to_json() for reference in workload.api_keys] == [shared, other]
+
+
+async def test_a_models_fields_of_another_version_are_ignored_and_unset_ones_not_sent(
+    evaluator: Evaluator,
+) -> None:
+    request = await build(evaluator, {"prompt": {"text": "hi"}}, model={"provider": "OpenAI", "name": "m"})
+    assert request["agent"]["model"] == {"provider": "OpenAI", "name": "m"}
+
+    request["agent"]["model"] = {
+        "provider": "OpenAI",
+        "name": "m",
+        "topP": "0.5",
+        "novel": 1,
+        "fallbacks": [{"provider": "OpenAI", "name": "n", "novel": 2}],
+    }
+
+    model = PromptRequest.model_validate(request).agent.model
+    assert (model.top_p, [fallback.name for fallback in model.in_order]) == ("0.5", ["m", "n"])

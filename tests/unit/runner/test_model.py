@@ -11,15 +11,15 @@ import pytest
 from parley.resources.agent import ModelSpec
 from parley.runner.chat import Called, ModelCall, ModelFailure, ModelReply, Said
 from parley.runner.failure import model_label
-from parley.runner.model import OpenAIModel
+from parley.runner.model import LibraryModel
 
 from tests.unit.runner.scripted import ScriptedModel
 
 
 @asynccontextmanager
-async def talking(base_url: str, *, key: str | None = None, **spec: Any) -> AsyncIterator[OpenAIModel]:
+async def talking(base_url: str, *, key: str | None = None, **spec: Any) -> AsyncIterator[LibraryModel]:
     given = {"provider": "OpenAI", "name": "scripted", "baseURL": base_url, **spec}
-    seam = OpenAIModel(ModelSpec.model_validate(given), key)
+    seam = LibraryModel(ModelSpec.model_validate(given), key)
     try:
         yield seam
     finally:
@@ -152,10 +152,11 @@ async def test_a_server_that_does_not_answer_in_time(model: ScriptedModel) -> No
 
 @pytest.mark.parametrize("key", ["with\nline", "with\0zero", "schlüssel"])
 def test_a_key_that_cannot_be_sent_is_named_as_the_cause_and_not_shown(key: str) -> None:
-    spec = ModelSpec(provider="OpenAI", name="scripted")
+    reference = {"name": "openai", "key": "api-key"}
+    spec = ModelSpec.model_validate({"provider": "OpenAI", "name": "scripted", "apiKeySecretRef": reference})
 
-    with pytest.raises(ModelFailure, match=r"spec\.model\.apiKeySecretRef") as caught:
-        OpenAIModel(spec, key)
+    with pytest.raises(ModelFailure, match="check key api-key of Secret openai") as caught:
+        LibraryModel(spec, key)
 
     assert not caught.value.retryable
     assert key not in caught.value.message

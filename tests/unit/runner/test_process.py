@@ -140,11 +140,16 @@ def test_the_command_says_which_variable_is_missing() -> None:
 
 def test_settings_come_from_the_environment_and_hide_the_key() -> None:
     settings = RunnerSettings.from_environment(
-        {"PARLEY_GATEWAY_URL": "http://gateway:8080/", "PARLEY_STORE_ID": "s", "PARLEY_MODEL_API_KEY": "sk-1"}
+        {
+            "PARLEY_GATEWAY_URL": "http://gateway:8080/",
+            "PARLEY_STORE_ID": "s",
+            "PARLEY_MODEL_API_KEY_1F": "sk-1",
+        }
     )
 
     assert settings.gateway_url == "http://gateway:8080"
     assert settings.token_file == Path("/var/run/secrets/parley.dev/token")
+    assert settings.model_api_keys == {"PARLEY_MODEL_API_KEY_1F": "sk-1"}
     assert "sk-1" not in repr(settings)
     with pytest.raises(SettingsError, match="PARLEY_STORE_ID"):
         RunnerSettings.from_environment({"PARLEY_GATEWAY_URL": "http://gateway"})

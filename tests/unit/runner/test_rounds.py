@@ -54,6 +54,7 @@ async def test_a_response_with_calls_is_journaled_before_they_run_and_its_tokens
     assert response["response"] == {
         "text": "",
         "calls": [{"id": "call_0", "name": "look", "arguments": {"n": 0}}],
+        "model": "",
     }
     assert response["usage"] == {"inputTokens": 10, "outputTokens": 3}
     assert begun["begun"] == {"tool": "look"}

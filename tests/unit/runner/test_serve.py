@@ -69,7 +69,7 @@ def serving(gateway: FakeGateway, model: FakeModel, heart: Heart | None = None) 
     def load() -> MakeModel:
         return lambda _spec, _key: model
 
-    return Serving(gateway.client(), None, load, (heart or Heart()).sleep)
+    return Serving(gateway.client(), {}, load, (heart or Heart()).sleep)
 
 
 @pytest.fixture

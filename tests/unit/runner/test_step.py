@@ -9,6 +9,8 @@ from typing import Any
 import httpx2
 import pytest
 from parley.protocol.messages import MAX_OUTPUT_BYTES, InputMessage
+from parley.protocol.model_keys import model_key_variable
+from parley.resources.common import SecretKeyRef
 from parley.runner.chat import ChatMessage, JsonSchema, ModelFailure, ModelReply, Said
 from parley.runner.gateway_client import NotAdmitted, Rejected, StopRunning
 from parley.runner.step import DEADLINE_GRACE, MakeModel, StepRun
@@ -16,6 +18,7 @@ from parley.runner.step import DEADLINE_GRACE, MakeModel, StepRun
 from tests.unit.runner.fake_gateway import FakeGateway, prompt_request, stored_event
 from tests.unit.runner.fake_model import FakeModel, calls, reply
 
+KEY = SecretKeyRef(name="openai", key="k")
 SCHEMA: dict[str, Any] = {"type": "object", "properties": {"kind": {"enum": ["late"]}}, "required": ["kind"]}
 
 
@@ -23,7 +26,7 @@ def step_of(gateway: FakeGateway, model: FakeModel) -> StepRun:
     def load() -> MakeModel:
         return lambda _spec, _key: model
 
-    return StepRun(gateway.client(), None, load)
+    return StepRun(gateway.client(), {}, load)
 
 
 async def run(gateway: FakeGateway, *says: Any) -> FakeModel:
@@ -264,14 +267,16 @@ async def test_a_bad_schema_is_the_tasks_fault(make_gateway: Callable[..., FakeG
     assert outcome(gateway)["message"].startswith("spec.steps[0].prompt.outputSchema is no valid JSON Schema")
 
 
-async def test_a_key_that_cannot_be_sent(gateway: FakeGateway) -> None:
-    step = StepRun(gateway.client(), "bad\nkey")
+async def test_a_key_that_cannot_be_sent(make_gateway: Callable[..., FakeGateway]) -> None:
+    model = {"provider": "OpenAI", "name": "m", "apiKeySecretRef": KEY.to_json()}
+    gateway = make_gateway(prompt_request(agent={"name": "support", "model": model}))
+    step = StepRun(gateway.client(), {model_key_variable(KEY): "bad\nkey"})
 
     await step.run()
 
     assert outcome(gateway)["reason"] == "ModelError"
     assert outcome(gateway)["definite"]
-    assert "spec.model.apiKeySecretRef" in outcome(gateway)["message"]
+    assert "check key k of Secret openai, which its apiKeySecretRef names" in outcome(gateway)["message"]
 
 
 async def test_a_deadline_that_has_passed(make_gateway: Callable[..., FakeGateway]) -> None:
