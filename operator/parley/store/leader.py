@@ -13,6 +13,8 @@ __all__ = ["Fence", "Fenced", "leading", "lock_leader", "raise_epoch", "tick"]
 
 GAP = timedelta(seconds=30)
 """A longer time between two ticks means that the store or the operator was away."""
+SILENCE = timedelta(seconds=10)
+"""After a longer time between two ticks leases begin anew: runners repeat a lost heartbeat within seconds."""
 GRACE = timedelta(seconds=30)
 """What open deadlines get on top of the gap, so that what finished meanwhile can be told first."""
 
@@ -49,6 +51,13 @@ MOVE_ATTEMPTS = """
 UPDATE attempts a SET deadline = a.deadline + %(by)s, lease_until = a.lease_until + %(by)s
 FROM tasks t
 WHERE a.state IN ('Open', 'Running') AND t.uid = a.task_uid AND NOT (a.child AND t.suspended_since IS NOT NULL)
+  AND t.cluster = %(cluster)s AND t.install = %(install)s
+"""
+# Who could not be heard meanwhile has as long as ever to be heard now.
+KEEP_LEASES = """
+UPDATE attempts a SET lease_until = greatest(a.lease_until, now() + interval '9 s')
+FROM tasks t
+WHERE a.state = 'Running' AND a.lease_until IS NOT NULL AND t.uid = a.task_uid
   AND t.cluster = %(cluster)s AND t.install = %(install)s
 """
 MOVE_WAITS = """
@@ -123,7 +132,7 @@ async def tick(conn: Connection, fence: Fence) -> timedelta:
 
     After a gap of more than 30 s every open deadline of this install (attempts and their leases, tasks,
     waits) moves by the gap plus 30 s; a suspended task's own deadlines, and those of its waits and its children, stand
-    still and move when it resumes.
+    still and move when it resumes. After a gap of more than 10 s leases begin anew.
     Any other operator write does this too when it is the first after the gap.
 
     Returns:
@@ -136,10 +145,12 @@ async def tick(conn: Connection, fence: Fence) -> timedelta:
         since_tick = await fetch_value(conn, timedelta, LOCK_TICK, asdict(fence))
         if since_tick is None:
             raise Fenced(f"Epoch {fence.epoch} of {fence.install} is not the newest any more.")
-        if since_tick > GAP:
+        if since_tick > SILENCE:
             await execute(conn, LOCK_OUT, asdict(fence))
         await execute(conn, WRITE_TICK, asdict(fence))
         if since_tick <= GAP:
+            if since_tick > SILENCE:
+                await execute(conn, KEEP_LEASES, asdict(fence))
             return timedelta(0)
         by = since_tick + GRACE
         for move in (MOVE_TASKS, MOVE_ATTEMPTS, MOVE_WAITS):

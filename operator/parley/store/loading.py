@@ -2,6 +2,7 @@
 
 # One value, so one round trip and one moment; requests, items, logs and long outputs are left out. A step with items
 # that has ended keeps its counts and its newest attempts only: 64 of 1,000 items would be a plan's 64,000 rows.
+# While nobody ticks, store or operator were away: a lease that nobody could keep then has not lapsed.
 # An attempt that waits for a child does not run while its task is suspended, so its deadline moves on with the clock.
 LOAD_TASK = """
 SELECT json_build_object(
@@ -24,7 +25,8 @@ SELECT json_build_object(
     FROM (SELECT a.id, a.step, a.item, a.number, a.cause, a.job, a.index, a.state, a.holder,
                  CASE WHEN a.child AND a.ended_at IS NULL
                       THEN a.deadline + (now() - coalesce(t.suspended_since, now())) ELSE a.deadline END AS deadline,
-                 a.lease_until, a.reason, a.message, a.definite, a.retry_after, a.exit_code, a.pod_uid,
+                 a.lease_until + away.gap AS lease_until, a.reason, a.message, a.definite, a.retry_after, a.exit_code,
+                 a.pod_uid,
                  a.input_tokens, a.output_tokens, a.created_at, a.taken_at, a.ended_at, a.runtime,
                  a.state = 'Open' AND EXISTS (SELECT FROM uploads u WHERE u.attempt = a.id) AS uploaded
           FROM attempts a
@@ -80,5 +82,8 @@ CROSS JOIN LATERAL (SELECT coalesce(sum(input_tokens), 0) AS input_tokens,
                            coalesce(sum(output_tokens), 0) AS output_tokens
                     FROM attempts WHERE task_uid = t.uid) used
 CROSS JOIN LATERAL (SELECT octet_length(t.output::text) AS of_output) size
+CROSS JOIN LATERAL (SELECT coalesce((SELECT now() - l.tick FROM leader l
+                                     WHERE l.cluster = t.cluster AND l.install = t.install
+                                       AND l.tick < now() - interval '10 s'), interval '0') AS gap) away
 WHERE t.uid = %(uid)s
 """

@@ -7,6 +7,7 @@ import pytest
 from parley.protocol.messages import TakeAnswer
 from parley.store import runner_calls, tasks
 from parley.store.errors import OtherHolder, Stopped
+from parley.store.leader import tick
 from parley.store.records import Inserted
 
 from tests.integration.store.story import Story, container_request, fails, says
@@ -127,3 +128,39 @@ async def test_either_a_runner_takes_the_attempt_or_the_cancel_closes_it(story: 
         assert answers[1] is True
         assert answers[0] is None or isinstance(answers[0], TakeAnswer | Stopped), answers[0]
         assert [a.state for a in (await story.load(task)).attempts] == ["Cancelled"]
+
+
+@pytest.mark.parametrize("seconds", [15, 60])
+async def test_a_lease_does_not_lapse_while_the_store_is_away(story: Story, seconds: int) -> None:
+    """Nobody could keep it; whoever plans first afterwards must not take the runner for lost."""
+    task = await story.task()
+    await story.start(task, "first", runtime="Task")
+    assert await next_of(story, task) is not None
+    away = timedelta(seconds=seconds)
+    await story.sql("UPDATE leader SET tick = tick - %s", away)
+    await story.sql("UPDATE attempts SET lease_until = lease_until - %s", away)
+
+    async def left() -> timedelta:
+        record = await story.load(task)
+        (attempt,) = record.attempts
+        assert attempt.lease_until is not None
+        return attempt.lease_until - record.now
+
+    assert await left() > timedelta(seconds=5), "before the first tick"
+    async with story.conn() as conn:
+        await tick(conn, story.fence)
+    assert await left() > timedelta(seconds=5), "after it"
+
+
+async def test_a_lease_lapses_while_the_leader_ticks(story: Story) -> None:
+    task = await story.task()
+    await story.start(task, "first", runtime="Task")
+    assert await next_of(story, task) is not None
+    await story.sql("UPDATE attempts SET lease_until = now() - interval '1 s'")
+    async with story.conn() as conn:
+        await tick(conn, story.fence)
+
+    record = await story.load(task)
+
+    assert record.attempts[0].lease_until is not None
+    assert record.attempts[0].lease_until < record.now
