@@ -101,6 +101,9 @@ async def render_wait(
     if len(question) > MAX_QUESTION_CHARACTERS:
         message = f"the result has {len(question)} characters; at most {MAX_QUESTION_CHARACTERS} are allowed"
         raise TemplateError(path, message)
+    if step.wait.on_timeout is not None:
+        # To learn that it is no answer when the time is up, after a week perhaps, would be too late.
+        await render_on_timeout(evaluator, task, index, step, stored)
     choices = step.wait.choices
     return Question(
         question, None if choices is None else list(choices), step.wait.schema_, step.wait.timeout_or_none()

@@ -120,6 +120,12 @@ async def test_the_answer_of_nobody_is_one_that_a_person_could_give(evaluator: E
     assert "object" in wrong
 
 
+async def test_nobody_is_asked_where_the_answer_of_nobody_is_none(evaluator: Evaluator) -> None:
+    wait = {"question": "?", "timeout": "168h", "onTimeout": "many", "schema": {"type": "integer"}}
+
+    assert (await fails(render_wait, evaluator, {"wait": wait})).startswith("spec.steps[1].wait.onTimeout: ")
+
+
 async def test_a_sleep_has_a_length_or_an_end(evaluator: Evaluator) -> None:
     async def sleep(**given: str) -> Any:
         return await render(
