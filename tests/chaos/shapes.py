@@ -8,6 +8,8 @@ from tests.e2e.conftest import MODEL_URL, agent, container, gives, schedule, ses
 
 SESSIONS = ("alice", "bob", "carol")
 SCHEDULE = "every-minute"
+AGAIN = {"retry": {"limit": 3, "backoff": {"initial": "1s", "max": "2s"}}}
+"""For prompts: a busy machine may keep a pod from the model for longer than a runner tries."""
 SUPPORT = {"agentRef": {"name": "support"}}
 FLAKY = f"""
 import json, sys, urllib.request
@@ -92,7 +94,7 @@ def prompts(name: str, dice: random.Random) -> Work:
     """A prompt for each of a list: rounds of one Indexed Job."""
     words = [f"{name}-{number}" for number in range(dice.randrange(2, 5))]
     prompt = {"text": f"[slow {dice.randrange(3)}s] echo: {{{{ item }}}}"}
-    steps = [{"name": "each", "forEach": {"items": words, "parallelism": 2}, "prompt": prompt}]
+    steps = [{"name": "each", "forEach": {"items": words, "parallelism": 2}, "prompt": prompt, **AGAIN}]
     return Work(task(name, **SUPPORT, steps=steps), words)
 
 
@@ -106,7 +108,7 @@ def flaky(name: str, dice: random.Random) -> Work:
     ]
     step = {
         "name": "try",
-        "retry": {"limit": 3, "backoff": {"initial": "1s", "max": "2s"}},
+        **AGAIN,
         "container": {"image": "parley:dev", "command": command},
     }
     return Work(
@@ -122,7 +124,7 @@ def asks(name: str, dice: random.Random) -> Work:
             "name": "confirm",
             "wait": {"question": f"{name}?", "choices": ["approve", "reject"], "timeout": "1h"},
         },
-        {"name": "tell", "prompt": {"text": f"echo: {name} {{{{ steps.confirm.output.choice }}}}"}},
+        {"name": "tell", "prompt": {"text": f"echo: {name} {{{{ steps.confirm.output.choice }}}}"}, **AGAIN},
     ]
     ref = {"sessionRef": {"name": dice.choice(SESSIONS)}}
     return Work(task(name, **ref, steps=steps), f"{name} approve", turns=1)
@@ -144,13 +146,16 @@ def parent(name: str, dice: random.Random) -> Work:
 def turn(name: str, dice: random.Random) -> Work:
     """A turn of a conversation."""
     ref = {"sessionRef": {"name": dice.choice(SESSIONS)}}
-    return Work(task(name, **ref, message=f"[slow {dice.randrange(3)}s] echo: {name}"), name, turns=1)
+    step = {"name": "say", "prompt": {"text": f"[slow {dice.randrange(3)}s] echo: {name}"}, **AGAIN}
+    return Work(task(name, **ref, steps=[step]), name, turns=1)
 
 
 def staying(name: str, dice: random.Random) -> Work:
     """Prompts of one conversation in one pod."""
     count = dice.randrange(3, 6)
-    steps = [{"name": f"p{n}", "prompt": {"text": f"[slow 1s] echo: {name}-{n}"}} for n in range(count)]
+    steps = [
+        {"name": f"p{n}", "prompt": {"text": f"[slow 1s] echo: {name}-{n}"}, **AGAIN} for n in range(count)
+    ]
     ref = {"sessionRef": {"name": dice.choice(SESSIONS)}}
     return Work(task(name, **ref, runtime={"mode": "Task"}, steps=steps), f"{name}-{count - 1}", turns=count)
 
