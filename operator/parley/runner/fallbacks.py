@@ -92,11 +92,10 @@ class ModelChain:
             except StepFailure as failure:
                 if failure.reason not in _FAILURES:
                     raise
-                failed = self.label
                 self._failures.append(failure)
                 await self.close()
                 if len(self._failures) < len(self._specs):
-                    log.warning("a model has failed, the next one is asked", extra={"failed": failed})
+                    log.warning("a model has failed, the next one is asked", extra={"why": failure.message})
             else:
                 return replace(reply, model=self.label)
         raise self._outcome()

@@ -15,6 +15,8 @@ from parley.runner.fallbacks import LONGEST_REQUEST_SECONDS, MakeModel, ModelCha
 from parley.runner.patience import MAX_TRIES
 from parley.runner.step import StepRun
 
+from tests.unit.engine.builders import attempt, ended, prompt, rows, task
+from tests.unit.engine.statuses import show
 from tests.unit.runner.fake_gateway import FakeGateway, prompt_request
 from tests.unit.runner.fake_model import FakeModel, calls, reply
 
@@ -222,6 +224,15 @@ async def test_the_step_says_who_answered_and_the_journal_too(
         done.message == f"answered by fallback model {SECOND}, for model {FIRST} answered 404: no such model"
     )
     assert gateway.bodies("journal")[0]["response"]["model"] == SECOND
+
+
+def test_users_see_who_answered_in_the_attempt() -> None:
+    answered = attempt("ask", "Succeeded", message=f"answered by fallback model {SECOND}")
+    spec = task(prompt("ask"), agent="support")
+
+    for state in (rows(answered), ended("Succeeded", Reason.SUCCEEDED, answered)):
+        (entry,) = show(spec, state).steps[0].attempts or ()
+        assert entry.message == f"answered by fallback model {SECOND}"
 
 
 async def test_a_cut_off_answer_names_the_fallbacks_own_field(
