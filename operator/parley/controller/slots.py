@@ -124,6 +124,14 @@ class Slots:
         if claim is not None:
             self._wake_next(claim.limits)
 
+    def pass_over(self, uid: str) -> None:
+        """Let nobody wait for a task that cannot be planned now. The place it holds stays its own: its work goes on."""
+        claim = self._waiting.get(uid)
+        self._leave_queue(uid)
+        self._unseen_no_more(uid)
+        if claim is not None:
+            self._wake_next(claim.limits)
+
     def _unseen_no_more(self, uid: str) -> None:
         if uid in self._unseen:
             self._unseen.discard(uid)

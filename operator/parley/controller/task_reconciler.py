@@ -66,7 +66,7 @@ class TaskReconciler:
                 raise
             except Exception:
                 # What cannot be planned must not keep all others from their places.
-                self._context.slots.forget(resource.uid)
+                self._context.slots.pass_over(resource.uid)
                 raise
 
     def forget(self, task: Resource) -> None:

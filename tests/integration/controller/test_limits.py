@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from parley.kube.errors import Conflict
 from parley.kube.kinds import AGENT, TASK, TASK_TEMPLATE
 
 from tests.integration.controller.cluster import Cluster, Exit, Run
@@ -170,3 +171,17 @@ async def test_a_template_may_say_how_long_its_tasks_stay(cluster: Cluster, anew
     await cluster.until(lambda: "a" not in cluster.tasks(), "its removal")
 
     assert cluster.tasks() == ["b", "c"]
+
+
+async def test_a_task_keeps_its_place_whatever_goes_wrong_around_it(cluster: Cluster) -> None:
+    """Given a task at work, when its status meets a conflict, then nobody else gets its place."""
+    await limited(cluster, places=1, tasks=2)
+    (run,) = cluster.running.values()
+    cluster.kube.fail(Conflict(409, "Conflict", "the object has been modified"), verb="patch", kind="Task")
+    await cluster._pod(run, "Pending", {"waiting": {"reason": "ErrImagePull", "message": "no such image"}})
+
+    with pytest.raises(Conflict):
+        await cluster.settle()
+    await cluster.settle()
+
+    assert working(cluster) == {"t0"}

@@ -195,3 +195,18 @@ def test_a_crowd_is_served_in_order(places: int) -> None:
 
     assert sorted(served) == list(range(30))
     assert served[places:] == sorted(served[places:])
+
+
+def test_nobody_waits_for_a_task_that_cannot_be_planned() -> None:
+    """Given one that works and two that wait, when they cannot be planned, one keeps its place and one its wait ends."""
+    story = Story(support=1)
+    story.plan(0)
+    story.working.add(0)
+    for minute in (0, 1, 2):
+        story.plan(minute)
+    story.slots.expect(["uid-9"])
+
+    for uid in ("uid-0", "uid-1", "uid-9"):
+        story.slots.pass_over(uid)
+
+    assert story.plan(2) == "1st of 1 in the queue of Agent support, which has 1 at once"
