@@ -23,6 +23,16 @@ def pod_of(attempt: Attempt, around: Surroundings) -> PodView | None:
     return around.pods.get(pod_key(attempt.job, attempt.index))
 
 
+def runner_job(attempt: Attempt, attempts: Iterable[Attempt]) -> str:
+    """Return the name of the Job whose pod ran an attempt: the one of the attempt that this pod took first.
+
+    A runner takes its own Job's attempt before any other.
+    """
+    if attempt.runtime != "Task" or not attempt.holder_pod:
+        return attempt.job
+    return min((other for other in attempts if other.holder_pod == attempt.holder_pod), key=_taken).job
+
+
 def find_served(attempts: Iterable[Attempt], around: Surroundings) -> frozenset[int]:
     """Return the open attempts that the task's idle runners are about to take; the others need another runner."""
     shared = [attempt for attempt in attempts if attempt.runtime == "Task"]

@@ -17,6 +17,7 @@ from parley.engine.budget import (
     fit_text,
     json_size,
 )
+from parley.engine.shared_runner import runner_job
 from parley.engine.state import NO_ITEM, Hold, TaskState, Wait
 from parley.engine.summary import Summary, ask, open_waits, summarise
 from parley.engine.views import StepView
@@ -79,7 +80,7 @@ def build_status(
         progress=f"{sum(_done(view, tolerated) for view in steps)}/{len(steps)}",
         agent=agent,
         parent=parent,
-        steps=[_bare_step(view) for view in steps],
+        steps=[_bare_step(view, state) for view in steps],
         waiting=waiting or None,
         waiting_total=len(waits) if waiting and len(waits) > len(waiting) else None,
         output=output,
@@ -147,7 +148,7 @@ def _waiting_entries(waits: Sequence[Wait]) -> list[WaitingEntry]:
     return entries
 
 
-def _bare_step(view: StepView) -> StepStatus:
+def _bare_step(view: StepView, state: TaskState) -> StepStatus:
     """Return a step without what may be long."""
     last = view.attempts[-1] if view.attempts else None
     ended = view.ended_at or (last.ended_at if last and view.phase in _ENDED else None)
@@ -155,7 +156,7 @@ def _bare_step(view: StepView) -> StepStatus:
         name=view.name,
         phase=view.phase,
         attempt=last.number if last else 0,
-        job=last.job if last and last.job and view.child is None else None,
+        job=runner_job(last, state.attempts) or None if last and view.child is None else None,
         task=view.child,
         items=ItemCounts(
             total=view.items.total,

@@ -441,6 +441,18 @@ def test_a_step_names_its_child_and_not_a_job() -> None:
     assert (shown.task, shown.job) == ("exit-0-sub-0123456789", None)
 
 
+def test_a_step_that_another_steps_runner_took_names_that_ones_job() -> None:
+    pods = {"runtime": "Task", "holder_pod": "pod-1"}
+    first = attempt("a", "Succeeded", **pods, taken_at=NOW)
+    second = attempt("b", "Succeeded", **pods, taken_at=NOW + timedelta(seconds=1))
+    elsewhere = attempt("c", "Succeeded", runtime="Task", holder_pod="pod-2", taken_at=NOW)
+    spec = task(prompt("a"), prompt("b"), prompt("c"), agent="support")
+
+    shown = show(spec, rows(first, second, elsewhere)).steps
+
+    assert [step.job for step in shown] == ["a-1", "a-1", "c-1"]
+
+
 def test_a_spec_changed_since_is_in_progress_whatever_was_said() -> None:
     status = show(TWO, ended("Failed", Reason.EXIT_CODE, BAD))
 
