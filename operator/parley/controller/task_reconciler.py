@@ -1,6 +1,6 @@
 """Tasks: read what is known, plan, carry the plan out, until nothing is left to do; then show it."""
 
-from asyncio import get_running_loop
+from asyncio import CancelledError, get_running_loop
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -64,8 +64,8 @@ class TaskReconciler:
                 await self._go_on(resource)
             except (StoreUnavailable, KubeUnavailable):
                 raise
-            except Exception:
-                # What cannot be planned must not keep all others from their places.
+            except (Exception, CancelledError):
+                # What cannot be planned, or takes too long, must not keep all others from their places.
                 self._context.slots.pass_over(resource.uid)
                 raise
 

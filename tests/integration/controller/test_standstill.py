@@ -1,12 +1,17 @@
 """Nothing stands still for ever: whatever is missing or gone, what waits for it goes on or ends."""
 
+import asyncio
 from typing import Any, cast
 
+import pytest
+from parley.controller.context import TASK_KEY
+from parley.controller.observation import Observation, Observer
+from parley.controller.task_under_work import TaskUnderWork
 from parley.kube.kinds import POD, SCHEDULE, TASK
 from parley.store.pool import connect
 from parley.store.tasks import end_task
 
-from tests.integration.controller.cluster import Cluster
+from tests.integration.controller.cluster import NAMESPACE, PATIENCE, Cluster
 from tests.integration.controller.test_schedules import HOURLY, Clock
 
 NEVER = {"templateRef": {"name": "never"}}
@@ -91,3 +96,29 @@ async def test_a_task_that_the_last_leader_ended_at_the_last_moment_holds_no_pla
     await cluster.settle()
 
     assert [run.job for run in cluster.runs if "second" in run.job] != [], cluster.status("second")
+
+
+async def test_a_task_whose_plan_takes_too_long_keeps_no_other_from_its_place(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker cuts off what takes a minute; a new leader waits for each first plan before it gives places."""
+    await cluster.agent(limits={"maxConcurrentTasks": 1})
+    work = {"name": "work", "container": {"image": "i"}}
+    await cluster.task("slow", work)
+    await cluster.task("quick", work, agentRef={"name": "support"})
+    cluster.lead_anew()
+    resolve = Observer.observe
+
+    async def observe(observer: Observer, task: TaskUnderWork) -> Observation:
+        if task.resource.name == "slow":
+            await asyncio.sleep(PATIENCE)
+        return await resolve(observer, task)
+
+    monkeypatch.setattr(Observer, "observe", observe)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await cluster.workers._by_kind[TASK_KEY](NAMESPACE, "slow")
+    for _ in range(2):  # its own first plan is one of those that are waited for
+        await cluster.workers._by_kind[TASK_KEY](NAMESPACE, "quick")
+
+    assert [name for name in cluster.jobs() if name.startswith("quick")] != []
