@@ -220,7 +220,7 @@ def test_cancel_deadline_and_suspension_go_down(cluster: Cluster, namespace: str
     cluster.apply(
         namespace,
         task("cancelled", steps=top),
-        task("late", timeout="8s", steps=top),
+        task("late", timeout="14s", steps=top),
         task("brief", steps=brief),
         task("held", steps=[{"name": "child", "task": {"spec": naps}}]),
     )

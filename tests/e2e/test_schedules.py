@@ -169,8 +169,19 @@ def test_each_slot_once_also_when_the_operator_goes_at_that_moment(
     send(processes(cluster, SYSTEM_NAMESPACE, name), 9)
     cluster.wait("another leads", namespace, lambda: holder(cluster) not in {"", old})
 
-    # Then the slot was taken once
+    # Then the slot was taken
     slot = f"{minute:010d}"
+    for name in ("free", "talk", "eager"):
+        made = f"{name}-{slot}"
+        cluster.wait(
+            f"Task {made} is made", namespace, lambda made=made: cluster.get("task", namespace, made)
+        )
+    # No other slot is to come while it is looked at.
+    for name in ("free", "talk", "eager", "strict"):
+        patch = '{"spec":{"suspend":true}}'
+        cluster.kubectl("patch", "schedule", name, "-n", namespace, "--type=merge", "-p", patch)
+
+    # And it was taken once
     assert cluster.wait_task(namespace, f"free-{slot}")["status"]["phase"] == "Succeeded"
     assert cluster.wait_task(namespace, f"talk-{slot}")["status"]["output"] == "it is time"
 

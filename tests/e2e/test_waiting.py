@@ -212,15 +212,15 @@ def test_an_old_reply_never_answers_a_task_made_again(cluster: Cluster, namespac
 def test_when_nobody_answers_in_time(cluster: Cluster, namespace: str) -> None:
     # Given questions with a deadline, with and without a default, and a value as the default
     go_on = {"name": "after", "return": {"value": "{{ steps.confirm.output }}"}}
-    pause = {"name": "linger", "needs": [], "sleep": {"duration": "20s"}}
+    pause = {"name": "linger", "needs": [], "sleep": {"duration": "120s"}}
     cluster.apply(
         namespace,
-        task("fallback", steps=[ask(choices=CHOICES, timeout="4s", onTimeout="reject"), go_on]),
-        task("discount", steps=[ask(schema={"type": "integer"}, timeout="4s", onTimeout=0), go_on]),
-        task("strict", steps=[ask(choices=CHOICES, timeout="4s"), go_on]),
+        task("fallback", steps=[ask(choices=CHOICES, timeout="8s", onTimeout="reject"), go_on]),
+        task("discount", steps=[ask(schema={"type": "integer"}, timeout="8s", onTimeout=0), go_on]),
+        task("strict", steps=[ask(choices=CHOICES, timeout="8s"), go_on]),
         task(
             "tolerant",
-            steps=[pause, ask(choices=CHOICES, timeout="4s") | {"needs": [], "continueOnError": True}],
+            steps=[pause, ask(choices=CHOICES, timeout="8s") | {"needs": [], "continueOnError": True}],
         ),
     )
     late = wait_step(cluster, namespace, "tolerant", "confirm", "WaitingForInput")["status"]["waiting"][0]
