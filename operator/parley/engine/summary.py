@@ -1,7 +1,7 @@
 """A task in one line: its phase, the reason and a sentence, from how its steps stand; pure."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from parley.engine.state import Hold, TaskState, Wait
 from parley.engine.views import StepView
@@ -25,11 +25,14 @@ def summarise(steps: Sequence[StepView], state: TaskState, hold: Hold | None) ->
     """Sum up. What runs counts most, then what is about to, then what somebody must do, then what takes its time."""
     if state.end is not None:
         return Summary(TaskPhase(state.end.phase), state.end.reason, state.end.message)
+    why = "its parent task is suspended" if state.parent_suspended else "spec.desiredState is Suspended"
+    suspended = f"{why}: nothing new starts"
     if running := _running(steps):
-        return running
+        # Else nobody would know why a Task goes no further whose running step is a child that is suspended with it.
+        message = f"{running.message}; {suspended}" if state.suspended else running.message
+        return replace(running, message=message)
     if state.suspended:
-        why = "its parent task is suspended" if state.parent_suspended else "spec.desiredState is Suspended"
-        return Summary(TaskPhase.SUSPENDED, Reason.SUSPENDED, f"{why}: nothing new starts")
+        return Summary(TaskPhase.SUSPENDED, Reason.SUSPENDED, suspended)
     begun = any(view.phase not in {StepPhase.PENDING, StepPhase.QUEUED} for view in steps)
     queued = [view for view in steps if view.phase is StepPhase.QUEUED]
     if begun and (

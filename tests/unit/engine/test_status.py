@@ -432,6 +432,13 @@ def test_of_several_steps_that_run_the_one_in_trouble_is_told() -> None:
     assert ready.message.endswith("(and 1 more)")
 
 
+def test_a_step_that_runs_on_in_a_suspended_task_does_not_hide_the_suspension() -> None:
+    shown = show(SUSPENDED, rows(DONE, RUNS, suspended=True), around(pods={"ship-1": pod()}))
+
+    (ready,) = [each for each in shown.conditions if each.type == "Ready"]
+    assert ready.message == "step ship: runs; spec.desiredState is Suspended: nothing new starts"
+
+
 def test_a_step_names_its_child_and_not_a_job() -> None:
     spec = task(step("sub", needs=[], task={"templateRef": {"name": "t"}}))
     child = replace(attempt("sub"), job="exit-0-sub-0123456789")
