@@ -3,7 +3,9 @@
 from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
 
+from parley.resources.common import DURATION
 from parley.resources.problems import MAX_DEPTH, Problem, deepest_path, join_path
 
 SpecT = TypeVar("SpecT", bound=BaseModel)
@@ -40,7 +42,11 @@ def read_spec(model: type[SpecT], value: object, root: str = "spec") -> SpecT | 
 
 def parse_problems(error: ValidationError, root: str = "spec") -> list[Problem]:
     """What pydantic says of a spec, with the paths of its fields."""
-    return [
-        Problem(join_path(root, item["loc"]), item["msg"].removeprefix(_OF_PYDANTIC))
-        for item in error.errors(include_url=False)
-    ]
+    return [Problem(join_path(root, item["loc"]), _say(item)) for item in error.errors(include_url=False)]
+
+
+def _say(item: ErrorDetails) -> str:
+    if item.get("ctx", {}).get("pattern") == DURATION:
+        # People know the form by an example, not by its pattern.
+        return "must be a duration such as 30s, 5m or 1h30m"
+    return item["msg"].removeprefix(_OF_PYDANTIC)

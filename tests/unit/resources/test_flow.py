@@ -179,6 +179,13 @@ def test_an_inline_task_has_its_parents_session_or_agent_unless_it_names_one() -
     ]
 
 
+def test_a_duration_in_an_inline_task_is_asked_for_by_example() -> None:
+    spec = {"steps": [{"name": "nap", "sleep": {"duration": "a while"}}]}
+    (problem,) = inline(spec)
+    assert problem.path == "spec.steps[0].task.spec.steps[0].sleep.duration"
+    assert problem.message == "must be a duration such as 30s, 5m or 1h30m"
+
+
 @pytest.mark.parametrize(("levels", "refused"), [(5, False), (6, True)])
 def test_tasks_may_stand_in_tasks_five_levels_deep(levels: int, refused: bool) -> None:
     spec: dict[str, Any] = {"steps": [{"name": "s", **RUN}]}
