@@ -60,17 +60,21 @@ SELECT %(task_uid)s, %(step)s, json_agg(o.value ORDER BY n.item)
 FROM generate_series(0, %(item_count)s::int - 1) AS n (item)
 LEFT JOIN outputs o ON o.task_uid = %(task_uid)s AND o.step = %(step)s AND o.item = n.item
 """
+# An item that was called off before it began, since another one failed, has not failed itself.
 END = """
 WITH given AS (
   SELECT item FROM outputs WHERE task_uid = %(task_uid)s AND step = %(step)s AND item >= 0
+), newest AS (
+  SELECT DISTINCT ON (item) item, state FROM attempts
+  WHERE task_uid = %(task_uid)s AND step = %(step)s AND item >= 0
+  ORDER BY item, number DESC
 )
 UPDATE steps
 SET state = %(state)s, reason = %(reason)s, message = %(message)s, ended_at = now(),
     succeeded = CASE WHEN item_count IS NOT NULL THEN (SELECT count(*) FROM given) END,
     failed = CASE WHEN item_count IS NOT NULL THEN
-      (SELECT count(DISTINCT a.item) FROM attempts a
-       WHERE a.task_uid = %(task_uid)s AND a.step = %(step)s AND a.item >= 0
-         AND a.item NOT IN (SELECT item FROM given)) END
+      (SELECT count(*) FROM newest
+       WHERE state <> 'Cancelled' AND item NOT IN (SELECT item FROM given)) END
 WHERE task_uid = %(task_uid)s AND step = %(step)s
 """
 WITHDRAW_WAITS = """

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from parley.store import reading, rounds, runner_calls, tasks
+from parley.store import attempts, reading, rounds, runner_calls, tasks
 from parley.store.entries import Enter
 from parley.store.errors import ResultTooLarge
 from parley.store.records import Close, Inserted, NewAttempt, NotGranted
@@ -92,6 +92,24 @@ async def test_a_failed_fan_out_has_null_where_an_item_has_no_output(story: Stor
     assert await story.outputs(task) == {"each": [None, "second", None, None]}
     each = await story.step(task, "each")
     assert (each.state, each.reason, each.succeeded, each.failed) == ("Failed", "ModelError", 1, 2)
+
+
+async def test_an_item_that_was_called_off_for_another_has_not_failed(story: Story) -> None:
+    # Given an item that failed for good, and two of its round that were called off before they began
+    task = await story.task()
+    await story.enter(task, "each", Enter(ITEMS))
+    _, *others = await start(story, entries(story, task, 0, 1, 2))
+    await run(story, task, 1, 0, None)
+    async with story.conn() as conn:
+        for other in others:
+            assert await attempts.close_attempt(
+                conn, story.fence, other, "Cancelled", "Cancelled", "item 0 failed", end_turn=True
+            )
+
+    assert await story.end_step(task, "each", "Failed", "ModelError")
+
+    each = await story.step(task, "each")
+    assert (each.succeeded, each.failed) == (0, 1)
 
 
 async def test_a_round_is_inserted_whole_or_not_at_all(story: Story) -> None:
