@@ -178,7 +178,9 @@ def test_the_environment_is_documented_and_nothing_else_is() -> None:
 
 
 def test_every_metric_is_documented_and_nothing_else_is() -> None:
-    calls = re.findall(r"\b(Counter|Gauge|Histogram|GaugeMetricFamily)\(\s*\"(parley_\w+)\"", sources("operator"))
+    calls = re.findall(
+        r"\b(Counter|Gauge|Histogram|GaugeMetricFamily)\(\s*\"(parley_\w+)\"", sources("operator")
+    )
     exposed = {
         name if kind != "Counter" or name.endswith("_total") else f"{name}_total" for kind, name in calls
     }

@@ -21,7 +21,7 @@ _TOKEN_SECONDS = 3600
 _FILES_DIRECTORY = "/parley"
 _UID = 65532
 _GRACE_SECONDS = 30
-_UPLOAD_GRACE_SECONDS = 600
+_UPLOAD_GRACE_SECONDS = 240
 """How long the output file may wait for a gateway or a store that is away. The kubelet counts it from the end of the
 user's container; where the whole pod is deleted, that container has as long to end."""
 _TMP_MOUNT: JsonValue = {"name": "tmp", "mountPath": "/tmp"}  # noqa: S108 - the pod's own emptyDir

@@ -68,7 +68,9 @@ def test_a_task_whose_row_is_gone_is_not_begun_again() -> None:
 def test_a_reason_of_a_newer_version_stops_nothing() -> None:
     odd = replace(RUNNING, state="Failed", reason="SunBurnt")
 
-    state = task_state(record(attempts=[odd], ended=TaskEnd("Failed", "SunBurnt", "", OutputRecord(None), NOW)))
+    state = task_state(
+        record(attempts=[odd], ended=TaskEnd("Failed", "SunBurnt", "", OutputRecord(None), NOW))
+    )
 
     assert state.attempts[0].reason is Reason.ERROR
     assert state.end is not None
