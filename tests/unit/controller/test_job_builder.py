@@ -193,7 +193,7 @@ def test_the_uploader_handles_signals_before_the_container_starts_and_has_time_a
 
     assert uploader["restartPolicy"] == "Always"
     assert "/tmp/ready" in uploader["lifecycle"]["postStart"]["exec"]["command"][-1]
-    assert pod["terminationGracePeriodSeconds"] == 600
+    assert pod["terminationGracePeriodSeconds"] == 240
     assert pod_of(build("container-with-input-file"))["terminationGracePeriodSeconds"] == 30
 
 
