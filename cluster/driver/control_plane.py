@@ -84,7 +84,7 @@ def api_server(layout: Layout) -> Component:
             f"--audit-policy-file={audit_policy}",
             f"--audit-log-path={layout.logs}/audit.log",
             "--audit-log-maxsize=50",
-            "--audit-log-maxbackup=1",
+            "--audit-log-maxbackup=3",
         ),
         files={audit_policy: json.dumps(_AUDIT_POLICY, indent=1)},
         needs=(layout.bin / "kube-apiserver", certificates / "kube-apiserver.crt"),
