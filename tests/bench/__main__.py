@@ -5,7 +5,9 @@ so that what differs between machines cancels out.
 """
 
 import argparse
+import signal
 import subprocess
+import sys
 from pathlib import Path
 
 from tests.bench import burst, chains, items, latency, modes, rest, writes
@@ -40,6 +42,8 @@ def main() -> None:
         "--scale", type=float, default=1.0, help="size of the runs; 0.02 tries them all quickly"
     )
     chosen = parser.parse_args()
+    # Told to end, it takes away what it has made, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("told to end"))
     unknown = set(chosen.names) - BENCHMARKS.keys()
     if unknown:
         parser.error(f"no benchmark is called {', '.join(sorted(unknown))}")

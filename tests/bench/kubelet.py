@@ -6,6 +6,7 @@ deleted. A deleted pod is gone at once. It costs the control plane what a real k
 
 import datetime as dt
 import json
+import os
 import signal
 import sys
 import threading
@@ -175,7 +176,10 @@ def main() -> None:
         for work in (nodes.beat, nodes.serve):
             threading.Thread(target=work, daemon=True).start()
         print("ready", flush=True)
-        threading.Event().wait()
+        parent = os.getppid()
+        while os.getppid() == parent:
+            # A benchmark that was killed must not leave its nodes behind.
+            time.sleep(1)
     finally:
         nodes.stop.set()
         nodes.remove()
