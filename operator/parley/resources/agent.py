@@ -1,4 +1,4 @@
-"""Agent: who answers. Its instructions and its model."""
+"""Agent: who answers. Its instructions, its model and its tools."""
 
 from enum import StrEnum
 from typing import Annotated, Literal
@@ -6,20 +6,21 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from parley.resources.common import (
+    MAP_BY_NAME,
+    MAX_TEMPLATE,
     Condition,
     Conditions,
     ObservedGeneration,
     ResourceModel,
     SecretKeyRef,
     StatusModel,
+    Usage,
     rule,
     rules,
 )
+from parley.resources.tools import MAX_TOOLS, BuiltinTool, ToolSpec
 
-MAX_TEMPLATE = 32_768
-"""Characters of a template in a manifest."""
-
-
+DEFAULT_MAX_TOOL_ROUNDS = 8
 NO_SEED = "Anthropic's API takes no seed: leave it out"
 COOLER = "Anthropic's API takes a temperature of at most 1"
 
@@ -120,6 +121,15 @@ class AgentLimits(ResourceModel):
         description="How many of its tasks run at once, at most; those that wait or sleep do not count. Default: no "
         "limit.",
     )
+    max_tool_rounds: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=DEFAULT_MAX_TOOL_ROUNDS,
+        description="How many times in one turn the model may call tools, at most; then the turn fails. Default: 8.",
+    )
+    tokens_per_day: Annotated[int, Field(ge=1, le=1_000_000_000_000)] | None = Field(
+        default=None,
+        description="How many tokens it may use in a day (UTC), those it is sent and those it answers with; its prompt "
+        "steps then wait for the next day. Default: no limit.",
+    )
 
 
 class AgentSpec(ResourceModel):
@@ -139,8 +149,42 @@ class AgentSpec(ResourceModel):
         "instructions, the user and the situation.",
     )
     model: ModelSpec = Field(description="The model that answers.")
+    tools: Annotated[list[ToolSpec], Field(max_length=MAX_TOOLS, json_schema_extra=MAP_BY_NAME)] = Field(
+        default_factory=list[ToolSpec], description="What the model may call. Default: nothing."
+    )
+    builtin_tools: Annotated[
+        list[BuiltinTool], Field(max_length=8, json_schema_extra={"x-kubernetes-list-type": "set"})
+    ] = Field(
+        default_factory=list[BuiltinTool],
+        description="Parley's own tools that the model may call. update_context: change the session's stored context. "
+        "Default: none.",
+    )
     limits: AgentLimits | None = Field(default=None, description="Bounds of the agent's work.")
-    runtime: Runtime | None = Field(default=None, description="How its prompt steps run.")
+    runtime: Runtime | None = Field(default=None, description="How its prompt and tool steps run.")
+
+    @property
+    def max_tool_rounds(self) -> int:
+        """How many times in one turn the model may call tools."""
+        return self.limits.max_tool_rounds if self.limits is not None else DEFAULT_MAX_TOOL_ROUNDS
+
+    @property
+    def tool_secrets(self) -> list[SecretKeyRef]:
+        """The Secrets its tools' headers come from, each once, in the order of the spec."""
+        found: dict[tuple[str, str], SecretKeyRef] = {}
+        for tool in self.tools:
+            for header in tool.headers:
+                if header.value_from is not None:
+                    ref = header.value_from.secret_key_ref
+                    found.setdefault((ref.name, ref.key), ref)
+        return list(found.values())
+
+
+class UsageToday(Usage):
+    """Tokens of one day."""
+
+    day: str = Field(
+        min_length=10, max_length=10, pattern="^[0-9]{4}-[0-9]{2}-[0-9]{2}$", description="Which day, in UTC."
+    )
 
 
 class AgentStatus(StatusModel):
@@ -155,4 +199,8 @@ class AgentStatus(StatusModel):
     )
     active_tasks: int | None = Field(
         default=None, ge=0, description="Tasks of the agent that have not ended; up to 10 s old."
+    )
+    usage: Usage | None = Field(default=None, description="Tokens of all its tasks; up to 10 s old.")
+    usage_today: UsageToday | None = Field(
+        default=None, description="Tokens of the day that limits.tokensPerDay counts; up to 10 s old."
     )

@@ -20,6 +20,8 @@ GROUP = "parley.dev"
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
 
+MAX_TEMPLATE = 32_768
+"""Characters of a template in a manifest."""
 DNS_LABEL = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
 """RFC 1123 label, as Kubernetes checks it; the length is bounded by the field."""
 DNS_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"

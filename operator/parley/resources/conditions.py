@@ -19,6 +19,7 @@ STALLED = "Stalled"
 WAITING_FOR_INPUT = "WaitingForInput"
 PRUNED = "Pruned"
 ACCEPTED = "Accepted"
+ACTIVE = "Active"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +76,16 @@ def invalid(reason: Reason, message: str) -> list[Verdict]:
 def is_waiting(message: str) -> list[Verdict]:
     """Beside the others of a Task or a Session: a person must reply. It is there only while that is so."""
     return [Verdict(WAITING_FOR_INPUT, "True", Reason.WAITING_FOR_INPUT, message)]
+
+
+def session_active(message: str) -> list[Verdict]:
+    """Beside Ready of a Session: it takes messages."""
+    return [Verdict(ACTIVE, "True", Reason.ACTIVE, message)]
+
+
+def session_inactive(reason: Reason, message: str) -> list[Verdict]:
+    """Beside Ready of a Session: it sleeps, stands still as asked, or takes no more messages."""
+    return [Verdict(ACTIVE, "False", reason, message)]
 
 
 def is_pruned(message: str) -> list[Verdict]:

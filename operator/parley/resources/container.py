@@ -4,9 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field, JsonValue
 
-from parley.resources.agent import MAX_TEMPLATE
 from parley.resources.common import (
     MAP_BY_NAME,
+    MAX_TEMPLATE,
     ConfigMapKeyRef,
     ResourceModel,
     SecretKeyRef,

@@ -5,8 +5,8 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field, JsonValue
 
-from parley.resources.agent import MAX_TEMPLATE
 from parley.resources.common import (
+    MAX_TEMPLATE,
     Duration,
     FreeObject,
     ObjectReference,

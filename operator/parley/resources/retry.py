@@ -13,7 +13,7 @@ class RetryCause(StrEnum):
     """A group of reasons for which an attempt may be repeated."""
 
     ERROR = "Error"
-    """Error, ExitCode, ModelError, ModelRateLimited, SchemaMismatch."""
+    """Error, ExitCode, ModelError, ModelRateLimited, SchemaMismatch, ToolError."""
     OOM_KILLED = "OOMKilled"
     TIMEOUT = "Timeout"
     """StepTimeout."""

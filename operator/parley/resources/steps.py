@@ -6,9 +6,9 @@ from typing import Annotated, Literal, get_args
 
 from pydantic import ConfigDict, Field
 
-from parley.resources.agent import MAX_TEMPLATE
 from parley.resources.common import (
     DNS_LABEL,
+    MAX_TEMPLATE,
     Duration,
     FreeObject,
     ResourceModel,
@@ -19,10 +19,11 @@ from parley.resources.common import (
 from parley.resources.container import ContainerStep
 from parley.resources.flow import FailStep, ForEach, ReturnStep, SetStep, SleepStep, TaskStep, WaitStep
 from parley.resources.retry import Retry
+from parley.resources.tools import ToolStep
 
 DEFAULT_STEP_TIMEOUT = timedelta(hours=1)
 
-StepKind = Literal["prompt", "container", "wait", "sleep", "set", "task", "return", "fail"]
+StepKind = Literal["prompt", "tool", "container", "wait", "sleep", "set", "task", "return", "fail"]
 STEP_KINDS: tuple[StepKind, ...] = get_args(StepKind)
 _CEL_KINDS = tuple(
     "__return__" if kind == "return" else kind for kind in STEP_KINDS
@@ -74,6 +75,11 @@ class PromptStep(ResourceModel):
         description="Session: the model sees the conversation, and what is said here joins it. None: "
         "neither. Default: Session with a sessionRef and without forEach, else None. Not Session with forEach.",
     )
+    auto_run_tools: bool | None = Field(
+        default=None,
+        description="False: the tools the model calls are not run; the output is {text, calls: [{name, arguments}]}. "
+        "Default: as the Session says.",
+    )
 
 
 class Step(ResourceModel):
@@ -87,8 +93,9 @@ class Step(ResourceModel):
             ),
             *(
                 rule(
-                    f"!has(self.{field}) || has(self.prompt) || has(self.container) || has(self.task)",
-                    f"{field} is for prompt, container and task steps: {why}",
+                    f"!has(self.{field}) || has(self.prompt) || has(self.tool) || has(self.container) || "
+                    "has(self.task)",
+                    f"{field} is for prompt, tool, container and task steps: {why}",
                     field=f".{field}",
                     reason="FieldValueForbidden",
                 )
@@ -129,18 +136,21 @@ class Step(ResourceModel):
     )
     retry: Retry | None = Field(
         default=None,
-        description="When a failed attempt is repeated. Default: never. For prompt, container and task steps.",
+        description="When a failed attempt is repeated. Default: never. For prompt, tool, container and task steps.",
     )
     timeout: Duration | None = Field(
         default=None,
-        description="How long one attempt of the step may take, such as 5m. Default: 1h. For prompt, container and "
-        "task steps.",
+        description="How long one attempt of the step may take, such as 5m. Default: 1h. For prompt, tool, container "
+        "and task steps.",
     )
     for_each: ForEach | None = Field(
         default=None,
-        description="Run the step once for each item of a list. For prompt, container and task steps.",
+        description="Run the step once for each item of a list. For prompt, tool, container and task steps.",
     )
     prompt: PromptStep | None = Field(default=None, description="Ask the agent's model.")
+    tool: ToolStep | None = Field(
+        default=None, description="Call a tool of the agent. Its output is the call's result."
+    )
     container: ContainerStep | None = Field(
         default=None,
         description="Run a container. Its output is what it wrote, read as JSON where it is JSON.",
@@ -168,8 +178,13 @@ class Step(ResourceModel):
 
     @property
     def has_attempts(self) -> bool:
-        """Whether it runs in attempts, which may fail and be repeated: prompt, container and task steps."""
-        return self.prompt is not None or self.container is not None or self.task is not None
+        """Whether it runs in attempts, which may fail and be repeated: prompt, tool, container and task steps."""
+        return self.runs_in_runner or self.container is not None or self.task is not None
+
+    @property
+    def runs_in_runner(self) -> bool:
+        """Whether its attempts run in a pod of Parley's own: prompt and tool steps."""
+        return self.prompt is not None or self.tool is not None
 
     def timeout_or_default(self) -> timedelta:
         """How long one attempt of the step may take."""

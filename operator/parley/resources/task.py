@@ -6,10 +6,11 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from parley.resources.agent import MAX_TEMPLATE, AgentSpec, Runtime, RuntimeMode
+from parley.resources.agent import AgentSpec, Runtime, RuntimeMode
 from parley.resources.common import (
     KEEP_DEFAULT,
     MAP_BY_NAME,
+    MAX_TEMPLATE,
     Duration,
     FreeObject,
     ObjectReference,
@@ -85,11 +86,16 @@ class TaskFields(ResourceModel):
 
     session_ref: ObjectReference | None = Field(
         default=None,
-        description="The Session the task belongs to, and so its agent. Not with agentRef.",
+        description="The Session the task belongs to, and so its agent.",
     )
     agent_ref: ObjectReference | None = Field(
         default=None,
-        description="The Agent that answers, with no conversation. Not with sessionRef.",
+        description="The Agent that answers. With sessionRef: one of the session's agents. Without: there is no "
+        "conversation. Default: the session's first.",
+    )
+    user: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(
+        default=None,
+        description="Who says it: the id of one of the session's users. Needs sessionRef. Default: the first.",
     )
     inputs: FreeObject = Field(
         default_factory=dict,
@@ -162,18 +168,17 @@ class TaskFields(ResourceModel):
         return parse_duration(self.ttl_after_finished) if self.ttl_after_finished else None
 
 
-NOT_BOTH_REFS = rule(
-    "!(has(self.sessionRef) && has(self.agentRef))",
-    "a Task has sessionRef or agentRef, not both: the session says which agent answers",
-    field=".agentRef",
-    reason="FieldValueForbidden",
-)
+USER_WITHOUT_SESSION = "user needs sessionRef: it is one of the session's users"
 TASK_RULES = (
     rule(
         "(has(self.message) ? 1 : 0) + (has(self.steps) ? 1 : 0) + (has(self.templateRef) ? 1 : 0) == 1",
         "a Task has exactly one of message, steps and templateRef",
     ),
-    NOT_BOTH_REFS,
+    rule(
+        "!has(self.user) || has(self.sessionRef) || has(self.templateRef)",
+        USER_WITHOUT_SESSION,
+        field=".user",
+    ),
     rule(
         "!has(self.templateRef) || !has(self.output)",
         "output is for the TaskTemplate to say: a Task with templateRef has none",
@@ -191,6 +196,11 @@ TASK_RULES = (
         field=".steps",
     ),
     rule(
+        "has(self.sessionRef) || has(self.agentRef) || !has(self.steps) || self.steps.all(s, !has(s.tool))",
+        "a tool step needs the Task's sessionRef or agentRef: the tool is an agent's",
+        field=".steps",
+    ),
+    rule(
         "has(self.sessionRef) || !has(self.steps) || self.steps.all(s, !has(s.prompt) || "
         "!has(s.prompt.history) || s.prompt.history != 'Session')",
         "history: Session needs the Task's sessionRef",
@@ -204,7 +214,18 @@ TASK_RULES = (
 )
 """What a Task must be when it is made; also inside a Schedule."""
 _IMMUTABLE = (
-    *("sessionRef", "agentRef", "inputs", "message", "steps", "templateRef", "output", "timeout", "runtime"),
+    *(
+        "sessionRef",
+        "agentRef",
+        "user",
+        "inputs",
+        "message",
+        "steps",
+        "templateRef",
+        "output",
+        "timeout",
+        "runtime",
+    ),
 )
 
 

@@ -25,6 +25,8 @@ MAX_STATUS_ATTEMPTS = 3
 MAX_WAITING = 8
 MAX_STATUS_QUESTION = 512
 """Bytes of a question in the status."""
+MAX_STATUS_ARGUMENTS = 512
+"""Bytes of a tool call's arguments in the status, as compact JSON."""
 
 
 class TaskPhase(StrEnum):
@@ -127,13 +129,20 @@ class WaitingEntry(StatusModel):
         default=None, ge=0, description="Index of its item, from 0. Absent without forEach."
     )
     kind: WaitingKind = Field(description="Question: of a wait step. Approval: of a tool call.")
-    call: str | None = Field(default=None, max_length=512, description="The tool call to approve.")
+    call: str | None = Field(
+        default=None, max_length=512, description="Name of the tool to approve a call of."
+    )
+    arguments: Annotated[str, Field(max_length=MAX_STATUS_ARGUMENTS)] | None = Field(
+        default=None,
+        description="The call's arguments, as JSON, cut at 512 bytes; the whole is in the store.",
+    )
     question: str = Field(max_length=MAX_STATUS_QUESTION, description="What is asked.")
     choices: Annotated[list[Choice], Field(max_length=16)] | None = Field(
         default=None, description="The answers to choose from. Absent: the answer is a value."
     )
     since: Timestamp = Field(description="When it was asked.")
     deadline: Timestamp | None = Field(default=None, description="When it is too late.")
+    truncated: bool | None = Field(default=None, description="True: the arguments or the question are cut.")
 
 
 class TaskStatus(StatusModel):

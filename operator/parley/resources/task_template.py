@@ -12,7 +12,7 @@ from parley.resources.common import (
     rule,
     rules,
 )
-from parley.resources.task import NOT_BOTH_REFS, TaskFields, TaskSpec
+from parley.resources.task import USER_WITHOUT_SESSION, TaskFields, TaskSpec
 
 
 class TemplateTask(TaskFields):
@@ -24,7 +24,7 @@ class TemplateTask(TaskFields):
                 "has(self.message) != has(self.steps)",
                 "a TaskTemplate's task has exactly one of message and steps",
             ),
-            NOT_BOTH_REFS,
+            rule("!has(self.user) || has(self.sessionRef)", USER_WITHOUT_SESSION, field=".user"),
         ),
     )
 
@@ -54,10 +54,11 @@ class TaskTemplateStatus(StatusModel):
 def resolve_template(task: TaskSpec, template: TaskTemplateSpec) -> TaskSpec:
     """What a Task with ``templateRef`` runs: the template's task, with what the Task says itself laid over it.
 
-    Inputs are joined key by key. The result has no templateRef; its inputs are not checked against the schema.
+    Inputs are joined key by key; a Task with a session or an agent of its own has nobody of the
+    template's. The result has no templateRef; its inputs are not checked against the schema.
     """
     above, below = task.to_json(), template.task.to_json()
     del above["templateRef"]
     if {"sessionRef", "agentRef"} & above.keys():
-        below = {key: value for key, value in below.items() if key not in {"sessionRef", "agentRef"}}
+        below = {key: value for key, value in below.items() if key not in {"sessionRef", "agentRef", "user"}}
     return TaskSpec.model_validate({**below, **above, "inputs": {**template.task.inputs, **task.inputs}})
