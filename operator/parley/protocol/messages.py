@@ -9,7 +9,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, JsonValue, model_validator
 
-from parley.protocol.request import PromptRequest, ProtocolModel
+from parley.protocol.request import ProtocolModel, RunnerRequest
 from parley.resources.reasons import Reason
 
 STORE_HEADER = "Parley-Store"
@@ -49,11 +49,19 @@ class Usage(ProtocolModel):
 
 
 class EventDraft(ProtocolModel):
-    """An event before it has a sequence number; its id follows from its position."""
+    """An event before it has a sequence number; its id follows from its key, else from its position."""
 
     type: EventType
     role: Role | None = None
-    content: JsonValue = Field(description="a message's text, or an object for calls, results and states")
+    content: JsonValue = Field(
+        description="a message's text, or an object: CallContent, ResultContent, SummaryContent, a state's"
+    )
+    key: str | None = Field(
+        default=None, description="unique in its step: an event whose key the session holds is left out"
+    )
+    speaker: str | None = Field(
+        default=None, description="of a message: name of the user or agent who says it"
+    )
 
 
 class StoredEvent(EventDraft):
@@ -63,6 +71,39 @@ class StoredEvent(EventDraft):
     time: datetime
     step: str | None = None
     task: str | None = None
+    item: int = Field(default=-1, description="-1 without a forEach")
+    attempt: int | None = None
+
+
+class CallContent(ProtocolModel):
+    """Content of a ``toolCall`` event."""
+
+    id: str = Field(description="<step>/<item>/<round>/<call>: its result bears the same")
+    round: int
+    call: int
+    tool: str
+    arguments: JsonValue = None
+    text: str | None = Field(
+        default=None, description="on a round's first call: what the model said beside it"
+    )
+
+
+class ResultContent(ProtocolModel):
+    """Content of a ``toolResult`` event."""
+
+    id: str
+    round: int
+    call: int
+    tool: str
+    result: JsonValue = None
+    note: str | None = Field(default=None, description="why there is no result, where the call was not run")
+
+
+class SummaryContent(ProtocolModel):
+    """Content of a ``summary`` event: it stands for these events when a model is shown the conversation."""
+
+    text: str
+    ranges: list[tuple[int, int]] = Field(description="sequences, both ends included")
 
 
 class InputMessage(ProtocolModel):
@@ -91,7 +132,7 @@ class ReplyEntry(ProtocolModel):
     choice: str | None = None
     value: JsonValue = None
     message: str | None = None
-    by: str
+    by: str | None = Field(default=None, description="None: nobody did in time, and the default counts")
 
 
 class TakeBody(ProtocolModel):
@@ -109,7 +150,7 @@ class TakeAnswer(ProtocolModel):
     number: int
     deadline: datetime
     next_position: int = Field(description="position of the next event this step would append")
-    request: PromptRequest
+    request: RunnerRequest
     outputs: dict[str, JsonValue] = Field(default_factory=dict, description="by step name, for needs_outputs")
     history: list[StoredEvent] = Field(
         default_factory=list[StoredEvent], description="of ended turns, in the order granted"
@@ -123,6 +164,10 @@ class InputBody(ProtocolModel):
     """``POST /attempts/{id}/input``."""
 
     messages: Annotated[list[InputMessage], Field(min_length=1)]
+    speaker: str | None = Field(default=None, description="name of the user who says what has role user")
+    summary: EventDraft | None = Field(
+        default=None, description="a summary event of earlier turns, appended before the messages"
+    )
 
 
 class InputAnswer(ProtocolModel):
@@ -150,6 +195,19 @@ class CallBody(ProtocolModel):
         if len(self.model_fields_set) != 1:
             raise ValueError("exactly one of begun and result must be given")
         return self
+
+
+class ContextBody(ProtocolModel):
+    """``PUT /attempts/{id}/journal/{round}/calls/{call}/context``: run and journal a call of update_context."""
+
+    changes: dict[str, JsonValue] = Field(
+        description="keys to write into the session's context; null removes one"
+    )
+    version: int | None = Field(
+        default=None,
+        description="of the context the model has seen: a key that was changed since by others is refused; "
+        "None: write in any case",
+    )
 
 
 class StoredAnswer(ProtocolModel):

@@ -63,6 +63,15 @@ class ModelReply:
     model: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class ToolDefinition:
+    """A tool as a model is offered it; ``parameters`` is a JSON Schema of type object."""
+
+    name: str
+    description: str
+    parameters: JsonSchema
+
+
 class ModelFailure(Exception):
     """The model's server did not answer the request.
 
@@ -95,9 +104,16 @@ class ChatModel(Protocol):
     """A model one can ask."""
 
     async def ask(
-        self, messages: Sequence[ChatMessage], *, schema: JsonSchema | None, timeout_seconds: float
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        schema: JsonSchema | None,
+        tools: Sequence[ToolDefinition] = (),
+        timeout_seconds: float,
     ) -> ModelReply:
         """Send the whole conversation, get the next message; with ``schema``, one that should fit it.
+
+        With ``tools`` that message may ask for calls instead.
 
         Raises:
             ModelFailure: there is no answer.
