@@ -8,14 +8,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-Json = Any
-Message = dict[str, Any]
+from scripted_calls import (
+    Json,
+    Message,
+    ended_tasks,
+    offered_tools,
+    said_beside,
+    text_of,
+    tool_calls,
+    trailing_results,
+)
 
 LONG = re.compile(r"\[long (\d+)\]")
-CALL = re.compile(r"\[(call|invent) ([\w.-]+)\s*(?=[{\]])")
 DIRECTIVE = re.compile(r"\[(?:fail|drop|retry-after|slow|long|badjson|refuse|cutoff|empty)\b[^\]]*\]\s*")
 NAME = re.compile(r"\bmy name is (\w+)", re.IGNORECASE)
 ORDER = re.compile(r"\border (?:number )?#?(\d+)\b", re.IGNORECASE)
+ECHO = re.compile(r"(?:[^\n:]{1,80}: )?echo:(.*)", re.IGNORECASE | re.DOTALL)
+FIND = re.compile(r"(?:[^\n:]{1,80}: )?find: *(.+)", re.IGNORECASE | re.DOTALL)
+SUMMARY = "In short:"
 
 
 @dataclass
@@ -38,17 +48,15 @@ class BadRequestError(ValueError):
     """The request is not one that OpenAI's API would take."""
 
 
-def text_of(message: Message) -> str:
-    """Return a message's text, whether given as a string or as a list of parts."""
-    content = message.get("content")
-    if isinstance(content, list):
-        return "".join(str(part.get("text", "")) for part in content if isinstance(part, dict))
-    return content if isinstance(content, str) else ""
-
-
 def user_texts(messages: list[Message]) -> list[str]:
     """Return the texts of the user's messages, newest first."""
     return [text_of(message) for message in reversed(messages) if message.get("role") == "user"]
+
+
+def known_texts(messages: list[Message]) -> list[str]:
+    """Return the texts that the model knows facts from, newest first: the user's, then summaries given to it."""
+    told = [text_of(message) for message in messages if message.get("role") in ("system", "developer")]
+    return user_texts(messages) + [text.split(SUMMARY, 1)[1] for text in told if SUMMARY in text]
 
 
 def remembered(pattern: re.Pattern[str], texts: list[str]) -> str | None:
@@ -64,8 +72,8 @@ def answer(request: dict[str, Any]) -> Reply:
     messages: list[Message] = request["messages"]
     texts = user_texts(messages)
     last = texts[0] if texts else ""
-    if calls := tool_calls(last, request) if messages[-1].get("role") == "user" else []:
-        return Reply(calls=calls, finish_reason="tool_calls")
+    if calls := tool_calls(last, messages, request) if messages[-1].get("role") in ("user", "tool") else []:
+        return Reply(content=said_beside(last), calls=calls, finish_reason="tool_calls")
     if "[refuse]" in last:
         return Reply(refusal="I cannot help with that.")
     if "[empty]" in last:
@@ -78,22 +86,25 @@ def answer(request: dict[str, Any]) -> Reply:
     elif schema is not None:
         reply = Reply(content=json.dumps(build(schema, schema, texts, ""), separators=(",", ":")))
     else:
-        reply = Reply(content=converse(messages, texts))
+        reply = Reply(content=converse(messages, texts, request))
     if "[cutoff]" in last:
         return Reply(content=(reply.content or "")[:10], finish_reason="length")
     return reply
 
 
-def converse(messages: list[Message], texts: list[str]) -> str:
+def converse(messages: list[Message], texts: list[str], request: dict[str, Any]) -> str:
     """Answer in words."""
     if messages[-1].get("role") == "tool":
-        results = [text_of(message) for message in trailing_results(messages)]
-        return "The tool says: " + "; ".join(results)
+        return "The tool says: " + "; ".join(trailing_results(messages))
     said = DIRECTIVE.sub("", texts[0] if texts else "").strip()
-    if said.lower().startswith("echo:"):
-        return said[5:].strip()
+    if said.lower().startswith(("summarize", "summarise")):
+        return summarize(messages)
+    if echo := ECHO.match(said):
+        return echo[1].strip()
+    if find := FIND.match(said):
+        return f"I can see it in {sum(find[1].strip() in text_of(m) for m in messages[:-1])} messages."
     question = re.search(r"(what|which|how many)\b.*\?", said.lower(), re.DOTALL)
-    if question and (reply := answer_question(question[0], messages, texts)):
+    if question and (reply := answer_question(question[0], messages, request)):
         return reply
     if found := NAME.search(said):
         return f"Nice to meet you, {found[1]}."
@@ -102,8 +113,17 @@ def converse(messages: list[Message], texts: list[str]) -> str:
     return f"You said: {said}"
 
 
-def answer_question(question: str, messages: list[Message], texts: list[str]) -> str | None:
-    """Answer what it can know: the name, the order, the number of messages, the instructions."""
+def summarize(messages: list[Message]) -> str:
+    """Say in short what the messages hold: the newest name and order that are mentioned."""
+    texts = [text_of(message) for message in reversed(messages)]
+    name, order = remembered(NAME, texts), remembered(ORDER, texts)
+    facts = [f"my name is {name}." if name else "", f"I ask about order {order}." if order else ""]
+    return " ".join([SUMMARY, *filter(None, facts)] if any(facts) else [SUMMARY, "nothing to remember."])
+
+
+def answer_question(question: str, messages: list[Message], request: dict[str, Any]) -> str | None:
+    """Answer what it can know: the name, the order, the tools, the ended tasks, how much it sees, the instructions."""
+    texts = known_texts(messages)
     if "my name" in question:
         name = remembered(NAME, texts)
         return f"Your name is {name}." if name else "I do not know your name."
@@ -113,33 +133,13 @@ def answer_question(question: str, messages: list[Message], texts: list[str]) ->
     if "how many messages" in question:
         spoken = sum(message.get("role") in ("user", "assistant") for message in messages)
         return f"I can see {spoken} messages."
+    if "tools" in question:
+        return f"My tools: {', '.join(offered_tools(request)) or 'none'}."
+    if "ended" in question:
+        return ended_tasks(messages)
     if "instructions" in question:
         return "\n\n".join(text_of(m) for m in messages if m.get("role") in ("system", "developer"))
     return None
-
-
-def trailing_results(messages: list[Message]) -> list[Message]:
-    """Return the tool results at the end of the messages, in order."""
-    start = len(messages)
-    while start and messages[start - 1].get("role") == "tool":
-        start -= 1
-    return messages[start:]
-
-
-def tool_calls(text: str, request: dict[str, Any]) -> list[tuple[str, Json]]:
-    """Return the calls that the message asks for: of tools that the request offers, or made up."""
-    offered = {tool.get("function", {}).get("name") for tool in request.get("tools") or []}
-    calls: list[tuple[str, Json]] = []
-    for found in CALL.finditer(text):
-        arguments: Json = {}
-        if text[found.end()] == "{":
-            try:
-                arguments, _ = json.JSONDecoder().raw_decode(text, found.end())
-            except ValueError:
-                continue
-        if found[1] == "invent" or found[2] in offered:
-            calls.append((found[2], arguments))
-    return calls
 
 
 def build(schema: Json, root: Json, texts: list[str], name: str) -> Json:

@@ -1,7 +1,8 @@
-"""A scripted stand-in for a language model: OpenAI's chat completions API, deterministic.
+"""A scripted stand-in for a language model: OpenAI's chat completions API, and Anthropic's and Google's, deterministic.
 
 For demos and tests, where a real model would cost money and give a different answer each time. It needs
-Python's standard library only. What it answers depends on the request alone, except that ``[fail …]`` and
+Python's standard library only. Agents reach it with ``baseURL: http://model/v1`` as OpenAI, with ``http://model`` as
+Anthropic and Google. What it answers depends on the request alone, except that ``[fail …]`` and
 ``[drop …]`` count the requests that carry their key.
 
 It remembers what the user's messages in the request say, which shows whether a conversation's history
@@ -16,9 +17,22 @@ I ask about order 12345.         I will look at order 12345.
 Which order is mine?             Your order is 12345. (or: I do not know your order.)
 How many messages?               I can see 3 messages.  (user and assistant, this one included)
 What are your instructions?      the system prompt
+What tools do you have?          My tools: get_order, refund.
+Which tasks have ended?          ship-1 ended: Succeeded.  (as the conversation was told)
+find: word                       I can see it in 2 messages.  (system prompt included, this one not)
+Summarize …                      In short: my name is Alice. I ask about order 12345.
 echo: some text                  some text
 anything else                    You said: …
 ===============================  ==============================================================
+
+It knows a name and an order from a summary in its system prompt as well. A speaker's name before the message
+(``Alice: echo: hi``) changes nothing.
+
+**Tools.** ``[call get_order {"number": "12345"}]`` in the last user message calls a tool that the request
+offers, several of them in one response; ``[invent get_order {}]`` also one that it does not offer. ``[then]`` parts
+rounds: what is after it is called when the results of what is before it are there. ``[always get_order {}]`` is called
+in every round, for ever. ``[saying I will look.]`` is said beside the calls. When a round has no calls, it answers
+``The tool says: …; …``, the results of the last round as they came.
 
 With ``response_format: json_schema`` the answer is a value that fits the schema: an enum's value that the
 message names, a property's value that follows its name in the message (``order 12345``), else a default.
@@ -32,10 +46,11 @@ Directives anywhere in the last user message, for tests:
 - ``[badjson]``: ignore the schema; ``[badjson always]`` also when it stands in an earlier user message.
 - ``[refuse]``: a refusal. ``[cutoff]``: stop at the token limit. ``[empty]``: an empty answer.
 - ``[long 2000]``: an answer of so many characters.
-- ``[call get_order {"number": "12345"}]``: a tool call, when the request offers a tool of this name;
-  ``[invent get_order {}]``: also when it does not.
 
-``GET /requests?contains=TEXT&limit=N`` lists the newest requests that contain the text, oldest first.
+A model whose name begins with ``retired`` does not exist: 404.
+
+``GET /requests?contains=TEXT&limit=N`` lists the newest requests that contain the text, oldest first, as they came:
+tools that were offered, messages, parameters; beside them the path, the status and the answer.
 """
 
 from __future__ import annotations
@@ -48,15 +63,24 @@ import signal
 import sys
 import threading
 import time
-from collections import OrderedDict, deque
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
-from scripted_answers import BadRequestError, Json, Reply, answer, deltas, message_of, text_of, user_texts
+from scripted_answers import BadRequestError, Reply, answer, deltas, message_of, user_texts
+from scripted_calls import Json, text_of
+from scripted_record import MAX_RECORDED, Record
+from scripted_wires import (
+    ANTHROPIC,
+    GOOGLE,
+    anthropic_stream,
+    error_body,
+    from_anthropic,
+    from_google,
+    to_anthropic,
+    to_google,
+)
 
 MAX_BODY_BYTES = 8 * 1024 * 1024
-MAX_RECORDED = 2000
-MAX_KEYS = 10_000
 MAX_SLOW_SECONDS = 600.0
 
 FAIL = re.compile(r"\[fail (\d{3})(?: x(\d+))?(?: ([^\]]+))?\]")
@@ -66,44 +90,15 @@ SLOW = re.compile(r"\[slow (\d+(?:\.\d+)?)s\]")
 
 
 class Server(ThreadingHTTPServer):
-    """The model's server: what it has seen, and how often each key failed."""
+    """The model's server, and what it has seen."""
 
     daemon_threads = True
     request_queue_size = 128
 
     def __init__(self, address: tuple[str, int]) -> None:
         super().__init__(address, Handler)
-        self.lock = threading.Lock()
-        self.recorded: deque[dict[str, Json]] = deque(maxlen=MAX_RECORDED)
-        self.served = 0
-        self.failures: OrderedDict[str, int] = OrderedDict()
+        self.seen = Record()
         self.closing = threading.Event()
-
-    def record(self, body: dict[str, Json], key: str | None) -> dict[str, Json]:
-        """Keep a request; the entry gets its status and reply later."""
-        with self.lock:
-            self.served += 1
-            entry: dict[str, Json] = {"number": self.served, "apiKeySha256": key, "request": body}
-            self.recorded.append(entry)
-            return entry
-
-    def count_failure(self, key: str, limit: int) -> bool:
-        """Tell whether the request is among the first ``limit`` of its key, and count it if so."""
-        with self.lock:
-            seen = self.failures.get(key, 0)
-            if seen >= limit:
-                return False
-            self.failures[key] = seen + 1
-            if len(self.failures) > MAX_KEYS:
-                self.failures.popitem(last=False)
-            return True
-
-    def listing(self, contains: str, limit: int) -> dict[str, Json]:
-        """Return the newest recorded requests whose JSON contains a text, oldest first."""
-        with self.lock:
-            entries = list(self.recorded)
-        found = [entry for entry in entries if contains in json.dumps(entry["request"], ensure_ascii=False)]
-        return {"count": len(found), "requests": found[-limit:] if limit else []}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -128,61 +123,104 @@ class Handler(BaseHTTPRequestHandler):
         elif url.path == "/requests":
             limit = query.get("limit", ["100"])[0]
             wanted = min(int(limit), MAX_RECORDED) if limit.isdigit() else 100
-            self.send_json(200, self.server.listing(query.get("contains", [""])[0], wanted))
+            self.send_json(200, self.server.seen.listing(query.get("contains", [""])[0], wanted))
         else:
             self.send_error_json(404, f"there is nothing at {url.path}")
 
     def do_POST(self) -> None:
-        """Answer a chat completion."""
+        """Answer a chat completion, a message or a content."""
         length = int(self.headers.get("Content-Length") or 0)
         if length > MAX_BODY_BYTES:
             self.close_connection = True
             self.send_error_json(413, "the request is too large")
             return
         raw = self.rfile.read(length)
-        if urlsplit(self.path).path != "/v1/chat/completions":
-            self.send_error_json(404, f"there is nothing at {self.path}")
-            return
+        path = self.api_path()
         try:
             body = json.loads(raw)
-            self.complete(body)
+            if path == "/v1/chat/completions":
+                request = body
+            elif path == ANTHROPIC:
+                request = from_anthropic(body)
+            elif google := GOOGLE.fullmatch(path):
+                request = from_google(google[1], body)
+            else:
+                self.send_error_json(404, f"there is nothing at {path}")
+                return
+            self.complete(path, body, request)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             self.send_error_json(400, f"the request is malformed: {error}")
 
-    def complete(self, body: dict[str, Json]) -> None:
-        """Run the directives, then answer."""
-        if not isinstance(body.get("messages"), list) or not body["messages"]:
+    def api_path(self) -> str:
+        """The path without its query."""
+        return urlsplit(self.path).path
+
+    def complete(self, path: str, body: dict[str, Json], request: dict[str, Json]) -> None:
+        """Run the directives, then answer.
+
+        Args:
+            path: which API.
+            body: the request as it came.
+            request: the same as OpenAI's API has it.
+        """
+        if not isinstance(request.get("messages"), list) or not request["messages"]:
             raise BadRequestError("messages must be a list with at least one message")
-        bearer = (self.headers.get("Authorization") or "").removeprefix("Bearer ").strip()
-        entry = self.server.record(body, hashlib.sha256(bearer.encode()).hexdigest() if bearer else None)
-        last = next(iter(user_texts(body["messages"])), "")
+        given = self.headers.get("Authorization") or self.headers.get("x-api-key")
+        bearer = (given or self.headers.get("x-goog-api-key") or "").removeprefix("Bearer ").strip()
+        entry = self.server.seen.record(
+            path, body, hashlib.sha256(bearer.encode()).hexdigest() if bearer else None
+        )
+        last = next(iter(user_texts(request["messages"])), "")
         if slow := SLOW.search(last):
             self.server.closing.wait(min(float(slow[1]), MAX_SLOW_SECONDS))
         drop = DROP.search(last)
-        if drop and self.server.count_failure(f"drop {drop[2] or last}", int(drop[1] or 1)):
+        if drop and self.server.seen.count_failure(f"drop {drop[2] or last}", int(drop[1] or 1)):
             entry["status"] = 0
             self.close_connection = True
             return
+        if str(request.get("model")).startswith("retired"):
+            entry["status"] = 404
+            self.send_error_json(404, f"the model {request['model']} does not exist")
+            return
         fail = FAIL.search(last)
-        if fail and self.server.count_failure(f"fail {fail[3] or last}", int(fail[2] or 1_000_000)):
+        if fail and self.server.seen.count_failure(f"fail {fail[3] or last}", int(fail[2] or 1_000_000)):
             entry["status"] = int(fail[1])
             after = RETRY_AFTER.search(last)
             headers = {"Retry-After": after[1]} if after else {}
             self.send_error_json(int(fail[1]), f"scripted failure {fail[1]}", headers)
             return
-        reply = answer(body)
+        reply = answer(request)
         entry["status"] = 200
         entry["reply"] = reply.content if reply.content is not None else reply.refusal
-        prompt_words = sum(len(text_of(message).split()) for message in body["messages"])
+        entry["calls"] = [name for name, _ in reply.calls]
+        self.send_reply(path, body, request, reply)
+
+    def send_reply(self, path: str, body: dict[str, Json], request: dict[str, Json], reply: Reply) -> None:
+        """Send a reply in the form of the API that was asked."""
+        prompt_words = sum(len(text_of(message).split()) for message in request["messages"])
         usage = {
             "prompt_tokens": prompt_words,
             "completion_tokens": reply.words(),
             "total_tokens": prompt_words + reply.words(),
         }
+        model = request.get("model", "scripted")
+        if path == ANTHROPIC:
+            message = to_anthropic(reply, model, usage)
+            if not body.get("stream"):
+                self.send_json(200, message)
+                return
+            self.begin_stream()
+            for name, data in anthropic_stream(message):
+                self.wfile.write(f"event: {name}\n".encode())
+                self.send_chunk({"type": name, **data})
+            return
+        if path != "/v1/chat/completions":
+            self.send_json(200, to_google(reply, model, usage))
+            return
         head = {
             "id": f"chatcmpl-{hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:24]}",
             "created": int(time.time()),
-            "model": body.get("model", "scripted"),
+            "model": model,
         }
         if body.get("stream"):
             self.stream(head, reply, usage)
@@ -190,13 +228,17 @@ class Handler(BaseHTTPRequestHandler):
         choice = {"index": 0, "message": message_of(reply), "finish_reason": reply.finish_reason}
         self.send_json(200, {**head, "object": "chat.completion", "choices": [choice], "usage": usage})
 
-    def stream(self, head: dict[str, Json], reply: Reply, usage: dict[str, int]) -> None:
-        """Send the answer word by word as server-sent events."""
+    def begin_stream(self) -> None:
+        """Send the head of a stream of server-sent events."""
         self.close_connection = True
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
         self.send_header("Connection", "close")
         self.end_headers()
+
+    def stream(self, head: dict[str, Json], reply: Reply, usage: dict[str, int]) -> None:
+        """Send the answer word by word as server-sent events."""
+        self.begin_stream()
         for delta, finish in deltas(reply):
             choice = {"index": 0, "delta": delta, "finish_reason": finish}
             self.send_chunk({**head, "object": "chat.completion.chunk", "choices": [choice]})
@@ -221,8 +263,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def send_error_json(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
         """Send an error in the API's form."""
-        error = {"message": message, "type": "scripted_error", "param": None, "code": None}
-        self.send_json(status, {"error": error}, headers)
+        self.send_json(status, error_body(self.api_path(), status, message), headers)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002, ARG002 - the base class's signature
         """Write one line per request, but for the probes."""
