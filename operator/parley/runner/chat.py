@@ -40,15 +40,6 @@ class Called:
 ChatMessage = Said | Called
 
 
-@dataclass(frozen=True, slots=True)
-class ToolDefinition:
-    """A tool as the model is shown it; ``parameters`` is the JSON Schema of its arguments, an object's."""
-
-    name: str
-    description: str
-    parameters: JsonSchema
-
-
 def tokens(input_tokens: int, output_tokens: int) -> Usage:
     """Count tokens as a server says, within what the store can hold: a server may say anything."""
     return Usage(

@@ -59,14 +59,14 @@ class ToolBox:
         """Do the same for a result, by the tool's ``resultSchema``; ``run`` has done so for what it returns."""
         raise NotImplementedError
 
-    async def run(self, name: str, arguments: JsonValue, *, key: str, timeout: float) -> JsonValue:
+    async def run(self, name: str, arguments: JsonValue, *, key: str, timeout_seconds: float) -> JsonValue:
         """Make a call of kind Http or Mcp.
 
         Args:
             name: as offered.
             arguments: the model's; they fit.
             key: the call's journal id, sent along as idempotency key.
-            timeout: seconds; the tool's own, if that is shorter.
+            timeout_seconds: at most; the tool's own, if that is shorter.
 
         Raises:
             ToolProblem: there is no result; the text is for the model.
