@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from parley.engine.pods import Verdict
-from parley.engine.state import NO_ITEM, Attempt, Cause, Child, EndPhase
+from parley.engine.state import NO_ITEM, Attempt, Cause, Child, EndPhase, Wait
 from parley.resources.reasons import Reason
 from parley.resources.task import Step
 
@@ -54,8 +54,51 @@ class StartRound:
 
 
 @dataclass(frozen=True, slots=True)
+class RefuseAttempt:
+    """Insert the next attempt of a step as one that failed for good: its session takes no further turn."""
+
+    step: Step
+    index: int
+    number: int
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class StartCall:
+    """Insert the next attempt of a call's container; ``close`` is closed in the same transaction.
+
+    ``step_name`` is the call's own (``names.call_step``): under it the attempt is kept, without an item.
+    """
+
+    wait: Wait
+    step_name: str
+    number: int
+    cause: Cause
+    close: CloseAttempt | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerCall:
+    """Take the last attempt of a call's container for the call's result: its output, or why it has none."""
+
+    wait: Wait
+    attempt_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class QueueTask:
+    """Make the Task of a call, and take its name for the call's result; it may be there already."""
+
+    wait: Wait
+
+
+@dataclass(frozen=True, slots=True)
 class CreateJob:
-    """Make the Job of an open attempt; it may be there already."""
+    """Make the Job of an open attempt; it may be there already.
+
+    Of a call's container ``step`` is made up: it has the name, the timeout and where the output is, no more.
+    """
 
     attempt: Attempt
     step: Step
@@ -107,7 +150,7 @@ class EndStep:
 
 @dataclass(frozen=True, slots=True)
 class ExpireWait:
-    """Nobody replied in time: the step takes its ``onTimeout`` as the answer, or fails."""
+    """Nobody replied in time: what the question or the tool has for that case is the answer, or the step fails."""
 
     wait_id: str
     step: Step
@@ -145,9 +188,10 @@ class SetSuspended:
 
 @dataclass(frozen=True, slots=True)
 class EndTurn:
-    """Give the session's turn back although the step has not ended: it may not go on now, others may."""
+    """Give the session's turn back: the step may not go on now, others may; ``failed``: nor will it ever."""
 
     step: str
+    failed: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,6 +207,10 @@ Action = (
     CloseAttempt
     | StartAttempt
     | StartRound
+    | RefuseAttempt
+    | StartCall
+    | AnswerCall
+    | QueueTask
     | CreateJob
     | CreateRound
     | CreateChild

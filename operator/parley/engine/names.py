@@ -5,6 +5,7 @@ import hashlib
 _READABLE = 52
 _READABLE_ROUND = 48
 _READABLE_CHILD = 41
+_READABLE_CALL = 40
 
 
 def pod_key(job: str, index: int) -> str:
@@ -37,4 +38,19 @@ def child_name(task_name: str, task_uid: str, step: str, item: int, number: int)
     """Return the name of the child Task of one attempt, at most 52 characters, as every Task's."""
     readable = f"{task_name}-{step}"[:_READABLE_CHILD].rstrip("-")
     digest = hashlib.sha256(f"{task_uid}/{step}/{item}/{number}".encode()).hexdigest()
+    return f"{readable}-{digest[:10]}"
+
+
+def call_step(step: str, wait_id: str) -> str:
+    """Return what the attempts of a tool call's container have for a step name: a DNS label of at most 54 characters.
+
+    Each call has a wait of its own, so the wait's id tells it from all others of the step.
+    """
+    return f"{step[:_READABLE_CALL]}--{hashlib.sha256(wait_id.encode()).hexdigest()[:12]}"
+
+
+def queued_name(task_name: str, task_uid: str, step: str, wait_id: str) -> str:
+    """Return the name of the Task that a tool call queues, at most 52 characters, as every Task's."""
+    readable = f"{task_name}-{step}"[:_READABLE_CHILD].rstrip("-")
+    digest = hashlib.sha256(f"{task_uid}/{step}/call/{wait_id}".encode()).hexdigest()
     return f"{readable}-{digest[:10]}"

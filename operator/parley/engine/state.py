@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Literal
 
@@ -17,6 +17,7 @@ EndPhase = Literal["Succeeded", "Failed", "Cancelled"]
 MarkPhase = Literal["Entered", "Succeeded", "Failed", "Skipped"]
 Runtime = Literal["Job", "Task"]
 WaitState = Literal["Open", "Answered", "Expired", "Withdrawn"]
+WaitKind = Literal["Question", "Approval", "Container", "Task"]
 
 NO_ITEM = -1
 """``item`` of a step without forEach."""
@@ -107,17 +108,28 @@ class Output:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """A question to a person."""
+    """What a step waits for: a person's answer, or a tool call that the operator runs.
+
+    The calls of a Paused attempt are waits for Approval, or for the Container or the Task of the call itself.
+    """
 
     id: str
     step: str
     item: int
-    kind: str
+    kind: WaitKind
     question: str
     choices: tuple[str, ...]
     since: datetime
     deadline: datetime | None
     state: WaitState
+    call: str = ""
+    """Name of the tool that is called."""
+    arguments: str = ""
+    """The call's arguments as compact JSON."""
+    timeout: timedelta | None = None
+    """How long the container of the call may run."""
+    output_file: bool = False
+    """The container of the call leaves its output in a file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +211,18 @@ class Surroundings:
     hold: Hold | None = None
     """Something the task needs is not there (agent, session): nothing new starts."""
     session_gone: bool = False
+    session_over: str | None = None
+    """The session takes no more turns (it ended, was archived or expired), in a sentence: the task ends too."""
+    session_hold: Hold | None = None
+    """The session is paused: steps that run in attempts stay queued."""
+    turn_refusal: Hold | None = None
+    """Why the session takes no further turn: a turn that has not begun fails."""
+    turn_holder: Hold | None = None
+    """Who has the session's turn, for those who wait for it."""
+    quota: Hold | None = None
+    """The agent's tokens of the day are used up: prompts stay queued."""
+    quota_until: datetime | None = None
+    """When there will be tokens again."""
     lacking: str | None = None
     """What the task's status shows and the store does not hold, in a sentence."""
     problems: tuple[str, ...] = ()
@@ -206,10 +230,10 @@ class Surroundings:
     turns: Mapping[str, Turn] = field(default_factory=dict[str, Turn])
     """By step name."""
     denied: Mapping[str, Hold] = field(default_factory=dict[str, Hold])
-    """Steps whose start the store just refused."""
+    """By step, or by ``names.call_step``: whose start the store just refused."""
     slot: Hold | None = None
     """Why the task gets no concurrency slot now; None: it has one, may take one, or there is no limit."""
     child_refusals: Mapping[str, str] = field(default_factory=dict[str, str])
     """By the child's name: why the API server refuses it, for good."""
     runtime: Runtime = "Job"
-    """How the prompt steps that start now are run."""
+    """How the prompt and tool steps that start now are run."""
