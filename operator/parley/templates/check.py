@@ -10,9 +10,16 @@ from parley.resources.task_template import TaskTemplateSpec
 from parley.resources.validation import AnySpec
 from parley.templates.field_check import Known, field_problems
 from parley.templates.fields import TextField
-from parley.templates.scope import TASK_NAMES
+from parley.templates.scope import SYSTEM_NAMES
 from parley.templates.task_check import task_template_problems
+from parley.templates.tool_check import tool_template_problems
 from parley.templates.usage import read_usage
+
+_SYSTEM = Known(SYSTEM_NAMES)
+_INSTRUCTIONS = Known(
+    tuple(name for name in SYSTEM_NAMES if name != "instructions"),
+    {"instructions": "this is the template of the instructions themselves"},
+)
 
 
 def check_template(source: str, path: str) -> None:
@@ -39,16 +46,16 @@ def template_problems(spec: AnySpec) -> list[Problem]:
         case ScheduleSpec():
             return list(task_template_problems(spec.task_template.spec, "spec.taskTemplate.spec"))
         case AgentSpec():
-            texts = {
-                "spec.instructions": spec.instructions,
-                "spec.systemTemplate": spec.system_template,
-            }
+            system = {"spec.systemTemplate": TextField(spec.system_template)}
+            return [
+                *field_problems({"spec.instructions": TextField(spec.instructions)}, _INSTRUCTIONS),
+                *field_problems(system, _SYSTEM),
+                *tool_template_problems(spec),
+            ]
         case SessionSpec():
-            texts = {"spec.systemTemplate": spec.system_template}
+            return list(field_problems({"spec.systemTemplate": TextField(spec.system_template)}, _SYSTEM))
         case ReplySpec():
             return []
-    known = Known(names=(*TASK_NAMES, "instructions"))
-    return list(field_problems({path: TextField(text) for path, text in texts.items()}, known))
 
 
 def _inputs_of(template: TaskTemplateSpec) -> set[str] | None:

@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import TYPE_CHECKING, cast
+from urllib.parse import quote
 
 from jinja2 import StrictUndefined, TemplateSyntaxError, nodes
 from jinja2.exceptions import TemplateRuntimeError, UndefinedError
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 MAX_SOURCE = 65_536
 """Characters of a template."""
 _CONCAT = "_concat"
+_ENCODE = "_percent_encode"
 
 
 class MissingNameError(UndefinedError):
@@ -87,6 +89,39 @@ class _ConcatAsText(NodeTransformer):
         return nodes.Filter(values, _CONCAT, [], [], None, None, lineno=node.lineno)
 
 
+class _PercentEncoded(NodeTransformer):
+    """Whatever is put into the text is percent-encoded; what macros and ``set`` blocks make, once it is put in."""
+
+    def visit_Output(self, node: nodes.Output) -> nodes.Output:  # noqa: N802 - Jinja2 looks methods up by node
+        node.nodes = [
+            piece
+            if isinstance(piece, nodes.TemplateData)
+            else nodes.Filter(piece, _ENCODE, [], [], None, None, lineno=piece.lineno)
+            for piece in node.nodes
+        ]
+        return node
+
+    def visit_Macro(self, node: nodes.Macro) -> nodes.Macro:  # noqa: N802
+        return node
+
+    def visit_AssignBlock(self, node: nodes.AssignBlock) -> nodes.AssignBlock:  # noqa: N802
+        return node
+
+    def visit_FilterBlock(self, node: nodes.FilterBlock) -> nodes.Output:  # noqa: N802
+        raise _not_in_a_url(node, "filter")
+
+    def visit_CallBlock(self, node: nodes.CallBlock) -> nodes.Output:  # noqa: N802
+        raise _not_in_a_url(node, "call")
+
+
+def _not_in_a_url(node: nodes.Node, block: str) -> TemplateSyntaxError:
+    return TemplateSyntaxError(f"a {block} block has no place in a url", node.lineno)
+
+
+def _percent_encode(value: object) -> str:
+    return quote(_finalize(value), safe="")
+
+
 def _concat(values: Iterable[object]) -> str:
     return "".join(map(as_text, values))
 
@@ -121,7 +156,9 @@ def _environment() -> _Environment:
     )
     environment.globals.pop("lipsum")
     filters = cast("dict[str, Callable[..., str]]", environment.filters)
-    filters.update({_CONCAT: _concat, "join": _join, "string": as_text, "tojson": _tojson})
+    filters.update(
+        {_CONCAT: _concat, _ENCODE: _percent_encode, "join": _join, "string": as_text, "tojson": _tojson}
+    )
     return environment
 
 
@@ -168,6 +205,15 @@ def single_expression(template: nodes.Template) -> nodes.Expr | None:
 def with_text_concat(template: nodes.Template) -> nodes.Template:
     """The template, its ``~`` joining values as they look in a text."""
     return cast("nodes.Template", _ConcatAsText().visit(template))
+
+
+def percent_encoded(template: nodes.Template) -> nodes.Template:
+    """The template, whatever it puts into its text percent-encoded.
+
+    Raises:
+        TemplateSyntaxError: it has a block whose text would get around that.
+    """
+    return cast("nodes.Template", _PercentEncoded().visit(template))
 
 
 def scope_path(scope: Mapping[str, JsonValue], holder: object) -> str | None:

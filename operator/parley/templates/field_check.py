@@ -23,6 +23,8 @@ class Known:
         steps: names, in templates, of the steps that are done when it is rendered; None where not known yet.
         later: names, in templates, of the steps that begin only after it.
         unneeded: names, in templates, of the steps above that need not be done when it is rendered.
+        arguments: those a tool is called with; None where there may be any.
+        arguments_from: who says which arguments there are.
     """
 
     names: Sequence[str]
@@ -32,6 +34,8 @@ class Known:
     steps: Sequence[str] | None = None
     later: Sequence[str] = ()
     unneeded: Sequence[str] = ()
+    arguments: Collection[str] | None = None
+    arguments_from: str = "the tool's parameters"
 
 
 def field_problems(fields: Mapping[str, Field], known: Known) -> Iterator[Problem]:
@@ -61,12 +65,17 @@ def _mention_problem(mention: Mention, known: Known) -> str | None:
         case (str(name), *_) if name not in known.names:
             return f"{name!r} is not defined; a template here knows {', '.join(known.names)}"
         case ("inputs", key, *_) if mention.always and known.inputs is not None and key not in known.inputs:
-            there = ", ".join(sorted(known.inputs)[:12]) or "nothing"
-            return f"inputs.{key} is not defined; {known.inputs_from} has {there}"
+            return f"inputs.{key} is not defined; {known.inputs_from} has {_listed(known.inputs)}"
+        case ("arguments", key, *_) if known.arguments is not None and key not in known.arguments:
+            return f"arguments.{key} is not defined; {known.arguments_from} has {_listed(known.arguments)}"
         case ("steps", str(step), *rest) if known.steps is not None:
             return _step_problem(step, rest, known)
         case _:
             return None
+
+
+def _listed(names: Collection[str]) -> str:
+    return ", ".join(sorted(names)[:12]) or "nothing"
 
 
 def _step_problem(step: str, rest: Sequence[str | int], known: Known) -> str | None:

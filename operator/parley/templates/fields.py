@@ -6,9 +6,10 @@ from typing import TypeAlias
 
 from pydantic import JsonValue
 
-from parley.resources.agent import MAX_TEMPLATE
+from parley.resources.common import MAX_TEMPLATE
 from parley.resources.flow import FailStep, ReturnStep, SetStep, SleepStep, TaskStep, WaitStep
 from parley.resources.task import ContainerStep, PromptStep, Step
+from parley.resources.tools import ToolStep
 from parley.templates.errors import TemplateError
 
 
@@ -49,6 +50,8 @@ def kind_fields(step: Step, path: str) -> dict[str, Field]:
     match step:
         case Step(prompt=PromptStep() as prompt):
             return prompt_fields(prompt, path)
+        case Step(tool=ToolStep() as call):
+            return call_fields(call, path)
         case Step(container=ContainerStep() as container):
             return container_fields(container, path) | input_file_fields(container, path)
         case Step(wait=WaitStep() as wait):
@@ -68,11 +71,11 @@ def kind_fields(step: Step, path: str) -> dict[str, Field]:
 
 
 def container_fields(container: ContainerStep, path: str) -> dict[str, Field]:
-    """The templates of a container step, by the path of their field; without those of its input file.
+    """The templates of a container, by the path of their field; without those of its input file.
 
     Args:
         container: as it stands in the spec.
-        path: of the step, such as ``spec.steps[1]``.
+        path: of its step or tool, such as ``spec.steps[1]``.
     """
     path = f"{path}.container"
     fields: dict[str, Field] = {}
@@ -85,11 +88,11 @@ def container_fields(container: ContainerStep, path: str) -> dict[str, Field]:
 
 
 def rendered_container(container: ContainerStep, path: str, values: Mapping[str, JsonValue]) -> ContainerStep:
-    """The container step with its templates rendered.
+    """The container with its templates rendered.
 
     Args:
         container: as it stands in the spec.
-        path: of the step, as for ``container_fields``.
+        path: of its step or tool, as for ``container_fields``.
         values: what the fields of ``container_fields`` were rendered to, by the same paths.
 
     Raises:
@@ -128,6 +131,11 @@ def prompt_fields(prompt: PromptStep, path: str) -> dict[str, Field]:
         f"{path}.prompt.messages[{index}].content": TextField(message.content)
         for index, message in enumerate(prompt.messages or ())
     }
+
+
+def call_fields(call: ToolStep, path: str) -> dict[str, Field]:
+    """The templates of the arguments of a tool step."""
+    return {f"{path}.tool.arguments": ValueField(dict(call.arguments))} if call.arguments else {}
 
 
 def input_file_fields(container: ContainerStep, path: str) -> dict[str, Field]:

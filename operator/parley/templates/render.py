@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, cast
+from urllib.parse import unquote
 
 from jinja2 import Template, TemplateSyntaxError, nodes
 from jinja2.exceptions import SecurityError, UndefinedError
@@ -19,6 +20,7 @@ from parley.templates.compile import (
     MissingNameError,
     in_line,
     parse,
+    percent_encoded,
     scope_path,
     single_expression,
     with_text_concat,
@@ -29,6 +31,8 @@ from parley.templates.values import LIMITS, Limits, as_json, compact_json
 if TYPE_CHECKING:
     from pydantic import JsonValue
 
+MAX_URL = 8192
+"""Characters of a rendered url."""
 _RESULT = "result"
 _MAX_NAMES = 12
 _MAX_MESSAGE = 300
@@ -63,8 +67,34 @@ def render_text(template: str, scope: Mapping[str, JsonValue], path: str) -> str
     return cast("str", _render(template, scope, path, LIMITS, as_value=False))
 
 
+def render_url(template: str, scope: Mapping[str, JsonValue], path: str) -> str:
+    """Render the template of a url: what it puts in is percent-encoded, so it stays within its segment or parameter.
+
+    Scheme and host are the template's own, as ``HttpTool.url`` demands.
+
+    Raises:
+        TemplateError: with the path given; also where a segment becomes ``.`` or ``..``, or the url too long.
+    """
+    url = cast("str", _render(template, scope, path, LIMITS, as_value=False, is_url=True))
+    if len(url) > MAX_URL:
+        raise TemplateError(path, f"the url has {len(url)} characters; at most {MAX_URL} are allowed")
+    # Encoded or not, clients and servers take such a segment for a way up, out of where the template points.
+    for segment in url.partition("?")[0].split("/")[3:]:
+        if unquote(segment) in {".", ".."}:
+            raise TemplateError(
+                path, f"the url's path has the segment {unquote(segment)!r}, which is refused"
+            )
+    return url
+
+
 def _render(
-    source: str, scope: Mapping[str, JsonValue], path: str, limits: Limits, *, as_value: bool
+    source: str,
+    scope: Mapping[str, JsonValue],
+    path: str,
+    limits: Limits,
+    *,
+    as_value: bool,
+    is_url: bool = False,
 ) -> JsonValue:
     if "{" not in source:
         return source
@@ -73,7 +103,7 @@ def _render(
     try:
         if expression is not None:
             return _evaluate(expression, scope, limits)
-        return _write(tree, scope, limits)
+        return _write(percent_encoded(tree) if is_url else tree, scope, limits)
     except MemoryError:
         raise
     except Exception as error:  # noqa: BLE001 - a template can raise whatever Python can
@@ -119,7 +149,9 @@ def _explain(error: Exception, scope: Mapping[str, JsonValue]) -> str:
     match error:
         case MissingNameError():
             return _explain_missing(error, scope)
-        case NotJsonError() | UndefinedError() | SecurityError() | TemplateSyntaxError():
+        case TemplateSyntaxError():
+            message = f"{error.message}"
+        case NotJsonError() | UndefinedError() | SecurityError():
             message = f"{error}"
         case RecursionError():
             message = "the template calls itself too often, or is nested too deeply"

@@ -1,6 +1,6 @@
 """The names a template can use."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from pydantic import JsonValue
 
@@ -11,6 +11,15 @@ TASK_NAMES = ("inputs", "steps", "session", "agent", "task")
 
 ITEM_NAMES = ("item", "index")
 """Names that only the templates of a step with forEach can use, beside those."""
+
+TOOL_NAMES = ("arguments", "inputs", "session", "agent", "task")
+"""All names the templates of an agent's tools can use; ``session`` only where the task has one."""
+
+SYSTEM_NAMES = (
+    *TASK_NAMES,
+    *("instructions", "user", "users", "situation", "context", "metadata", "tools"),
+)
+"""All names a system prompt's templates can use; those of the session are empty where the task has none."""
 
 
 def step_variable(name: str) -> str:
@@ -48,6 +57,8 @@ def task_scope(
         scope["session"] = {
             "name": session.name,
             "user": user,
+            "users": [person.to_json() for person in session.users],
+            "agents": list(session.agents),
             "situation": session.situation,
             "context": session.context,
             "metadata": dict(session.metadata),
@@ -59,3 +70,35 @@ def task_scope(
             "description": agent.description,
         }
     return scope
+
+
+def system_scope(
+    scope: Mapping[str, JsonValue], tools: Iterable[tuple[str, str]] = ()
+) -> dict[str, JsonValue]:
+    """The scope of a system prompt's templates, but for ``instructions``, which is such a template itself.
+
+    Args:
+        scope: of the task, as ``task_scope`` makes it.
+        tools: names and descriptions of the tools that the model is offered.
+    """
+    session = scope.get("session")
+    known = session if isinstance(session, dict) else {}
+    return {
+        **scope,
+        "user": known.get("user", {}),
+        "users": known.get("users", []),
+        "situation": known.get("situation", ""),
+        "context": known.get("context", {}),
+        "metadata": known.get("metadata", {}),
+        "tools": [{"name": name, "description": description} for name, description in tools],
+    }
+
+
+def tool_scope(scope: Mapping[str, JsonValue], arguments: JsonValue) -> dict[str, JsonValue]:
+    """The scope of a tool's templates, for one call.
+
+    Args:
+        scope: of the task that calls, as ``task_scope`` makes it; what a tool may not know is left out.
+        arguments: of the call.
+    """
+    return {"arguments": arguments} | {name: scope[name] for name in TOOL_NAMES if name in scope}
