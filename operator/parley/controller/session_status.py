@@ -18,7 +18,7 @@ from parley.resources.session import (
     SessionStatus,
     TaskCounts,
 )
-from parley.store.records import EventRecord, SessionSummary
+from parley.store.session_records import EventRecord, SessionSummary
 
 MAX_CONTEXT_KEYS = 256
 """Keys that a free-form object of the API may have."""

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import JsonValue
 
 from parley.resources.reasons import Reason
+from parley.store.session_records import SessionFacts
 
 AttemptState = Literal["Open", "Running", "Succeeded", "Failed", "Paused", "Lost", "TimedOut", "Cancelled"]
 ClosedState = Literal["Failed", "Lost", "TimedOut", "Cancelled"]
@@ -183,6 +184,8 @@ class TaskRecord:
     children: list[ChildRecord] = field(default_factory=list[ChildRecord])
     """Of open attempts only, one each."""
     parent: ParentRecord | None = None
+    session: SessionFacts | None = None
+    """Of the session it belongs to, if any."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,44 +279,6 @@ class ReadyTurn:
     task_uid: str
     task_name: str
     step: str
-
-
-@dataclass(frozen=True, slots=True)
-class EventRecord:
-    """An event as a status shows it."""
-
-    sequence: int
-    id: str
-    time: datetime
-    type: str
-    role: str | None
-    text: str
-    """At most the first 1,000 characters of the content, compact JSON where it is no string."""
-    task: str | None
-    step: str | None
-    item: int
-    attempt: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class SessionSummary:
-    """What a session's status shows. ``recent`` runs from older to newer."""
-
-    last_sequence: int
-    messages: int
-    last_time: datetime | None
-    recent: list[EventRecord]
-    input_tokens: int
-    output_tokens: int
-    tasks_active: int
-    tasks_succeeded: int
-    tasks_failed: int
-    """Failed ones; Cancelled ones count nowhere."""
-    tasks_waiting: int = 0
-    """Those of the active ones that wait for a person."""
-    context: dict[str, JsonValue] | None = None
-    """As steps left it; None until one has changed it: then the Session's spec holds."""
-    context_version: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,8 @@ from pydantic import TypeAdapter
 from parley.store.ending import cancel_attempts, end_turns, wake, wake_family
 from parley.store.leader import Fence, leading
 from parley.store.pool import Connection
-from parley.store.records import SessionSummary
 from parley.store.rows import execute, fetch_value, fetch_values
+from parley.store.session_records import SessionSummary
 
 DELETED = "SessionDeleted"
 DELETED_MESSAGE = "The Session that the task belonged to was deleted."

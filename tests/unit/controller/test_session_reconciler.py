@@ -11,7 +11,7 @@ from parley.controller.session_reconciler import SessionReconciler
 from parley.controller.sights import Sights
 from parley.kube.errors import Invalid
 from parley.kube.kinds import AGENT, SESSION
-from parley.store.records import SessionSummary
+from parley.store.session_records import SessionSummary
 
 from tests.fake_kube import FakeKube
 from tests.unit.controller.contexts import storeless

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from parley.controller.session_status import build_session_status
 from parley.resources.session import SessionStatus
-from parley.store.records import EventRecord, SessionSummary
+from parley.store.session_records import EventRecord, SessionSummary
 
 from tests.hostile import stored_size, texts
 from tests.kstatus import kstatus

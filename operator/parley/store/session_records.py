@@ -1,0 +1,62 @@
+"""What the store tells of sessions: plain, frozen rows. Times are aware, on Postgres's clock."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal
+
+from pydantic import JsonValue
+
+LifeState = Literal["Active", "Dormant", "Paused", "Expired", "Ended", "Archived"]
+"""Where a session stands; Expired, Ended and Archived are for good."""
+
+
+@dataclass(frozen=True, slots=True)
+class SessionFacts:
+    """What a plan needs of the session that a task belongs to."""
+
+    state: LifeState
+    since: datetime
+    messages: int
+    """Also those whose content was erased."""
+    cleared_through: int = 0
+    """The contents of events up to this sequence are erased."""
+    restored_from: str | None = None
+    """uid of the session whose transcript this one goes on with."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventRecord:
+    """An event as a status shows it."""
+
+    sequence: int
+    id: str
+    time: datetime
+    type: str
+    role: str | None
+    text: str
+    """At most the first 1,000 characters of the content, compact JSON where it is no string."""
+    task: str | None
+    step: str | None
+    item: int
+    attempt: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SessionSummary:
+    """What a session's status shows. ``recent`` runs from older to newer."""
+
+    last_sequence: int
+    messages: int
+    last_time: datetime | None
+    recent: list[EventRecord]
+    input_tokens: int
+    output_tokens: int
+    tasks_active: int
+    tasks_succeeded: int
+    tasks_failed: int
+    """Failed ones; Cancelled ones count nowhere."""
+    tasks_waiting: int = 0
+    """Those of the active ones that wait for a person."""
+    context: dict[str, JsonValue] | None = None
+    """As steps left it; None until one has changed it: then the Session's spec holds."""
+    context_version: int = 0
