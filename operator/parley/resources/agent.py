@@ -21,6 +21,7 @@ from parley.resources.common import (
 from parley.resources.tools import MAX_TOOLS, BuiltinTool, ToolSpec
 
 DEFAULT_MAX_TOOL_ROUNDS = 8
+NAMED_LIKE_BUILTIN = "a tool is called like one of builtinTools: choose another name"
 NO_SEED = "Anthropic's API takes no seed: leave it out"
 COOLER = "Anthropic's API takes a temperature of at most 1"
 
@@ -134,6 +135,17 @@ class AgentLimits(ResourceModel):
 
 class AgentSpec(ResourceModel):
     """Who answers, and how."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(
+                "!has(self.tools) || !has(self.builtinTools) || "
+                "!self.tools.exists(t, self.builtinTools.exists(b, b == t.name))",
+                NAMED_LIKE_BUILTIN,
+                field=".tools",
+            ),
+        ),
+    )
 
     display_name: str = Field(default="", max_length=256, description="Name to show to people.")
     description: str = Field(default="", max_length=4096, description="What the agent is for.")

@@ -103,10 +103,14 @@ KINDS = (
             _condition("Ready", "Ready", "status", "Whether the session takes messages."),
             Column("Messages", ".status.events.messages", "integer"),
             Column("Last", ".status.events.lastTime", "date", 0, "Age of the newest event."),
+            Column(
+                "Agents", ".spec.agents[*].name", priority=1, description="Its agents, where it has several."
+            ),
             _condition("Reason", "Ready", "reason", "Why it is Ready or not.", 1),
+            _condition("Why", "Active", "reason", "Why it takes messages or not.", 1),
             _AGE,
         ),
-        selectable=(".spec.agentRef.name", ".status.phase"),
+        selectable=(".spec.agentRef.name", ".spec.desiredState", ".status.phase"),
     ),
     Kind(
         name="Task",

@@ -14,6 +14,7 @@ _FREE = frozenset(
     {
         *("inputs", "output", "outputSchema", "context", "inputSchema", "schema"),
         *("items", "inputFile", "onTimeout", "value"),
+        *("parameters", "resultSchema", "body", "arguments"),
     }
 )
 """Fields that hold values of the user's own."""

@@ -1,6 +1,5 @@
 """Session: one conversation with an agent."""
 
-from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated
 
@@ -10,14 +9,14 @@ from parley.resources.common import (
     KEEP_DEFAULT,
     MAP_BY_NAME,
     MAX_TEMPLATE,
-    Duration,
     FreeObject,
     ObjectReference,
     ResourceModel,
     immutable,
-    parse_duration,
+    rule,
     rules,
 )
+from parley.resources.session_limits import ContextOverflow, Retention, SessionLimits, TranscriptRetention
 from parley.resources.session_status import (
     MAX_EVENT_TEXT,
     MAX_RECENT_EVENTS,
@@ -52,6 +51,10 @@ __all__ = [
 ]
 
 
+ONE_OF_AGENTS = "a Session has exactly one of agentRef and agents"
+USER_OR_USERS = "a Session has user or users, not both"
+
+
 class SessionUser(ResourceModel):
     """The person the agent talks with."""
 
@@ -82,55 +85,6 @@ class SessionPerson(ResourceModel):
     )
 
 
-class ContextOverflow(StrEnum):
-    """What becomes of a conversation that is longer than its token budget, or its window."""
-
-    TRUNCATE = "Truncate"
-    SUMMARIZE = "Summarize"
-    FAIL = "Fail"
-
-
-class SessionLimits(ResourceModel):
-    """Bounds of the conversation."""
-
-    idle_timeout: Duration | None = Field(
-        default=None,
-        description="How long after the last activity the session becomes Dormant, such as 1h; the next message wakes "
-        "it. Default: never.",
-    )
-    expire_after: Duration | None = Field(
-        default=None,
-        description="How long after the last activity the session ends for good, such as 720h. Default: never.",
-    )
-    max_messages: Annotated[int, Field(ge=1, le=1_000_000)] | None = Field(
-        default=None,
-        description="How many messages the session may hold; a turn after that fails with MessageLimit. Default: no "
-        "limit.",
-    )
-    context_window: Annotated[int, Field(ge=1, le=10_000)] | None = Field(
-        default=None,
-        description="How many of the newest messages the model is shown, at most 2 MiB of them. Default: 1000.",
-    )
-    token_budget: Annotated[int, Field(ge=100, le=100_000_000)] | None = Field(
-        default=None,
-        description="How many tokens of the conversation the model is shown, as estimated from its length (4 bytes a "
-        "token). Default: no limit.",
-    )
-    context_overflow: ContextOverflow = Field(
-        default=ContextOverflow.TRUNCATE,
-        description="What becomes of a longer conversation. Truncate: the oldest is left out. Summarize: the model "
-        "sums up what is left out. Fail: the turn fails with BudgetExceeded. Default: Truncate.",
-    )
-
-    def idle_timeout_or_none(self) -> timedelta | None:
-        """How long after its last activity the session sleeps; None: never."""
-        return parse_duration(self.idle_timeout) if self.idle_timeout else None
-
-    def expire_after_or_none(self) -> timedelta | None:
-        """How long after its last activity the session ends; None: never."""
-        return parse_duration(self.expire_after) if self.expire_after else None
-
-
 class SessionState(StrEnum):
     """What the user wants of the session."""
 
@@ -138,40 +92,6 @@ class SessionState(StrEnum):
     PAUSED = "Paused"
     ENDED = "Ended"
     ARCHIVED = "Archived"
-
-
-class TranscriptRetention(StrEnum):
-    """What becomes of the transcript when the Session object is gone."""
-
-    DELETE = "Delete"
-    RETAIN = "Retain"
-
-
-class Retention(ResourceModel):
-    """How long what was said is kept."""
-
-    transcript: TranscriptRetention = Field(
-        default=TranscriptRetention.DELETE,
-        description="Delete: the transcript is erased some time after the Session object is gone. Retain: it is kept. "
-        "Default: Delete.",
-    )
-    after: Duration = Field(
-        default="720h", description="How long after that it is erased, at least 1h. Default: 720h."
-    )
-    max_age: Duration | None = Field(
-        default=None,
-        description="What is older is erased while the session lives, at least 1h; numbers and times stay. Default: "
-        "never.",
-    )
-
-    @property
-    def after_gone(self) -> timedelta | None:
-        """How long after the object is gone the transcript is erased; None: it is kept."""
-        return None if self.transcript is TranscriptRetention.RETAIN else parse_duration(self.after)
-
-    def max_age_or_none(self) -> timedelta | None:
-        """How old what was said may grow; None: as old as it likes."""
-        return parse_duration(self.max_age) if self.max_age else None
 
 
 class ClearHistory(ResourceModel):
@@ -207,7 +127,42 @@ class SessionSpec(ResourceModel):
     """With whom, and about what, the conversation is."""
 
     model_config = ConfigDict(
-        json_schema_extra=rules(immutable("agentRef", kind="Session")),
+        json_schema_extra=rules(
+            rule("has(self.agentRef) != has(self.agents)", ONE_OF_AGENTS),
+            rule(
+                "!(has(self.user) && has(self.users))",
+                USER_OR_USERS,
+                field=".users",
+                reason="FieldValueForbidden",
+            ),
+            *(immutable(field, kind="Session") for field in ("agentRef", "agents", "restoreFrom")),
+            # Lists that are maps are equal in any order, but by default the first agent answers.
+            rule(
+                "!has(self.agents) || !has(oldSelf.agents) || "
+                "self.agents.map(a, a.name) == oldSelf.agents.map(a, a.name)",
+                "agents is immutable, their order too: delete the Session and create it again",
+                field=".agents",
+                reason="FieldValueForbidden",
+            ),
+            rule(
+                "oldSelf.desiredState != 'Ended' || self.desiredState in ['Ended', 'Archived']",
+                "Ended is final, but for Archived: make another Session, with restoreFrom to go on in it",
+                field=".desiredState",
+                reason="FieldValueForbidden",
+            ),
+            rule(
+                "oldSelf.desiredState != 'Archived' || self.desiredState == 'Archived'",
+                "Archived is final: make another Session, with restoreFrom to go on in it",
+                field=".desiredState",
+                reason="FieldValueForbidden",
+            ),
+            rule(
+                "!has(self.clearHistory) || !has(oldSelf.clearHistory) || "
+                "self.clearHistory.throughSequence >= oldSelf.clearHistory.throughSequence",
+                "throughSequence can only rise: what was erased does not come back",
+                field=".clearHistory.throughSequence",
+            ),
+        ),
     )
 
     agent_ref: ObjectReference | None = Field(

@@ -1,25 +1,40 @@
 """The tools of an agent: what its model may call, each of exactly one kind."""
 
 from datetime import timedelta
-from typing import Annotated, Literal, get_args
+from typing import Literal, get_args
 
-from pydantic import Field, JsonValue
+from pydantic import ConfigDict, Field, JsonValue
 
 from parley.resources.common import (
-    MAP_BY_NAME,
-    MAX_TEMPLATE,
     Duration,
     FreeObject,
     ObjectReference,
     ResourceModel,
-    SecretKeyRef,
     parse_duration,
+    rule,
+    rules,
 )
 from parley.resources.container import ContainerStep
+from parley.resources.tool_requests import HeaderSource, HttpHeader, HttpTool, McpTool
+
+__all__ = [
+    "MAX_TOOLS",
+    "TOOL_KINDS",
+    "Approval",
+    "ApprovalDefault",
+    "BuiltinTool",
+    "ContainerTool",
+    "HeaderSource",
+    "HttpHeader",
+    "HttpTool",
+    "McpTool",
+    "TaskTool",
+    "ToolKind",
+    "ToolSpec",
+    "ToolStep",
+]
 
 MAX_TOOLS = 32
-MAX_TOOL_TIMEOUT = timedelta(minutes=10)
-"""Longest timeout of a call that runs in the runner's pod: http and mcp."""
 TOOL_NAME = "^[a-zA-Z][a-zA-Z0-9_-]{0,47}$"
 """With an MCP server's tool behind it, it still fits the names that model providers take."""
 
@@ -30,84 +45,11 @@ Approval = Literal["Never", "Required"]
 ApprovalDefault = Literal["Reject", "Approve"]
 
 
-class HeaderSource(ResourceModel):
-    """Where a header's value comes from."""
-
-    secret_key_ref: SecretKeyRef = Field(description="A key of a Secret, whose value is the whole header's.")
-
-
-class HttpHeader(ResourceModel):
-    """A header of a request."""
-
-    name: str = Field(
-        min_length=1,
-        max_length=256,
-        pattern="^[-!#$%&'*+.^_`|~A-Za-z0-9]+$",
-        description="Name of the header.",
-    )
-    value: Annotated[str, Field(max_length=MAX_TEMPLATE)] | None = Field(
-        default=None, description="Its value: a template. Secrets go by valueFrom."
-    )
-    value_from: HeaderSource | None = Field(default=None, description="Take the value from a Secret.")
-
-
-Headers = Annotated[list[HttpHeader], Field(max_length=32, json_schema_extra=MAP_BY_NAME)]
-
-
-class HttpTool(ResourceModel):
-    """One HTTP request for each call."""
-
-    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD"] = Field(
-        default="GET", description="The request's method. Default: GET."
-    )
-    url: Annotated[str, Field(min_length=1, max_length=4096)] = Field(
-        description="Where the request goes. Scheme and host are written out; the rest is a template, and what it puts "
-        'in is percent-encoded, such as "http://orders/orders/{{ arguments.number }}".'
-    )
-    headers: Headers = Field(default_factory=list[HttpHeader], description="Headers of the request.")
-    body: JsonValue = Field(
-        default=None,
-        description="The request's body: any JSON, whose strings are templates. Default: POST, PUT and PATCH send the "
-        "arguments, the others nothing.",
-    )
-    timeout: Duration = Field(
-        default="10s", description="How long the request may take, at most 10m. Default: 10s."
-    )
-    allow_link_local: bool = Field(
-        default=False,
-        description="True: link-local addresses may be asked, the cloud's metadata among them. Default: they are "
-        "refused.",
-    )
-
-
-class McpTool(ResourceModel):
-    """The tools of a server that speaks the Model Context Protocol (streamable HTTP)."""
-
-    url: Annotated[str, Field(min_length=1, max_length=4096)] = Field(
-        description="Where the server is, such as http://tickets/mcp; not a template."
-    )
-    headers: Headers = Field(
-        default_factory=list[HttpHeader],
-        description="Headers of every request to the server. Templates know no arguments here.",
-    )
-    tool_names: (
-        Annotated[
-            list[Annotated[str, Field(min_length=1, max_length=128, pattern="^[-_./A-Za-z0-9]+$")]],
-            Field(min_length=1, max_length=64, json_schema_extra={"x-kubernetes-list-type": "set"}),
-        ]
-        | None
-    ) = Field(
-        default=None,
-        description="Which of the server's tools the model may call; it sees each as <name>_<tool>. Default: all it "
-        "lists.",
-    )
-    timeout: Duration = Field(
-        default="30s", description="How long a call may take, at most 10m. Default: 30s."
-    )
-    allow_link_local: bool = Field(
-        default=False,
-        description="True: the server may have a link-local address. Default: it is refused.",
-    )
+ONE_KIND = f"a tool has exactly one of {', '.join(TOOL_KINDS)}"
+PARAMETERS_OF_SERVER = "an MCP server says its tools' parameters: leave them out"
+RESULT_OF_TASK = "the result of a task tool is the Task's name: leave resultSchema out"
+TIMEOUT_OF_NOTHING = "approvalTimeout needs approval: Required"
+DEFAULT_OF_NOTHING = "onApprovalTimeout needs approvalTimeout: say how long a call waits"
 
 
 class ContainerTool(ContainerStep):
@@ -130,6 +72,36 @@ class TaskTool(ResourceModel):
 
 class ToolSpec(ResourceModel):
     """What an agent's model may call. Its kind is the field it has: http, mcp, container or task."""
+
+    model_config = ConfigDict(
+        json_schema_extra=rules(
+            rule(" + ".join(f"(has(self.{kind}) ? 1 : 0)" for kind in TOOL_KINDS) + " == 1", ONE_KIND),
+            rule(
+                "!has(self.mcp) || !has(self.parameters)",
+                PARAMETERS_OF_SERVER,
+                field=".parameters",
+                reason="FieldValueForbidden",
+            ),
+            rule(
+                "!has(self.task) || !has(self.resultSchema)",
+                RESULT_OF_TASK,
+                field=".resultSchema",
+                reason="FieldValueForbidden",
+            ),
+            rule(
+                "!has(self.approvalTimeout) || (has(self.approval) && self.approval == 'Required')",
+                TIMEOUT_OF_NOTHING,
+                field=".approvalTimeout",
+                reason="FieldValueForbidden",
+            ),
+            rule(
+                "!has(self.onApprovalTimeout) || has(self.approvalTimeout)",
+                DEFAULT_OF_NOTHING,
+                field=".onApprovalTimeout",
+                reason="FieldValueForbidden",
+            ),
+        ),
+    )
 
     name: str = Field(
         min_length=1,
