@@ -5,6 +5,8 @@ The caller's transaction holds the rows of the session and of the task, in this 
 
 from dataclasses import dataclass
 
+from pydantic import JsonValue
+
 from parley.protocol.messages import EventDraft
 from parley.store.events import Origin, append
 from parley.store.pool import Connection
@@ -21,12 +23,19 @@ SELECT u.session_uid, u.ticket, u.task_uid, u.task_name, u.step,
 FROM turns u
 WHERE u.task_uid = %(task_uid)s AND u.step = coalesce(%(step)s, u.step) AND u.state = 'Held'
 """
+# With what the journal has of them: a call that ran and whose turn then failed has its own result.
 OPEN_CALLS = """
-SELECT c.content ->> 'id' AS id, c.content ->> 'tool' AS tool
-FROM events c
-WHERE c.session_uid = %(session_uid)s AND c.ticket = %(ticket)s AND c.type = 'toolCall'
-  AND NOT EXISTS (SELECT FROM events r
-                  WHERE r.session_uid = c.session_uid AND r.ticket = c.ticket AND r.type = 'toolResult'
+SELECT c.content ->> 'id' AS id, c.content ->> 'tool' AS tool, c.place[1] AS round, c.place[2] AS call,
+       j.result IS NOT NULL AS done, j.result
+FROM (SELECT sequence, content, task_uid, step, item,
+             CASE WHEN content ->> 'round' ~ '^[0-9]{1,6}$' AND content ->> 'call' ~ '^[0-9]{1,6}$'
+                  THEN ARRAY[(content ->> 'round')::int, (content ->> 'call')::int] END AS place
+      FROM events
+      WHERE session_uid = %(session_uid)s AND ticket = %(ticket)s AND type = 'toolCall') c
+LEFT JOIN journal j ON (j.task_uid, j.step, j.item, j.round, j.call)
+                     = (c.task_uid, c.step, c.item, c.place[1], c.place[2])
+WHERE NOT EXISTS (SELECT FROM events r
+                  WHERE r.session_uid = %(session_uid)s AND r.ticket = %(ticket)s AND r.type = 'toolResult'
                     AND r.content ->> 'id' = c.content ->> 'id')
 ORDER BY c.sequence
 """
@@ -65,12 +74,17 @@ SELECT pg_notify('parley', parent_uid)::text FROM tasks WHERE uid = %(task_uid)s
 class _OpenCall:
     id: str | None
     tool: str | None
+    round: int | None
+    call: int | None
+    done: bool
+    result: JsonValue
 
 
 async def end_turns(conn: Connection, task_uid: str, *, step: str | None, why: str) -> bool:
     """End the held turn of a task, or of one step, without a success; withdraw its tickets and waits.
 
-    Each call the turn leaves open gets a ``toolResult`` that says ``why``. The next in the queue is woken.
+    Each call the turn leaves open gets a ``toolResult``: what the journal has of it, else ``why``. The next in the
+    queue is woken.
 
     Returns:
         Whether there was a turn or a ticket.
@@ -78,19 +92,33 @@ async def end_turns(conn: Connection, task_uid: str, *, step: str | None, why: s
     which = {"task_uid": task_uid, "step": step}
     turn = await fetch_one(conn, Origin, OPEN_TURN, which)
     if turn is not None:
-        place = {"session_uid": turn.session_uid, "ticket": turn.ticket}
-        calls = await fetch_all(conn, _OpenCall, OPEN_CALLS, place)
-        results = [
-            EventDraft(type="toolResult", content={"id": call.id, "tool": call.tool, "error": why})
-            for call in calls
-        ]
-        await append(conn, turn, results)
+        await answer_open_calls(conn, turn, why)
     await execute(conn, WITHDRAW_WAITS, which)
     session_uid = await fetch_value(conn, str, END_TURNS, which)
     if session_uid is None:
         return False
     await wake_next(conn, session_uid)
     return True
+
+
+async def answer_open_calls(conn: Connection, turn: Origin, why: str) -> None:
+    """Append a ``toolResult`` for each call that a turn has told of without its result."""
+    place = {"session_uid": turn.session_uid, "ticket": turn.ticket}
+    calls = await fetch_all(conn, _OpenCall, OPEN_CALLS, place)
+    await append(conn, turn, [_result(call, why) for call in calls])
+
+
+def _result(call: _OpenCall, why: str) -> EventDraft:
+    result: JsonValue = call.result if call.done else {"error": why}
+    content: dict[str, JsonValue] = {
+        "id": call.id,
+        "round": call.round,
+        "call": call.call,
+        "tool": call.tool,
+        "result": result,
+    }
+    key = None if call.round is None else f"result/{call.round}/{call.call}"
+    return EventDraft(type="toolResult", content=content, key=key)
 
 
 async def cancel_attempts(conn: Connection, task_uid: str, reason: str, message: str) -> None:

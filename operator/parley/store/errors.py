@@ -35,3 +35,7 @@ class Stopped(StoreError):
 
 class ResultTooLarge(StoreError):
     """A value is larger than the store takes (413). The message names the value, its size and the limit."""
+
+
+class NotAllowed(StoreError):
+    """The runner asks for what it may not do (422), such as a call that nobody has approved. Nothing was written."""

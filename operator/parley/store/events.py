@@ -4,10 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID, uuid5
 
-from parley.protocol.messages import EventDraft
+from pydantic import JsonValue
+
+from parley.protocol.messages import EventDraft, EventType
 from parley.store.pool import Connection
 from parley.store.records import NO_ITEM
-from parley.store.rows import encode_limited, execute, fetch_value
+from parley.store.rows import encode_limited, execute, fetch_value, fetch_values, storable_text
 
 NAMESPACE = UUID("0d6ed7c4-6f0c-5d3c-9d0e-7b0b6c1f4a11")
 """Names of Parley's version-5 UUIDs live in it. Never changes: ids of stored events derive from it."""
@@ -20,17 +22,21 @@ INSERT INTO inputs (task_uid, step, item, next_position)
 VALUES (%(task_uid)s, %(step)s, %(item)s, %(next_position)s)
 ON CONFLICT (task_uid, step, item) DO UPDATE SET next_position = excluded.next_position
 """
+KNOWN = "SELECT id::text FROM events WHERE session_uid = %(session_uid)s AND id = ANY(%(ids)s::uuid[])"
 RESERVE = """
 UPDATE sessions SET last_sequence = last_sequence + %(events)s, messages = messages + %(messages)s
 WHERE uid = %(session_uid)s
 RETURNING last_sequence - %(events)s
 """
 INSERT = """
-INSERT INTO events (session_uid, sequence, id, type, role, content, task_uid, task, step, item, attempt, ticket)
-SELECT %(session_uid)s, %(base)s + nth, id::uuid, type, role, content::json,
-       %(task_uid)s, %(task_name)s, %(step)s, %(item)s, %(attempt)s, %(ticket)s
-FROM unnest(%(ids)s::text[], %(types)s::text[], %(roles)s::text[], %(contents)s::text[])
-  WITH ORDINALITY AS draft (id, type, role, content, nth)
+INSERT INTO events (session_uid, sequence, id, type, role, content, speaker, task_uid, task, step, item, attempt,
+                    ticket)
+SELECT %(session_uid)s, %(base)s + nth, id::uuid, type, role, content::json, speaker, task_uid, task, step, item,
+       attempt, ticket
+FROM unnest(%(ids)s::text[], %(types)s::text[], %(roles)s::text[], %(contents)s::text[], %(speakers)s::text[],
+            %(task_uids)s::text[], %(tasks)s::text[], %(steps)s::text[], %(items)s::int[], %(attempts)s::int[],
+            %(tickets)s::bigint[])
+  WITH ORDINALITY AS new (id, type, role, content, speaker, task_uid, task, step, item, attempt, ticket, nth)
 ORDER BY nth
 """
 
@@ -48,22 +54,41 @@ class Origin:
     item: int = NO_ITEM
 
 
+@dataclass(frozen=True, slots=True)
+class NewEvent:
+    """An event with an id of its own. One of no ticket is no part of what models are shown."""
+
+    id: UUID
+    type: EventType
+    content: JsonValue
+    role: str | None = None
+    speaker: str | None = None
+    task_uid: str | None = None
+    task: str | None = None
+    step: str | None = None
+    item: int = NO_ITEM
+    attempt: int | None = None
+    ticket: int | None = None
+
+
 def derived_id(task_uid: str, step: str, item: int, *place: int | str) -> UUID:
-    """Return the id of what a step makes: an event by its position, a call or a wait by kind, round and call."""
+    """Return the id of what a step makes: an event by its position or key, a call or a wait by round and call."""
     return uuid5(NAMESPACE, "/".join([task_uid, step, str(item), *map(str, place)]))
 
 
 async def next_position(conn: Connection, task_uid: str, step: str, item: int) -> int:
-    """Return the position of the next event the step would append, over all its attempts."""
+    """Return the position of the next event without a key that the step would append, over all its attempts."""
     parameters = {"task_uid": task_uid, "step": step, "item": item}
     return await fetch_value(conn, int, NEXT_POSITION, parameters) or 0
 
 
 async def append(conn: Connection, origin: Origin, drafts: Sequence[EventDraft]) -> tuple[int, int] | None:
-    """Append events; the caller's transaction holds the session's row.
+    """Append a step's events; the caller's transaction holds the session's row.
+
+    A draft whose key the step has used is left out.
 
     Returns:
-        The first and the last sequence, None for no drafts.
+        The first and the last sequence, None when nothing was appended.
 
     Raises:
         ResultTooLarge: an event's content is over MAX_OUTPUT_BYTES as JSON.
@@ -71,27 +96,68 @@ async def append(conn: Connection, origin: Origin, drafts: Sequence[EventDraft])
     if not drafts:
         return None
     step = {"task_uid": origin.task_uid, "step": origin.step, "item": origin.item}
-    position = await next_position(conn, origin.task_uid, origin.step, origin.item)
-    ids = [
-        str(derived_id(origin.task_uid, origin.step, origin.item, position + offset))
-        for offset in range(len(drafts))
-    ]
-    messages = sum(draft.type == "message" for draft in drafts)
-    reserved = {"session_uid": origin.session_uid, "events": len(drafts), "messages": messages}
+    position = before = await next_position(conn, origin.task_uid, origin.step, origin.item)
+    events: list[NewEvent] = []
+    for draft in drafts:
+        place = position if draft.key is None else draft.key
+        position += draft.key is None
+        identity = derived_id(origin.task_uid, origin.step, origin.item, place)
+        events.append(_of_step(origin, draft, identity))
+    sequences = await append_to(conn, origin.session_uid, events)
+    if position > before:
+        await execute(conn, STORE_POSITION, step | {"next_position": position})
+    return sequences
+
+
+def _of_step(origin: Origin, draft: EventDraft, identity: UUID) -> NewEvent:
+    return NewEvent(
+        id=identity,
+        type=draft.type,
+        content=draft.content,
+        role=draft.role or ("assistant" if draft.type == "message" else None),
+        speaker=draft.speaker,
+        task_uid=origin.task_uid,
+        task=origin.task_name,
+        step=origin.step,
+        item=origin.item,
+        attempt=origin.attempt,
+        ticket=origin.ticket,
+    )
+
+
+async def append_to(conn: Connection, session_uid: str, events: Sequence[NewEvent]) -> tuple[int, int] | None:
+    """Append events whose ids the session lacks; the caller's transaction holds the session's row.
+
+    Returns:
+        The first and the last sequence, None when nothing was appended.
+
+    Raises:
+        ResultTooLarge: an event's content is over MAX_OUTPUT_BYTES as JSON.
+    """
+    ids = [str(event.id) for event in events]
+    known = set(await fetch_values(conn, str, KNOWN, {"session_uid": session_uid, "ids": ids}))
+    fresh = [event for event in {event.id: event for event in events}.values() if str(event.id) not in known]
+    if not fresh:
+        return None
+    messages = sum(event.type == "message" for event in fresh)
+    reserved = {"session_uid": session_uid, "events": len(fresh), "messages": messages}
     base = await fetch_value(conn, int, RESERVE, reserved)
     if base is None:
-        raise LookupError(f"no session {origin.session_uid}")
+        raise LookupError(f"no session {session_uid}")
     rows = {
-        "session_uid": origin.session_uid,
+        "session_uid": session_uid,
         "base": base,
-        "task_name": origin.task_name,
-        "attempt": origin.attempt,
-        "ticket": origin.ticket,
-        "ids": ids,
-        "types": [draft.type for draft in drafts],
-        "roles": [draft.role or ("assistant" if draft.type == "message" else None) for draft in drafts],
-        "contents": [encode_limited(draft.content, "An event's content") for draft in drafts],
+        "ids": [str(event.id) for event in fresh],
+        "types": [event.type for event in fresh],
+        "roles": [event.role for event in fresh],
+        "contents": [encode_limited(event.content, "An event's content") for event in fresh],
+        "speakers": [None if event.speaker is None else storable_text(event.speaker) for event in fresh],
+        "task_uids": [event.task_uid for event in fresh],
+        "tasks": [event.task for event in fresh],
+        "steps": [event.step for event in fresh],
+        "items": [event.item for event in fresh],
+        "attempts": [event.attempt for event in fresh],
+        "tickets": [event.ticket for event in fresh],
     }
-    await execute(conn, INSERT, rows | step)
-    await execute(conn, STORE_POSITION, step | {"next_position": position + len(drafts)})
-    return base + 1, base + len(drafts)
+    await execute(conn, INSERT, rows)
+    return base + 1, base + len(fresh)

@@ -12,6 +12,7 @@ from parley.store.locks import lock_session_of_attempt
 from parley.store.pool import Connection
 from parley.store.records import AttemptState
 from parley.store.rows import execute, fetch_one
+from parley.store.usage import count_agent_usage
 
 SHARE_TASK = """
 SELECT name, session_uid, gone_since, ended_at, end_reason
@@ -71,6 +72,12 @@ class LockedAttempt:
     def place(self) -> dict[str, object]:
         """The step whose journal, input and output this attempt continues, as parameters."""
         return {"task_uid": self.task_uid, "step": self.step, "item": self.item, "attempt_id": self.id}
+
+    @property
+    def agent(self) -> dict[str, JsonValue]:
+        """The agent of the attempt's request; empty for a request without one."""
+        agent = self.request.get("agent")
+        return agent if isinstance(agent, dict) else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +153,7 @@ def require_holder(attempt: LockedAttempt, holder: str) -> None:
 
 
 async def count_usage(conn: Connection, held: Held, usage: Usage) -> None:
-    """Add tokens to the attempt and to its session, whatever becomes of the attempt. The session is locked."""
+    """Add tokens to the attempt, its session and its agent, whatever becomes of it. The session is locked."""
     parameters = {
         "attempt_id": held.attempt.id,
         "session_uid": held.task.session_uid,
@@ -156,3 +163,6 @@ async def count_usage(conn: Connection, held: Held, usage: Usage) -> None:
     await execute(conn, COUNT_USAGE, parameters)
     if held.task.session_uid is not None:
         await execute(conn, COUNT_SESSION_USAGE, parameters)
+    agent = held.attempt.agent.get("name")
+    if isinstance(agent, str) and usage.input_tokens + usage.output_tokens > 0:
+        await count_agent_usage(conn, held.attempt.task_uid, agent, usage.input_tokens, usage.output_tokens)

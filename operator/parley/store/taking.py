@@ -8,14 +8,14 @@ from pydantic import JsonValue, TypeAdapter
 from parley.protocol.messages import (
     InputMessage,
     JournalEntry,
-    ReplyEntry,
-    StoredEvent,
     TakeAnswer,
     Usage,
 )
-from parley.protocol.request import PromptRequest
+from parley.protocol.request import runner_request
+from parley.store.approvals import decisions
 from parley.store.ending import wake
 from parley.store.errors import Stopped
+from parley.store.history import read_history
 from parley.store.holding import Held, LockedAttempt, LockedTask, require_holder
 from parley.store.pool import Connection
 from parley.store.rows import fetch_all, fetch_one, fetch_value
@@ -61,40 +61,10 @@ SELECT round, call, begun, result, result IS NOT NULL AS done, input_tokens, out
 WHERE task_uid = %(task_uid)s AND step = %(step)s AND item = %(item)s
 ORDER BY round, call
 """
-REPLIES = """
-SELECT w.round, w.call, r.body, r.by FROM waits w JOIN replies r ON r.wait_id = w.id AND r.accepted
-WHERE w.task_uid = %(task_uid)s AND w.step = %(step)s AND w.item = %(item)s
-ORDER BY w.round, w.call
-"""
 OUTPUTS = """
 SELECT step, value FROM outputs
 WHERE task_uid = %(task_uid)s AND item = -1 AND step = ANY(%(steps)s::text[])
 """
-# Tickets are granted in their order, so this is the order in which turns were granted. An event without a turn is
-# no part of what the model is shown. Of the events before the oldest message in the window none is shown either:
-# a result never comes without its call. What this step itself has said already is its input, not its history.
-HISTORY = """
-WITH past AS (
-  SELECT e.sequence, e.time, e.type, e.role, e.content, e.task, e.step, e.ticket,
-         count(*) FILTER (WHERE e.type = 'message') OVER (ORDER BY e.ticket DESC, e.sequence DESC) AS newest
-  FROM events e JOIN turns t ON t.session_uid = e.session_uid AND t.ticket = e.ticket
-  WHERE e.session_uid = %(session_uid)s AND t.state = 'Done'
-    AND (e.task_uid, e.step, e.item) IS DISTINCT FROM (%(task_uid)s, %(own_step)s, %(item)s)
-), shown AS (
-  SELECT *, sum(octet_length(content::text)) OVER (ORDER BY ticket DESC, sequence DESC) AS size
-  FROM past WHERE newest < %(window)s OR (newest = %(window)s AND type = 'message')
-), fitting AS (
-  SELECT max(newest) FILTER (WHERE type = 'message' AND size <= %(bytes)s) AS messages FROM shown
-)
-SELECT sequence, time, type, role, content, task, step FROM shown, fitting
-WHERE newest < fitting.messages OR (newest = fitting.messages AND type = 'message')
-ORDER BY ticket, sequence
-"""
-DEFAULT_WINDOW = 1000
-"""Newest messages that a step is shown when its session sets no contextWindow."""
-MAX_HISTORY_BYTES = 2 * 1024 * 1024
-"""Most content, as JSON, that a step is shown of earlier turns, whatever the window: the answer to ``take`` is held in
-memory by gateway and runner."""
 
 LEASE = timedelta(seconds=9)
 """How long a runner that sends heartbeats is believed to be alive after the last one."""
@@ -127,28 +97,9 @@ class _Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class _Reply:
-    round: int
-    call: int
-    body: dict[str, JsonValue]
-    by: str
-
-
-@dataclass(frozen=True, slots=True)
 class _Output:
     step: str
     value: JsonValue
-
-
-@dataclass(frozen=True, slots=True)
-class _Event:
-    sequence: int
-    time: datetime
-    type: str
-    role: str | None
-    content: JsonValue
-    task: str | None
-    step: str | None
 
 
 async def take_attempt(
@@ -223,7 +174,7 @@ async def _hold(
 async def describe(conn: Connection, held: Held) -> TakeAnswer:
     """Collect what the attempt's runner must know: its request and what earlier attempts left."""
     attempt = held.attempt
-    request = PromptRequest.model_validate(attempt.request)
+    request = runner_request(attempt.request)
     said = await fetch_one(conn, _Input, INPUT, attempt.place)
     steps = attempt.place | {"steps": request.needs_outputs}
     outputs = await fetch_all(conn, _Output, OUTPUTS, steps) if request.needs_outputs else []
@@ -234,25 +185,11 @@ async def describe(conn: Connection, held: Held) -> TakeAnswer:
         next_position=said.next_position if said else 0,
         request=request,
         outputs={output.step: output.value for output in outputs},
-        history=await _history(conn, attempt, request) if attempt.session_uid is not None else [],
+        history=await read_history(conn, attempt) if attempt.session_uid is not None else [],
         input=input_messages(said.messages) if said and said.messages is not None else None,
         journal=[_journal_entry(row) for row in await fetch_all(conn, _Entry, JOURNAL, attempt.place)],
-        replies=[_reply(row) for row in await fetch_all(conn, _Reply, REPLIES, attempt.place)],
+        replies=await decisions(conn, attempt),
     )
-
-
-async def _history(conn: Connection, attempt: LockedAttempt, request: PromptRequest) -> list[StoredEvent]:
-    window = request.session.context_window if request.session else None
-    parameters = {
-        "session_uid": attempt.session_uid,
-        "task_uid": attempt.task_uid,
-        "own_step": attempt.step,
-        "item": attempt.item,
-        "window": DEFAULT_WINDOW if window is None else window,
-        "bytes": MAX_HISTORY_BYTES,
-    }
-    rows = await fetch_all(conn, _Event, HISTORY, parameters)
-    return [StoredEvent.model_validate(row, from_attributes=True) for row in rows]
 
 
 def input_messages(stored: str) -> list[InputMessage]:
@@ -267,7 +204,3 @@ def _journal_entry(row: _Entry) -> JournalEntry:
     return JournalEntry(
         round=row.round, call=row.call, begun=row.begun, result=row.result, done=row.done, usage=usage
     )
-
-
-def _reply(row: _Reply) -> ReplyEntry:
-    return ReplyEntry.model_validate(row.body | {"round": row.round, "call": row.call, "by": row.by})

@@ -1,0 +1,99 @@
+"""What a turn's runner is shown of the turns before it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from pydantic import JsonValue
+
+from parley.protocol.messages import StoredEvent
+from parley.store.holding import LockedAttempt
+from parley.store.pool import Connection
+from parley.store.rows import fetch_all
+
+DEFAULT_WINDOW = 1000
+"""Newest messages that a step is shown when its session sets no contextWindow, or does not truncate."""
+MAX_HISTORY_BYTES = 2 * 1024 * 1024
+"""Most content, as JSON, that a step is shown of earlier turns, whatever the window: the answer to ``take`` is held in
+memory by gateway and runner."""
+TRUNCATE = "Truncate"
+
+# Tickets are granted in their order, so this is the order in which turns were granted. An event without a turn is
+# no part of what the model is shown. Of the events before the oldest message in the window none is shown either:
+# a result never comes without its call, nor where one of the two was erased. The end of a queued task may have come
+# between them: it comes after its turn. What this step itself has said already is its input, not its history; but a
+# summary that it has made stands for what it says, in its next attempt too.
+HISTORY = """
+WITH summary AS (
+  SELECT sequence, time, type, role, content, speaker, task, step, item, attempt
+  FROM events
+  WHERE session_uid = %(session_uid)s AND type = 'summary' AND json_typeof(content) = 'object'
+  ORDER BY sequence DESC LIMIT 1
+), told AS (
+  SELECT (each.range ->> 0)::bigint AS first, (each.range ->> 1)::bigint AS last
+  FROM summary, json_array_elements(summary.content -> 'ranges') AS each (range)
+), kept AS (
+  SELECT e.sequence, e.time, e.type, e.role, e.content, e.speaker, e.task, e.step, e.item, e.attempt, e.ticket,
+         e.type = 'state' AS aside,
+         CASE WHEN e.type IN ('toolCall', 'toolResult') THEN e.content ->> 'id' END AS call_id
+  FROM events e JOIN turns t ON t.session_uid = e.session_uid AND t.ticket = e.ticket
+  WHERE e.session_uid = %(session_uid)s AND t.state = 'Done' AND json_typeof(e.content) <> 'null'
+    AND (e.task_uid, e.step, e.item) IS DISTINCT FROM (%(task_uid)s, %(own_step)s, %(item)s)
+    AND CASE e.type WHEN 'summary' THEN false WHEN 'state' THEN e.content ->> 'state' = 'TaskEnded' ELSE true END
+    AND NOT EXISTS (SELECT FROM told WHERE e.sequence BETWEEN told.first AND told.last)
+), paired AS (
+  SELECT *, bool_or(type = 'toolCall') OVER pair AND bool_or(type = 'toolResult') OVER pair AS whole
+  FROM kept WINDOW pair AS (PARTITION BY ticket, call_id)
+), past AS (
+  SELECT *, count(*) FILTER (WHERE type = 'message') OVER (ORDER BY ticket DESC, aside DESC, sequence DESC) AS newest
+  FROM paired WHERE whole OR type NOT IN ('toolCall', 'toolResult')
+), shown AS (
+  SELECT *, sum(octet_length(content::text)) OVER (ORDER BY ticket DESC, aside DESC, sequence DESC) AS size
+  FROM past WHERE newest < %(window)s OR (newest = %(window)s AND type = 'message')
+), fitting AS (
+  SELECT max(newest) FILTER (WHERE type = 'message' AND size <= %(bytes)s) AS messages FROM shown
+)
+SELECT sequence, time, type, role, content, speaker, task, step, item, attempt
+FROM (SELECT *, 0 AS ticket, false AS aside FROM summary
+      UNION ALL
+      SELECT sequence, time, type, role, content, speaker, task, step, item, attempt, ticket, aside
+      FROM shown, fitting
+      WHERE newest < fitting.messages OR (newest = fitting.messages AND type = 'message')
+         OR (newest = 0 AND type = 'state' AND size <= %(bytes)s)) history
+ORDER BY ticket, aside, sequence
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class _Event:
+    sequence: int
+    time: datetime
+    type: str
+    role: str | None
+    content: JsonValue
+    speaker: str | None
+    task: str | None
+    step: str | None
+    item: int
+    attempt: int | None
+
+
+async def read_history(conn: Connection, attempt: LockedAttempt) -> list[StoredEvent]:
+    """Return the events of ended turns that a turn's attempt is shown, in the order granted.
+
+    First comes the newest summary; what it stands for is left out. ``contextWindow`` counts messages, and only while
+    the session truncates: one that summarizes or fails sees for itself what is too much.
+    """
+    session = attempt.request.get("session")
+    limits = session if isinstance(session, dict) else {}
+    window = limits.get("contextWindow")
+    truncates = (limits.get("contextOverflow") or TRUNCATE) == TRUNCATE
+    parameters = {
+        "session_uid": attempt.session_uid,
+        "task_uid": attempt.task_uid,
+        "own_step": attempt.step,
+        "item": attempt.item,
+        "window": window if truncates and isinstance(window, int) else DEFAULT_WINDOW,
+        "bytes": MAX_HISTORY_BYTES,
+    }
+    rows = await fetch_all(conn, _Event, HISTORY, parameters)
+    return [StoredEvent.model_validate(row, from_attributes=True) for row in rows]
