@@ -106,6 +106,8 @@ def test_the_password_lives_as_long_as_the_volume(settings: tuple[str, ...], kee
         ((*EXTERNAL, "logs.keepBytes=-1"), "/logs/keepBytes'"),
         ((*EXTERNAL, "logs.keepBytes=2000000"), "/logs/keepBytes'"),
         ((*EXTERNAL, "limits.maxTasksPerNamespace=ten"), "/limits/maxTasksPerNamespace'"),
+        ((*EXTERNAL, "retention.tasks=90d"), "/retention/tasks'"),
+        ((*EXTERNAL, "retention.tasks=30m"), "/retention/tasks'"),
         ((*EXTERNAL, "watchNamespaces={Shop}"), "/watchNamespaces/0'"),
         ((*EXTERNAL, "watchNamespaces={shop,shop}"), "/watchNamespaces'"),
         ((*BUNDLED, "postgres.runAsUser=0"), "/postgres/runAsUser'"),
