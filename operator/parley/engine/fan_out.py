@@ -1,12 +1,13 @@
 """A step with items: at most so many at once, each repeated by itself, until all have ended.
 
-Containers and child tasks are started one by one, prompts in rounds (``rounds``).
+Containers and child tasks are started one by one, prompts and tools in rounds (``rounds``).
 """
 
 from dataclasses import replace
 
 from parley.engine import rounds
 from parley.engine.actions import Action, EndStep, StartAttempt
+from parley.engine.calls import open_calls, plan_calls, with_calls
 from parley.engine.item_views import backoff_view, running_view
 from parley.engine.items import Items, sort_items
 from parley.engine.retries import Again
@@ -21,23 +22,26 @@ from parley.resources.reasons import Reason
 
 def plan_fan_out(situation: Situation, total: int) -> StepOutcome:
     """Decide what a step with ``total`` items does next."""
-    items = sort_items(situation.step, situation.attempts, total)
+    items = sort_items(situation.step, situation.attempts, total, open_calls(situation))
     stopped = bool(items.spent) and not situation.step.continue_on_error
-    if not items.open and (stopped or not items.left):
+    if not items.open and (stopped or not (items.left or items.paused)):
         return _end(situation, items)
     seen = [watch_any(situation, attempt) for attempt in items.open]
-    view = running_view(situation, items, seen)
+    calls = () if stopped else tuple(wait for waits in items.paused.values() for wait in waits)
+    pause = plan_calls(situation, calls) if calls else None
+    view = running_view(situation, items, seen, pause)
     going = StepOutcome(
         view,
         _watched_actions(situation, items, seen, stopped=stopped),
         wake_at=min((w.wake_at for w in seen if w.wake_at is not None), default=None),
     )
     # What ends now may be the failure after which no other item begins.
-    if stopped or not items.left or any(watch.actions or watch.lost for watch in seen):
-        return going
-    if situation.step.prompt is not None:
-        return going if items.open else rounds.start(situation, items, view)
-    return _start_more(situation, items, going)
+    waits = stopped or not items.left or any(watch.actions or watch.lost for watch in seen)
+    if not waits and not situation.step.runs_in_runner:
+        return _start_more(situation, items, going)
+    if not waits and not items.open:
+        going = rounds.start(situation, items, view)
+    return with_calls(going, pause) if pause is not None else going
 
 
 def _end(situation: Situation, items: Items) -> StepOutcome:
@@ -52,7 +56,7 @@ def _end(situation: Situation, items: Items) -> StepOutcome:
 def _watched_actions(
     situation: Situation, items: Items, seen: list[Watch], *, stopped: bool
 ) -> tuple[Action, ...]:
-    if situation.step.prompt is not None:
+    if situation.step.runs_in_runner:
         return rounds.watched_actions(situation, items, seen, stopped=stopped)
     created = (create(situation, w.attempt) for w in seen if w.absent)
     return (*created, *own_actions(seen))

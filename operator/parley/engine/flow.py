@@ -2,10 +2,11 @@
 
 from collections.abc import Collection, Sequence
 
+from parley.engine.calls import is_paused, open_calls, plan_paused
 from parley.engine.fan_out import plan_fan_out
 from parley.engine.single import plan_single
 from parley.engine.situation import Situation
-from parley.engine.state import StepMark
+from parley.engine.state import NO_ITEM, StepMark
 from parley.engine.views import ItemCounts, StepOutcome, StepView
 from parley.engine.waiting import needs_decision, plan_entry, plan_sleep, plan_wait
 from parley.resources.reasons import Reason
@@ -48,6 +49,8 @@ def plan_step(situation: Situation, *, ready: bool) -> StepOutcome:
         return plan_sleep(situation)
     if step.for_each is not None:
         return plan_fan_out(situation, mark.items or 0 if mark is not None else 0)
+    if is_paused(situation):
+        return plan_paused(situation, open_calls(situation)[NO_ITEM])
     return plan_single(situation) if step.has_attempts else plan_entry(situation)
 
 

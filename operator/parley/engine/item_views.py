@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from parley.engine.calls import Pause
 from parley.engine.items import Items
 from parley.engine.names import pod_key
 from parley.engine.retries import Again
@@ -14,19 +15,24 @@ from parley.resources.reasons import Reason
 from parley.resources.task import StepPhase
 
 
-def running_view(situation: Situation, items: Items, seen: list[Watch]) -> StepView:
-    """Show a step with items: what runs and why the rest does not, in one line."""
+def running_view(
+    situation: Situation, items: Items, seen: list[Watch], pause: Pause | None = None
+) -> StepView:
+    """Show a step with items: what runs and why the rest does not, in one line; ``pause`` is what calls come to."""
     mark, attempts = situation.mark, sorted(situation.attempts, key=lambda attempt: attempt.id)
     active = sum(_is_active(situation, attempt) for attempt in items.open)
     message = f"{items.succeeded} of {items.total} items are done"
     if items.failed:
         message += f", {items.failed} failed"
-    reason, why = _most_telling(seen)
+    if pause is not None and pause.approvals:
+        asking = len({wait.item for wait in pause.approvals})
+        message += f", {asking} {'waits' if asking == 1 else 'wait'} for approval"
+    phase, reason, why = _where(items, seen, pause)
     return StepView(
         situation.step.name,
-        StepPhase.RUNNING if items.open else StepPhase.QUEUED,
+        phase,
         tuple(attempts),
-        reason if items.open else Reason.PENDING,
+        reason,
         f"{message}; {why}" if why else message,
         items=items.counts(active),
         child=attempts[-1].job if situation.step.task is not None and attempts else None,
@@ -43,10 +49,18 @@ def backoff_view(view: StepView, items: Items, item: int, again: Again) -> StepV
 def _is_active(situation: Situation, attempt: Attempt) -> bool:
     """Tell whether an open attempt has begun: most of a round's wait for their place in it."""
     return (
-        situation.step.prompt is None
+        not situation.step.runs_in_runner
         or attempt.phase == "Running"
         or pod_key(attempt.job, attempt.index) in situation.around.pods
     )
+
+
+def _where(items: Items, seen: list[Watch], pause: Pause | None) -> tuple[StepPhase, Reason | None, str]:
+    if items.open:
+        return StepPhase.RUNNING, *_most_telling(seen)
+    if pause is not None and (pause.phase is StepPhase.RUNNING or not items.left):
+        return pause.phase, pause.reason, pause.message
+    return StepPhase.QUEUED, Reason.PENDING, ""
 
 
 def _most_telling(seen: list[Watch]) -> tuple[Reason, str]:

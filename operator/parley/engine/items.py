@@ -1,10 +1,11 @@
 """The items of a forEach, sorted by what becomes of them."""
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from parley.engine.retries import Again, Spent, what_follows
-from parley.engine.state import Attempt
+from parley.engine.state import Attempt, Wait
 from parley.engine.views import ItemCounts
 from parley.resources.reasons import Reason
 from parley.resources.task import Step, StepPhase
@@ -21,6 +22,8 @@ class Items:
     """To be repeated, by item."""
     spent: dict[int, Spent] = field(default_factory=dict[int, Spent])
     """Failed for good, by item."""
+    paused: dict[int, Sequence[Wait]] = field(default_factory=dict[int, Sequence[Wait]])
+    """Those that wait for calls of theirs, with these."""
     succeeded: int = 0
     last: dict[int, Attempt] = field(default_factory=dict[int, Attempt])
     """The newest attempt of each item that was tried."""
@@ -34,6 +37,11 @@ class Items:
     def left(self) -> bool:
         """Whether items are still to be tried."""
         return bool(self.untried or self.again)
+
+    @property
+    def under_way(self) -> bool:
+        """Whether items have begun that are not over."""
+        return bool(self.open or self.paused)
 
     def number(self, item: int) -> int:
         """Return the number of an item's next attempt."""
@@ -51,8 +59,11 @@ class Items:
         return first.reason, f"item {item}: {first.message}{others}"
 
 
-def sort_items(step: Step, attempts: tuple[Attempt, ...], total: int) -> Items:
-    """Sort a step's items by their attempts, which come by item and then by number."""
+def sort_items(
+    step: Step, attempts: tuple[Attempt, ...], total: int, calls: Mapping[int, Sequence[Wait]] | None = None
+) -> Items:
+    """Sort a step's items by their attempts, which come by item and then by number, and their open calls."""
+    calls = calls or {}
     tried: defaultdict[int, list[Attempt]] = defaultdict(list)
     for attempt in attempts:
         tried[attempt.item].append(attempt)
@@ -67,6 +78,8 @@ def sort_items(step: Step, attempts: tuple[Attempt, ...], total: int) -> Items:
             items.open.append(last)
         elif last.phase == "Succeeded":
             items.succeeded += 1
+        elif last.phase == "Paused" and item in calls:
+            items.paused[item] = calls[item]
         else:
             follows = what_follows(step, of_item)
             if isinstance(follows, Again):

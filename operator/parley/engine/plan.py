@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from parley.engine.actions import Action, EndTask, EnterStep, SetSuspended
+from parley.engine.actions import Action, EndStep, EndTask, EnterStep, SetSuspended
 from parley.engine.ended import ended_views
 from parley.engine.flow import has_failed_task, is_done, is_ready, plan_step
 from parley.engine.leftovers import stop_leftovers
+from parley.engine.names import call_step
 from parley.engine.shared_runner import find_served
 from parley.engine.situation import Situation, needs_slot
 from parley.engine.state import Attempt, Surroundings, TaskState, Turn
@@ -42,9 +43,10 @@ def awaits_ticket(plan: Plan, around: Surroundings) -> bool:
 
 
 def holds_slot(steps: Sequence[Step], state: TaskState) -> bool:
-    """Tell whether a task holds a concurrency slot: a prompt or a container of it is under way."""
+    """Tell whether a task holds a concurrency slot: a runner or a container of it is under way, also of a call."""
     running = {attempt.step for attempt in state.attempts if attempt.open}
-    return any(step.name in running and needs_slot(step) for step in steps)
+    calls = {call_step(wait.step, wait.id) for wait in state.waits if wait.kind == "Container"}
+    return not running.isdisjoint(calls) or any(step.name in running and needs_slot(step) for step in steps)
 
 
 def make_plan(task: TaskSpec, steps: Sequence[Step], state: TaskState, around: Surroundings) -> Plan:
@@ -63,6 +65,7 @@ def make_plan(task: TaskSpec, steps: Sequence[Step], state: TaskState, around: S
     outcomes = _plan_steps(steps, situations)
     views = tuple(outcome.view for outcome in outcomes)
     ending = _with_cause(ending, views) if ending else _end_of_steps(steps, views)
+    ending = ending or _end_with_session(state, around, outcomes)
     if ending is not None:
         return Plan(views, actions=(ending,))
     wakes = [outcome.wake_at for outcome in outcomes]
@@ -147,6 +150,17 @@ def _end_of_steps(steps: Sequence[Step], views: Sequence[StepView]) -> EndTask |
     if views and all(is_done(step, view) for step, view in zip(steps, views, strict=True)):
         return EndTask("Succeeded", Reason.SUCCEEDED, "all steps are done")
     return None
+
+
+def _end_with_session(
+    state: TaskState, around: Surroundings, outcomes: Sequence[StepOutcome]
+) -> EndTask | None:
+    """End a task whose session takes no more turns, once what runs has ended and is written down."""
+    if around.session_over is None or any(attempt.open for attempt in state.attempts):
+        return None
+    if any(isinstance(action, EndStep) for outcome in outcomes for action in outcome.actions):
+        return None
+    return EndTask("Failed", Reason.SESSION_ENDED, around.session_over)
 
 
 def _enders(outcomes: Sequence[StepOutcome]) -> tuple[Action, ...]:

@@ -11,6 +11,8 @@ from parley.resources.retry import Retry, RetryCause
 from parley.resources.task import Step, StepPhase
 
 MAX_DISRUPTIONS = 5
+_PUT_OFF = {Reason.SUSPENDED, Reason.SESSION_ENDED}
+"""Why an attempt of a round was closed that had not begun; that does not count."""
 SHORT_BACKOFF = timedelta(seconds=30)
 """A turn is kept for a retry that comes this soon; for a later one others may have the session."""
 
@@ -20,6 +22,7 @@ _CAUSES = {
     Reason.MODEL_ERROR: RetryCause.ERROR,
     Reason.MODEL_RATE_LIMITED: RetryCause.ERROR,
     Reason.SCHEMA_MISMATCH: RetryCause.ERROR,
+    Reason.TOOL_ERROR: RetryCause.ERROR,
     Reason.OOM_KILLED: RetryCause.OOM_KILLED,
     Reason.STEP_TIMEOUT: RetryCause.TIMEOUT,
     Reason.TASK_TIMEOUT: RetryCause.TIMEOUT,  # a child's
@@ -47,8 +50,13 @@ class Spent:
 
 
 def what_follows(step: Step, attempts: Sequence[Attempt]) -> Again | Spent:
-    """Decide what follows the last of one item's attempts, which is closed and did not succeed."""
+    """Decide what follows the last of one item's attempts, which is closed and did not succeed.
+
+    One that paused is followed once none of its calls is open; that is the caller's to see.
+    """
     last = attempts[-1]
+    if last.phase == "Paused":
+        return Again("Resume")
     if last.phase == "Lost":
         lost = sum(attempt.phase == "Lost" for attempt in attempts)
         if lost <= MAX_DISRUPTIONS:
@@ -56,7 +64,7 @@ def what_follows(step: Step, attempts: Sequence[Attempt]) -> Again | Spent:
         return Spent(
             StepPhase.FAILED, Reason.POD_LOST, f"its pod was lost {lost} times, last: {last.message}"
         )
-    if last.phase == "Cancelled" and last.reason is Reason.SUSPENDED:
+    if last.phase == "Cancelled" and last.reason in _PUT_OFF:
         return Again("Resume")
     if last.phase == "Cancelled":
         return Spent(StepPhase.CANCELLED, last.reason or Reason.ERROR, last.message)

@@ -1,6 +1,7 @@
-"""Prompts for each item: one Indexed Job for all of them, then one for those to repeat, and so on.
+"""Prompts and tools for each item: one Indexed Job for all of them, then one for those to repeat, and so on.
 
 A round starts when nothing of the one before is open any more and every item to repeat may start: so there are few.
+Items that wait for calls of theirs keep no round from starting; they come in a later one.
 """
 
 from dataclasses import replace
@@ -12,11 +13,12 @@ from parley.engine.items import Items
 from parley.engine.names import pod_key
 from parley.engine.retries import Again
 from parley.engine.situation import Situation
-from parley.engine.starting import held_back, queued, wants
-from parley.engine.state import Attempt
+from parley.engine.starting import held_back, queued, standstill, wants
+from parley.engine.state import Attempt, Hold
 from parley.engine.step_plan import Watch, own_actions
 from parley.engine.views import StepOutcome, StepView
 from parley.resources.reasons import Reason
+from parley.resources.task import StepPhase
 
 
 def start(situation: Situation, items: Items, view: StepView) -> StepOutcome:
@@ -26,11 +28,12 @@ def start(situation: Situation, items: Items, view: StepView) -> StepOutcome:
         late = _latest(items)
         if late is not None and situation.state.now < late[1]:
             item, at = late
-            return StepOutcome(backoff_view(view, items, item, items.again[item]), wake_at=at)
+            shown = view if _calls_run(view) else backoff_view(view, items, item, items.again[item])
+            return StepOutcome(shown, wake_at=at)
         held = queued(situation)
     if held is not None:
         shown = replace(view, phase=held.view.phase, reason=held.view.reason, message=held.view.message)
-        return replace(held, view=shown)
+        return replace(held, view=view if _calls_run(view) else shown)
     entries = tuple(
         RoundEntry(item, items.number(item), items.again.get(item, Again("First")).cause)
         for item in sorted((*items.again, *items.untried))
@@ -44,15 +47,24 @@ def watched_actions(
 ) -> tuple[Action, ...]:
     """Return what a round's open attempts ask for: one Job for all.
 
-    Once one failed for good, or the task is suspended, no other begins; a suspended task's come in a later round.
+    Once one failed for good, or the task stands still, no other begins; a suspended task's come in a later round.
     """
-    if stopped or situation.state.suspended:
+    halt = standstill(situation)
+    if stopped or halt is not None:
         asked = own_actions(w for w in seen if not _not_begun(situation, w.attempt))
         waiting = [w.attempt for w in seen if _not_begun(situation, w.attempt)]
-        return (*asked, *(_drop(items, each) if stopped else _put_off(each) for each in waiting))
+        return (
+            *asked,
+            *(_put_off(each, halt) if halt and not stopped else _drop(items, each) for each in waiting),
+        )
     missing = dict.fromkeys(w.attempt.job for w in seen if w.absent)
     created = (CreateRound(job, _of_job(situation, job), situation.step) for job in missing)
     return (*created, *own_actions(seen))
+
+
+def _calls_run(view: StepView) -> bool:
+    """Tell whether a step is shown as running although no item has an open attempt: calls of its items run."""
+    return view.phase is StepPhase.RUNNING
 
 
 def _latest(items: Items) -> tuple[int, datetime] | None:
@@ -74,6 +86,5 @@ def _drop(items: Items, attempt: Attempt) -> CloseAttempt:
     return CloseAttempt(attempt.id, "Cancelled", Reason.CANCELLED, message)
 
 
-def _put_off(attempt: Attempt) -> CloseAttempt:
-    message = "the task was suspended before it began"
-    return CloseAttempt(attempt.id, "Cancelled", Reason.SUSPENDED, message)
+def _put_off(attempt: Attempt, halt: Hold) -> CloseAttempt:
+    return CloseAttempt(attempt.id, "Cancelled", halt.reason, f"put off before it began: {halt.message}")

@@ -1,11 +1,18 @@
 """A step without items that runs in attempts, one after another."""
 
-from parley.engine.actions import Action, CloseAttempt, CreateChild, CreateJob, StartAttempt
+from parley.engine.actions import (
+    Action,
+    CloseAttempt,
+    CreateChild,
+    CreateJob,
+    RefuseAttempt,
+    StartAttempt,
+)
 from parley.engine.children import watch_child
 from parley.engine.retries import Again, Spent, what_follows
 from parley.engine.situation import Situation
-from parley.engine.starting import give_turn_back, held_back, queued, wants
-from parley.engine.state import Attempt
+from parley.engine.starting import end_turn, give_turn_back, held_back, queued, session_pause, wants
+from parley.engine.state import Attempt, Hold
 from parley.engine.step_plan import NODE_PAUSE, Watch, closed, successor_waits, watch
 from parley.engine.views import StepOutcome, StepView, say_time
 from parley.resources.reasons import Reason
@@ -55,7 +62,7 @@ def _afterwards(situation: Situation, close: CloseAttempt | None = None) -> Step
         if close is not None:
             return StepOutcome(_view(situation, StepPhase.RUNNING, close.reason, close.message), (close,))
         view = _view(situation, follows.phase, follows.reason, follows.message, ended=last)
-        return StepOutcome(view, give_turn_back(situation))
+        return StepOutcome(view, end_turn(situation))
     blocked = successor_waits(situation, last)
     if blocked is not None:
         view = _view(situation, StepPhase.RUNNING, attempts[-1].reason, blocked)
@@ -72,7 +79,11 @@ def _start(situation: Situation, again: Again, close: CloseAttempt | None = None
     if again.at is not None and situation.state.now < again.at:
         view = _view(situation, StepPhase.WAITING, Reason.RETRYING, retry_message(attempts[-1], again))
         back = () if again.soon else give_turn_back(situation)
-        return StepOutcome(view, back, wake_at=again.at, ready_turn=turn and again.soon)
+        kept = again.soon or situation.has_paused
+        return StepOutcome(view, back, wake_at=again.at, ready_turn=turn and kept)
+    refusal = situation.around.turn_refusal
+    if turn and not attempts and refusal is not None and session_pause(situation) is None:
+        return _refuse(situation, refusal)
     waits = queued(situation, close)
     if waits is not None:
         return waits
@@ -80,6 +91,13 @@ def _start(situation: Situation, again: Again, close: CloseAttempt | None = None
     start = StartAttempt(situation.step, situation.index, number, again.cause, turn, close)
     view = _view(situation, StepPhase.QUEUED, Reason.PENDING)
     return StepOutcome(view, (start,), ready_turn=turn, wants_slot=wants(situation))
+
+
+def _refuse(situation: Situation, refusal: Hold) -> StepOutcome:
+    """Fail a turn that the session does not take. One that has begun goes on: what it was asked is told already."""
+    view = _view(situation, StepPhase.QUEUED, refusal.reason, refusal.message)
+    refuse = RefuseAttempt(situation.step, situation.index, 1, refusal.reason, refusal.message)
+    return StepOutcome(view, (refuse,))
 
 
 def retry_message(last: Attempt, again: Again) -> str:

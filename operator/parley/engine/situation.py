@@ -30,6 +30,11 @@ class Situation:
         return takes_turn(self.task, self.step)
 
     @property
+    def has_paused(self) -> bool:
+        """Whether an attempt of the step paused: its calls are open until the step ends, and so is its turn."""
+        return any(attempt.phase == "Paused" for attempt in self.attempts)
+
+    @property
     def turn(self) -> Turn:
         """Its place in the session's queue."""
         return self.around.turns.get(self.step.name, Turn.NONE)
@@ -47,4 +52,4 @@ def takes_turn(task: TaskSpec, step: Step) -> bool:
 
 def needs_slot(step: Step) -> bool:
     """Tell whether a step runs in pods of its own, and so counts against concurrency limits."""
-    return step.prompt is not None or step.container is not None
+    return step.runs_in_runner or step.container is not None

@@ -26,6 +26,7 @@ from parley.resources.common import MAX_CONDITION_MESSAGE, Usage
 from parley.resources.conditions import merge_conditions
 from parley.resources.task import StepPhase, TaskPhase
 from parley.resources.task_status import (
+    MAX_STATUS_ARGUMENTS,
     MAX_STATUS_QUESTION,
     MAX_STEP_MESSAGE,
     MAX_WAITING,
@@ -132,12 +133,19 @@ def _beside(summary: Summary, waits: Sequence[Wait], previous: TaskStatus) -> li
 def _waiting_entries(waits: Sequence[Wait]) -> list[WaitingEntry]:
     room, entries = Room(WAITING_BYTES), list[WaitingEntry]()
     for wait in waits[:MAX_WAITING]:
+        asked, arguments = (
+            fit_text(wait.question, MAX_STATUS_QUESTION),
+            fit_text(wait.arguments, MAX_STATUS_ARGUMENTS),
+        )
         entry = WaitingEntry(
             id=wait.id,
             step=wait.step,
             item=None if wait.item == NO_ITEM else wait.item,
             kind=WaitingKind(wait.kind),
-            question=fit_text(wait.question, MAX_STATUS_QUESTION),
+            call=wait.call or None,
+            arguments=arguments or None,
+            question=asked,
+            truncated=True if (asked, arguments) != (wait.question, wait.arguments) else None,
             choices=list(wait.choices) or None,
             since=wait.since,
             deadline=wait.deadline,

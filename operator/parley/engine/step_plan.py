@@ -156,7 +156,8 @@ def _keeping_turn(situation: Situation, attempt: Attempt, close: CloseAttempt) -
     if not situation.takes_turn:
         return close
     follows = what_follows(situation.step, closed(situation.attempts, attempt, close, situation.state.now))
-    return replace(close, keeps_turn=isinstance(follows, Again) and follows.soon)
+    goes_on = isinstance(follows, Again) and (follows.soon or situation.has_paused)
+    return replace(close, keeps_turn=goes_on)
 
 
 def closed(
@@ -177,7 +178,7 @@ def _wakes(situation: Situation, attempt: Attempt, pod: PodView | None) -> list[
         attempt.phase == "Open"
         and attempt.item != NO_ITEM
         and pod is not None
-        and situation.step.prompt is not None
+        and situation.step.runs_in_runner
     ):
         # Nor of an item in a round: from then on it has its own time.
         wakes.append(now + situation.step.timeout_or_default())

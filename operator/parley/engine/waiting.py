@@ -2,7 +2,7 @@
 
 from parley.engine.actions import EndStep, EnterStep, ExpireWait
 from parley.engine.situation import Situation
-from parley.engine.starting import held_back
+from parley.engine.starting import held_back, session_pause
 from parley.engine.views import StepOutcome, StepView, say_time
 from parley.resources.reasons import Reason
 from parley.resources.task import Step, StepPhase
@@ -15,10 +15,10 @@ def needs_decision(step: Step) -> bool:
 
 def plan_entry(situation: Situation) -> StepOutcome:
     """Have the step decided."""
-    held = held_back(situation)
+    step = situation.step
+    held = held_back(situation) or (session_pause(situation) if step.has_attempts else None)
     if held is not None:
         return held
-    step = situation.step
     view = StepView(step.name, StepPhase.QUEUED, situation.attempts, Reason.PENDING)
     return StepOutcome(view, (EnterStep(step, situation.index),))
 

@@ -45,6 +45,7 @@ ERRORS = {
     Reason.MODEL_ERROR,
     Reason.MODEL_RATE_LIMITED,
     Reason.SCHEMA_MISMATCH,
+    Reason.TOOL_ERROR,
 }
 TIMEOUTS = {Reason.STEP_TIMEOUT, Reason.TASK_TIMEOUT}
 
