@@ -85,6 +85,7 @@ def test_the_operator_is_told_what_it_needs() -> None:
         "PARLEY_WATCH_NAMESPACES": "",
         "PARLEY_LOG_BYTES": "16384",
         "PARLEY_MAX_TASKS_PER_NAMESPACE": "0",
+        "PARLEY_TASK_RETENTION": "2160h",
         "PARLEY_HTTP_PORT": "8081",
     }
     assert container["command"] == ["parley-operator"]
