@@ -39,8 +39,10 @@ def step_problems(steps: Sequence[Step], index: int, path: str) -> Iterator[Prob
         yield from _items_problems(step.for_each, f"{path}.forEach.items")
     if step.prompt is not None:
         yield from _prompt_problems(step.prompt, f"{path}.prompt")
+    if step.tool is not None:
+        yield from free_value_problems(step.tool.arguments, f"{path}.tool.arguments")
     if step.container is not None:
-        yield from _env_problems(step.container.env, f"{path}.container.env")
+        yield from env_problems(step.container.env, f"{path}.container.env")
         yield from free_value_problems(step.container.input_file, f"{path}.container.inputFile")
     if step.wait is not None:
         yield from _wait_problems(step.wait, f"{path}.wait")
@@ -58,7 +60,7 @@ def _common_problems(step: Step, path: str) -> Iterator[Problem]:
     given = {"retry": step.retry, "timeout": step.timeout, "forEach": step.for_each}
     for field, why in ATTEMPT_FIELDS.items():
         if given[field] is not None and not step.has_attempts:
-            yield Problem(f"{path}.{field}", f"{field} is for prompt, container and task steps: {why}")
+            yield Problem(f"{path}.{field}", f"{field} is for prompt, tool, container and task steps: {why}")
     if step.continue_on_error and (step.return_ is not None or step.fail is not None):
         yield Problem(f"{path}.continueOnError", CONTINUE_NOT_HERE)
     if step.for_each is not None and step.prompt is not None and step.prompt.history == "Session":
@@ -107,7 +109,8 @@ def _prompt_problems(prompt: PromptStep, path: str) -> Iterator[Problem]:
         yield from schema_problems(prompt.output_schema, f"{path}.outputSchema")
 
 
-def _env_problems(env: Sequence[EnvVar], path: str) -> Iterator[Problem]:
+def env_problems(env: Sequence[EnvVar], path: str) -> Iterator[Problem]:
+    """What is wrong in the variables of a container."""
     names: set[str] = set()
     for index, variable in enumerate(env):
         where, source = f"{path}[{index}]", variable.value_from

@@ -168,6 +168,7 @@ class TaskFields(ResourceModel):
         return parse_duration(self.ttl_after_finished) if self.ttl_after_finished else None
 
 
+TOOL_OF_NOBODY = "a tool step needs the Task's sessionRef or agentRef: the tool is an agent's"
 USER_WITHOUT_SESSION = "user needs sessionRef: it is one of the session's users"
 TASK_RULES = (
     rule(
@@ -197,7 +198,7 @@ TASK_RULES = (
     ),
     rule(
         "has(self.sessionRef) || has(self.agentRef) || !has(self.steps) || self.steps.all(s, !has(s.tool))",
-        "a tool step needs the Task's sessionRef or agentRef: the tool is an agent's",
+        TOOL_OF_NOBODY,
         field=".steps",
     ),
     rule(

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from parley.resources.children import MAX_DEPTH, inline_children
 from parley.resources.problems import Problem, free_value_problems
 from parley.resources.step_problems import step_problems
-from parley.resources.task import TaskFields, TaskSpec
+from parley.resources.task import TOOL_OF_NOBODY, USER_WITHOUT_SESSION, TaskFields, TaskSpec
 
 
 def task_problems(
@@ -32,11 +32,11 @@ def task_problems(
             yield from _somebody_problems(spec, root)
     elif (spec.message is None) == (spec.steps is None):
         yield Problem(root, "a TaskTemplate's task has exactly one of message and steps")
-    if spec.session_ref is not None and spec.agent_ref is not None:
-        yield Problem(
-            f"{root}.agentRef",
-            "a Task has sessionRef or agentRef, not both: the session says which agent answers",
-        )
+    has_session = spec.session_ref is not None or (
+        isinstance(spec, TaskSpec) and spec.template_ref is not None
+    )
+    if spec.user is not None and not has_session:
+        yield Problem(f"{root}.user", USER_WITHOUT_SESSION)
     yield from free_value_problems(spec.inputs, f"{root}.inputs")
     children = dict(inline_children(spec, root))
     for index in range(len(spec.steps or ())):
@@ -74,6 +74,8 @@ def _somebody_problems(spec: TaskSpec, root: str) -> Iterator[Problem]:
                 f"{path}.prompt",
                 "a prompt step needs the Task's sessionRef or agentRef: somebody must answer",
             )
+        if step.tool is not None and spec.agent_ref is None:
+            yield Problem(f"{path}.tool", TOOL_OF_NOBODY)
         if step.prompt is not None and step.prompt.history == "Session":
             yield Problem(f"{path}.prompt.history", "history: Session needs the Task's sessionRef")
         if step.set is not None:

@@ -5,9 +5,7 @@ found becomes ``Stalled, InvalidSpec``.
 """
 
 from collections.abc import Iterator
-from typing import TypeAlias, cast
-
-from pydantic import JsonValue
+from typing import TypeAlias
 
 from parley.resources.agent import AgentSpec
 from parley.resources.output_schema import schema_problems
@@ -16,9 +14,11 @@ from parley.resources.reading import parse_problems, read_spec
 from parley.resources.reply import ReplySpec
 from parley.resources.schedule import ScheduleSpec
 from parley.resources.session import SessionSpec
+from parley.resources.session_problems import session_problems
 from parley.resources.task import TaskSpec
 from parley.resources.task_problems import task_problems
 from parley.resources.task_template import TaskTemplateSpec
+from parley.resources.tool_problems import tools_problems
 
 __all__ = ["AnySpec", "Problem", "parse_problems", "read_spec", "spec_problems"]
 
@@ -40,14 +40,11 @@ def spec_problems(spec: AnySpec) -> list[Problem]:
         case ScheduleSpec():
             return list(task_problems(spec.task_template.spec, "spec.taskTemplate.spec"))
         case SessionSpec():
-            return [
-                *free_value_problems(spec.context, "spec.context"),
-                *free_value_problems(cast("JsonValue", spec.metadata), "spec.metadata"),
-            ]
+            return list(session_problems(spec))
         case ReplySpec():
             return list(_reply_problems(spec))
         case AgentSpec():
-            return []
+            return list(tools_problems(spec))
 
 
 def _reply_problems(spec: ReplySpec) -> Iterator[Problem]:
