@@ -13,7 +13,7 @@ GET /moved/12345                a redirect to /orders/12345
 GET /away?to=URL                a redirect to that URL
 GET /large/1000                 so many characters of text
 GET /binary                     bytes that are no text
-GET /calls?contains=TEXT        what was called, oldest first: method, path, body, Idempotency-Key, never a header's value
+GET /calls?contains=TEXT        what was called, oldest first: method, path, body, Idempotency-Key
 ==============================  ====================================================================================
 """
 

@@ -1,8 +1,8 @@
 """A small ticket desk as an MCP server, for demos and tests of tools: streamable HTTP at /mcp.
 
 It needs the package ``mcp``, which Parley's image has. Its tools: ``create`` and ``search`` tickets, ``close`` one, and
-``fleeting``, which ``POST /forget`` takes away and ``POST /remember`` brings back, for tests. ``GET /calls?contains=TEXT``
-lists what was called, oldest first: tool, arguments, and what came with the call as ``_meta``.
+``fleeting``, which ``POST /forget`` takes away and ``POST /remember`` brings back, for tests.
+``GET /calls?contains=TEXT`` lists what was called, oldest first: tool, arguments, and the call's ``_meta``.
 """
 
 import json
