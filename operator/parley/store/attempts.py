@@ -59,10 +59,11 @@ RETURNING u.ticket
 """
 INSERT = """
 INSERT INTO attempts (task_uid, step, item, number, cause, job, index, session_uid, ticket, request, deadline,
-                      runtime, child, run_timeout, state, reason, message, ended_at)
+                      runtime, child, run_timeout, state, reason, message, definite, ended_at)
 SELECT %(task_uid)s, %(step)s, %(item)s, %(number)s, %(cause)s, %(job)s, %(index)s, %(turn_session)s, %(ticket)s,
        %(request)s::json, now() + %(timeout)s, %(runtime)s, %(child)s, %(item_timeout)s::interval,
-       %(state)s, %(reason)s, %(message)s, CASE WHEN %(state)s = 'Open' THEN NULL ELSE now() END
+       %(state)s, %(reason)s, %(message)s, %(state)s <> 'Open',
+       CASE WHEN %(state)s = 'Open' THEN NULL ELSE now() END
 WHERE %(number)s = 1 + coalesce((SELECT max(number) FROM attempts
                                  WHERE task_uid = %(task_uid)s AND step = %(step)s AND item = %(item)s), 0)
   AND NOT EXISTS (SELECT FROM attempts WHERE task_uid = %(task_uid)s AND step = %(step)s AND item = %(item)s

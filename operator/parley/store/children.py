@@ -12,7 +12,7 @@ from parley.store.rows import execute, fetch_one, fetch_value
 MAX_DEPTH = 5
 """Levels of children below the first task."""
 MAX_TREE = 500
-"""Tasks in a family: the first one and all below it, those included that were made for retries."""
+"""Tasks in a family: the first one and all below it, those included that were made for retries or by tools."""
 
 FAMILY = "SELECT coalesce(root_uid, uid) AS root_uid, depth FROM tasks WHERE uid = %(task_uid)s"
 # Two of a family that make a child at once must not both count the other out. Not the first task's row: rows of tasks
@@ -20,8 +20,10 @@ FAMILY = "SELECT coalesce(root_uid, uid) AS root_uid, depth FROM tasks WHERE uid
 LOCK_FAMILY = "SELECT pg_advisory_xact_lock(hashtextextended('parley/family/' || %(root_uid)s, 0))::text"
 # Attempts, not rows of tasks: a child that is not registered yet counts too.
 COUNT = """
-SELECT 1 + count(*) FROM tasks t JOIN attempts a ON a.task_uid = t.uid AND a.child
-WHERE t.uid = %(root_uid)s OR t.root_uid = %(root_uid)s
+SELECT 1 + (SELECT count(*) FROM tasks t JOIN attempts a ON a.task_uid = t.uid AND a.child
+            WHERE t.uid = %(root_uid)s OR t.root_uid = %(root_uid)s)
+         + (SELECT count(*) FROM tasks t JOIN queued_tasks q ON q.queued_by = t.uid
+            WHERE t.uid = %(root_uid)s OR t.root_uid = %(root_uid)s)
 """
 TASK_OF_ATTEMPT = "SELECT task_uid FROM attempts WHERE id = %(attempt_id)s"
 FINISH = """

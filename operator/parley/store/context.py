@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from pydantic import JsonValue
 
 from parley.store.pool import Connection
-from parley.store.rows import encode_limited, execute, fetch_one
+from parley.store.rows import encode_limited, execute, fetch_one, fetch_value
 
 MAX_CONTEXT_BYTES = 256 * 1024
 """Largest context, as JSON: it is part of the request of every attempt in its session."""
 
 READ = "SELECT context FROM sessions WHERE uid = %(session_uid)s"
+VERSION = "SELECT context_version FROM sessions WHERE uid = %(session_uid)s"
 WRITE = """
 UPDATE sessions SET context = %(context)s::json, context_version = context_version + 1 WHERE uid = %(session_uid)s
 """
@@ -20,6 +21,11 @@ UPDATE sessions SET context = %(context)s::json, context_version = context_versi
 @dataclass(frozen=True, slots=True)
 class _Stored:
     context: dict[str, JsonValue] | None
+
+
+async def context_version(conn: Connection, session_uid: str) -> int:
+    """Return how often the context was changed."""
+    return await fetch_value(conn, int, VERSION, {"session_uid": session_uid}) or 0
 
 
 async def merge_context(

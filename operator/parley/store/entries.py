@@ -54,12 +54,14 @@ class Done:
     """It Succeeded with ``output``.
 
     ``context`` is merged key by key into the session's stored context, null removes a key. ``base`` is the context in
-    the Session's spec: what there is to merge into while nothing is stored.
+    the Session's spec: what there is to merge into while nothing is stored. With ``expected_version`` it is merged
+    only while the stored version, 0 before the first change, is the one it was rendered from.
     """
 
     output: JsonValue
     context: Mapping[str, JsonValue] | None = None
     base: Mapping[str, JsonValue] | None = None
+    expected_version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,8 +49,11 @@ SELECT json_build_object(
     FROM outputs o WHERE o.task_uid = t.uid AND o.item = -1),
   'turns', (
     SELECT coalesce(json_agg(u ORDER BY u.ticket), '[]')
-    FROM (SELECT session_uid, ticket, task_uid, task_name, step, state, granted_at, ended_at
-          FROM turns WHERE task_uid = t.uid) u),
+    FROM (SELECT h.session_uid, h.ticket, h.task_uid, h.task_name, h.step, h.state, h.granted_at, h.ended_at,
+                 h.state = 'Held' AND coalesce((SELECT a.state = 'Paused' FROM attempts a
+                                                WHERE a.session_uid = h.session_uid AND a.ticket = h.ticket
+                                                ORDER BY a.id DESC LIMIT 1), false) AS paused
+          FROM turns h WHERE h.task_uid = t.uid) u),
   'waits', (
     SELECT coalesce(json_agg(w ORDER BY w.created_at, w.id), '[]')
     FROM (SELECT id, step, item, kind, body, deadline, state, created_at

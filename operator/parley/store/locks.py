@@ -4,7 +4,7 @@ NO KEY UPDATE, so that a foreign key's own check (KEY SHARE) never waits for the
 """
 
 from parley.store.pool import Connection
-from parley.store.rows import fetch_value
+from parley.store.rows import execute, fetch_value
 
 LOCK_SESSION = "SELECT uid FROM sessions WHERE uid = %(session_uid)s AND gone_since IS NULL FOR NO KEY UPDATE"
 LOCK_SESSION_OF_TASK = """
@@ -15,6 +15,14 @@ LOCK_SESSION_OF_ATTEMPT = """
 SELECT uid FROM sessions
 WHERE uid = (SELECT t.session_uid FROM attempts a JOIN tasks t ON t.uid = a.task_uid WHERE a.id = %(attempt_id)s)
 FOR NO KEY UPDATE
+"""
+# In one order: two tasks may each tell the other's session of its end.
+LOCK_SESSIONS_OF_ENDING = """
+SELECT uid FROM sessions
+WHERE uid IN (SELECT session_uid FROM tasks WHERE uid = %(task_uid)s
+              UNION ALL
+              SELECT session_uid FROM queued_tasks WHERE task_uid = %(task_uid)s AND told_at IS NULL)
+ORDER BY uid FOR NO KEY UPDATE
 """
 LOCK_OPEN_TASK = """
 SELECT uid FROM tasks WHERE uid = %(task_uid)s AND gone_since IS NULL AND ended_at IS NULL FOR NO KEY UPDATE
@@ -40,6 +48,11 @@ async def lock_session_of_task(conn: Connection, task_uid: str) -> str | None:
 async def lock_session_of_attempt(conn: Connection, attempt_id: int) -> str | None:
     """Lock the session of an attempt's task, if any; return its uid."""
     return await fetch_value(conn, str, LOCK_SESSION_OF_ATTEMPT, {"attempt_id": attempt_id})
+
+
+async def lock_sessions_of_ending(conn: Connection, task_uid: str) -> None:
+    """Lock the session a task belongs to, and the one that queued it and is to hear of its end."""
+    await execute(conn, LOCK_SESSIONS_OF_ENDING, {"task_uid": task_uid})
 
 
 async def lock_open_task(conn: Connection, task_uid: str) -> bool:

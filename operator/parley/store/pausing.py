@@ -110,6 +110,7 @@ def _body(
             asked["onTimeout"] = tool.on_approval_timeout
         case "Container" if timeout is not None:
             asked["timeoutSeconds"] = math.ceil(timeout.total_seconds())
+            asked["outputFrom"] = tool.container.output_from if tool.container is not None else "Message"
         case _:
             pass
     return asked

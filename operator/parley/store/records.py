@@ -102,7 +102,11 @@ class StepRecord:
 
 @dataclass(frozen=True, slots=True)
 class WaitRecord:
-    """Something an open step waits for. ``body`` is ``{question, choices?, schema?}`` for a Question."""
+    """Something an open step waits for.
+
+    ``body`` is ``{question, choices?, schema?}`` for a Question, for calls ``{tool, arguments}``, with ``question,
+    choices, onTimeout: Reject|Approve`` for an Approval and ``timeoutSeconds`` for a Container.
+    """
 
     id: str
     step: str
@@ -148,6 +152,8 @@ class TurnRecord:
     state: TurnState
     granted_at: datetime | None
     ended_at: datetime | None
+    paused: bool = False
+    """Held, and its newest attempt is Paused: its calls wait for somebody."""
 
 
 @dataclass(frozen=True, slots=True)

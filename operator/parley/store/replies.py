@@ -22,7 +22,7 @@ STORED = "SELECT accepted, why, coalesce(verdict, '') AS message FROM replies WH
 TASK = "SELECT name, ended_at IS NULL AND gone_since IS NULL AS open FROM tasks WHERE uid = %(task_uid)s"
 # A suspended task's deadlines stand still: an answer comes in time until it goes on.
 WAIT = """
-SELECT w.step, w.item, w.kind, w.body, w.state, w.deadline, r.by AS answered_by,
+SELECT t.name AS task, w.step, w.item, w.kind, w.body, w.state, w.deadline, r.by AS answered_by,
        coalesce(w.deadline <= coalesce(t.suspended_since, now()), false) AS late,
        to_char(now(), 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS now
 FROM waits w JOIN tasks t ON t.uid = w.task_uid LEFT JOIN replies r ON r.wait_id = w.id AND r.accepted
@@ -59,6 +59,7 @@ class _Task:
 
 @dataclass(frozen=True, slots=True)
 class _Wait:
+    task: str
     step: str
     item: int
     kind: WaitKind
@@ -86,8 +87,8 @@ async def answer_wait(
     """Take a Reply to what a task waits for. The same ``reply_uid`` gets the same verdict again, for good.
 
     ``body`` has ``choice`` or ``value``, and perhaps ``message``. The caller has checked a value against the wait's
-    schema. Accepted: the step has Succeeded with ``{choice|value, by, message, at}``, and the task's session, if it
-    has one, a ``reply`` event.
+    schema. Accepted: a Question's step has Succeeded with ``{choice|value, by, message, at}``; an Approval decides on
+    its call. The task's session, if it has one, gets a ``reply`` event.
     """
     try:
         encode_limited(dict(body), "The reply")
@@ -120,12 +121,20 @@ async def answer_wait(
         answer = _answer(body) | {"by": by, "message": body.get("message") or ""}
         if wait.kind == "Question":
             await _succeed(conn, task_uid, wait, answer)
-        if session_uid is not None:
-            origin = Origin(session_uid, None, task_uid, task.name, wait.step, None, wait.item)
-            content = {"question": wait.body.get("question")} | answer
-            await append(conn, origin, [EventDraft(type="reply", content=content)])
+        await _tell(conn, session_uid, task_uid, wait, answer)
         await wake(conn, task_uid)
         return verdict
+
+
+async def _tell(
+    conn: Connection, session_uid: str | None, task_uid: str, wait: _Wait, answer: Mapping[str, JsonValue]
+) -> None:
+    """Append a ``reply`` event: who answered what; of an approval also for which tool."""
+    if session_uid is None:
+        return
+    origin = Origin(session_uid, None, task_uid, wait.task, wait.step, None, wait.item)
+    asked = {name: wait.body[name] for name in ("question", "tool") if name in wait.body}
+    await append(conn, origin, [EventDraft(type="reply", content=asked | dict(answer))])
 
 
 def _judge(task: _Task, wait: _Wait | None, body: Mapping[str, JsonValue]) -> ReplyVerdict:
@@ -174,7 +183,10 @@ async def _succeed(conn: Connection, task_uid: str, wait: _Wait, answer: Mapping
 async def expire_wait(
     conn: Connection, fence: Fence, wait_id: str, output: JsonValue = None, *, has_default: bool
 ) -> bool:
-    """End a wait whose deadline has passed: with ``output`` as its choice or value, else Failed, WaitTimeout.
+    """End a wait whose deadline has passed.
+
+    A Question's step has ``output`` as its choice or value, else it Failed, WaitTimeout. An Approval's call is
+    decided by what its tool says (``output`` counts for nothing), with a ``reply`` event by nobody.
 
     Returns:
         Whether this call ended it. False: it was answered, its deadline has moved, or its task is suspended or ended.
@@ -186,14 +198,22 @@ async def expire_wait(
     identity = _uuid(wait_id)
     async with leading(conn, fence):
         task_uid = await fetch_value(conn, str, TASK_OF_WAIT, {"wait_id": identity})
-        if task_uid is None or not await lock_live_task(conn, task_uid):
+        if task_uid is None:
+            return False
+        session_uid = await lock_session_of_task(conn, task_uid)
+        if not await lock_live_task(conn, task_uid):
             return False
         which = {"task_uid": task_uid, "wait_id": identity}
         wait = await fetch_one(conn, _Wait, WAIT, which)
         if wait is None or wait.state != "Open" or not wait.late:
             return False
         await execute(conn, END_WAIT, which | {"state": "Expired"})
-        if has_default:
+        if wait.kind == "Approval":
+            choice = "approve" if wait.body.get("onTimeout") == "Approve" else "reject"
+            decided: dict[str, JsonValue] = {"choice": choice, "by": None, "message": _nobody(wait)}
+            await _tell(conn, session_uid, task_uid, wait, decided)
+            await wake(conn, task_uid)
+        elif has_default:
             name = "choice" if isinstance(wait.body.get("choices"), list) else "value"
             await _succeed(conn, task_uid, wait, {name: output, "by": None, "message": ""})
         else:

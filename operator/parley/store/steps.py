@@ -6,7 +6,7 @@ from typing import Literal
 from uuid import UUID
 
 from parley.resources.reasons import Reason
-from parley.store.context import merge_context
+from parley.store.context import context_version, merge_context
 from parley.store.entries import AskPerson, Done, Enter, Entry, FailStep, Skip, Sleep
 from parley.store.leader import Fence, leading
 from parley.store.locks import lock_live_task, lock_open_task, lock_session_of_task
@@ -109,8 +109,8 @@ async def enter_step(conn: Connection, fence: Fence, task_uid: str, step: str, e
     """Write down what was decided about a step before any attempt. The first decision stands.
 
     Returns:
-        Whether this call did it. False: the step was decided or has an attempt, or the task is gone, ended,
-        suspended or unknown. Plan again.
+        Whether this call did it. False: the step was decided or has an attempt, the task is gone, ended, suspended
+        or unknown, or the context has another version than expected. Plan again.
 
     Raises:
         ResultTooLarge: items or output are over 16 MiB, the question over 1 MiB, or the context over 256 KiB;
@@ -130,7 +130,7 @@ async def enter_step(conn: Connection, fence: Fence, task_uid: str, step: str, e
     }
     async with leading(conn, fence):
         session_uid = await lock_session_of_task(conn, task_uid)
-        if not await lock_live_task(conn, task_uid):
+        if not await lock_live_task(conn, task_uid) or await _is_stale(conn, session_uid, entry):
             return False
         if await fetch_value(conn, str, DECIDE, which | row) is None:
             return False
@@ -146,6 +146,13 @@ async def enter_step(conn: Connection, fence: Fence, task_uid: str, step: str, e
             case _:
                 pass
         return True
+
+
+async def _is_stale(conn: Connection, session_uid: str | None, entry: Entry) -> bool:
+    """Tell whether the context has changed since the entry was rendered from it; the session's row is locked."""
+    if session_uid is None or not isinstance(entry, Done) or entry.expected_version is None:
+        return False
+    return await context_version(conn, session_uid) != entry.expected_version
 
 
 def _decide(entry: Entry) -> _Decision:

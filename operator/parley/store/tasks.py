@@ -1,6 +1,7 @@
 """Tasks: registration, the one read that planning needs, and their end."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from pydantic import JsonValue, TypeAdapter
@@ -8,8 +9,9 @@ from pydantic import JsonValue, TypeAdapter
 from parley.store.ending import cancel_attempts, end_turns, wake_children, wake_family, wake_next
 from parley.store.leader import Fence, leading
 from parley.store.loading import LOAD_TASK
-from parley.store.locks import lock_session_of_task, lock_task
+from parley.store.locks import lock_session_of_task, lock_sessions_of_ending, lock_task
 from parley.store.pool import Connection
+from parley.store.queued import tell_end
 from parley.store.records import EndPhase, NewParent, OpenObject, TaskRecord
 from parley.store.rows import (
     MAX_STORED_BYTES,
@@ -17,35 +19,57 @@ from parley.store.rows import (
     encode_limited,
     execute,
     fetch_all,
+    fetch_one,
     fetch_value,
     storable_text,
 )
 
-# Only an attempt of the parent whose job bears this name makes it a child: an owner reference alone can be forged.
+# Only an attempt of the parent whose job bears this name makes it a child: an owner reference alone can be forged. A
+# task that a tool queued is bound to that call by its name, the first one that bears it.
 REGISTER = """
-WITH family AS (
+WITH bound AS (
+  UPDATE queued_tasks SET task_uid = %(uid)s
+  WHERE cluster = %(cluster)s AND namespace = %(namespace)s AND name = %(name)s AND task_uid IS NULL
+  RETURNING queued_by
+), family AS (
   SELECT p.uid AS parent_uid, a.id AS parent_attempt, coalesce(p.root_uid, p.uid) AS root_uid, p.depth + 1 AS depth
   FROM tasks p JOIN attempts a ON a.task_uid = p.uid AND a.child AND a.job = %(name)s
   WHERE p.uid = %(parent_uid)s AND p.cluster = %(cluster)s AND p.namespace = %(namespace)s
     AND a.id = coalesce(%(parent_attempt)s::bigint, a.id)
+  UNION ALL
+  SELECT NULL, NULL, coalesce(q.root_uid, q.uid), q.depth + 1 FROM tasks q JOIN bound ON q.uid = bound.queued_by
+  ORDER BY parent_uid NULLS LAST LIMIT 1
+), made AS (
+  INSERT INTO tasks AS t (uid, cluster, install, namespace, name, session_uid, spec, created_at, deadline,
+                          parent_uid, parent_attempt, root_uid, depth)
+  SELECT %(uid)s, %(cluster)s, %(install)s, %(namespace)s, %(name)s, %(session_uid)s, %(spec)s::json,
+         %(created_at)s, now() + %(timeout)s::interval,
+         f.parent_uid, f.parent_attempt, f.root_uid, coalesce(f.depth, 0)
+  FROM (SELECT) one LEFT JOIN family f ON true
+  ON CONFLICT (uid) DO UPDATE SET
+    install = excluded.install,
+    session_uid = CASE WHEN EXISTS (SELECT FROM attempts a WHERE a.task_uid = t.uid)
+                         OR EXISTS (SELECT FROM steps s WHERE s.task_uid = t.uid) THEN t.session_uid
+                       ELSE excluded.session_uid END,
+    spec = CASE WHEN EXISTS (SELECT FROM attempts a WHERE a.task_uid = t.uid)
+                  OR EXISTS (SELECT FROM steps s WHERE s.task_uid = t.uid) THEN t.spec
+                ELSE excluded.spec END
+  WHERE t.ended_at IS NULL AND t.gone_since IS NULL
+    AND (t.install, t.session_uid, t.spec::text)
+      IS DISTINCT FROM (excluded.install, excluded.session_uid, excluded.spec::text)
+  RETURNING uid
 )
-INSERT INTO tasks AS t (uid, cluster, install, namespace, name, session_uid, spec, created_at, deadline,
-                        parent_uid, parent_attempt, root_uid, depth)
-SELECT %(uid)s, %(cluster)s, %(install)s, %(namespace)s, %(name)s, %(session_uid)s, %(spec)s::json,
-       %(created_at)s, now() + %(timeout)s::interval,
-       f.parent_uid, f.parent_attempt, f.root_uid, coalesce(f.depth, 0)
-FROM (SELECT) one LEFT JOIN family f ON true
-ON CONFLICT (uid) DO UPDATE SET
-  install = excluded.install,
-  session_uid = CASE WHEN EXISTS (SELECT FROM attempts a WHERE a.task_uid = t.uid)
-                       OR EXISTS (SELECT FROM steps s WHERE s.task_uid = t.uid) THEN t.session_uid
-                     ELSE excluded.session_uid END,
-  spec = CASE WHEN EXISTS (SELECT FROM attempts a WHERE a.task_uid = t.uid)
-                OR EXISTS (SELECT FROM steps s WHERE s.task_uid = t.uid) THEN t.spec
-              ELSE excluded.spec END
-WHERE t.ended_at IS NULL AND t.gone_since IS NULL
-  AND (t.install, t.session_uid, t.spec::text)
-    IS DISTINCT FROM (excluded.install, excluded.session_uid, excluded.spec::text)
+SELECT EXISTS (SELECT FROM made) AS changed, EXISTS (SELECT FROM bound) AS bound
+"""
+# In one order; the session that queued the task hears of its end, should it have ended before it was bound.
+LOCK_SESSIONS = """
+SELECT s.uid, s.uid = (SELECT t.session_uid FROM tasks t WHERE t.uid = %(uid)s) AS own FROM sessions s
+WHERE s.uid IN (SELECT t.session_uid FROM tasks t WHERE t.uid = %(uid)s
+                UNION ALL
+                SELECT q.session_uid FROM queued_tasks q
+                WHERE q.cluster = %(cluster)s AND q.namespace = %(namespace)s AND q.name = %(name)s
+                  AND q.task_uid IS NULL)
+ORDER BY s.uid FOR NO KEY UPDATE
 """
 # Else the old ticket would keep the step from a place in the queue of the session it has now.
 WITHDRAW_ELSEWHERE = """
@@ -94,6 +118,18 @@ SELECT 'Task', uid, namespace, name FROM tasks WHERE cluster = %(cluster)s AND g
 _TASK = TypeAdapter(TaskRecord)
 
 
+@dataclass(frozen=True, slots=True)
+class _Session:
+    uid: str
+    own: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Registered:
+    changed: bool
+    bound: bool
+
+
 async def register_task(  # noqa: PLR0913 - a row's columns
     conn: Connection,
     fence: Fence,
@@ -113,7 +149,7 @@ async def register_task(  # noqa: PLR0913 - a row's columns
     The deadline (``timeout`` from now) and the parent are set by the first registration. ``session_uid`` and ``spec``
     may change until the task has an attempt or a step was entered: by its first step a task is bound to both for good.
     A task that changes its session loses its tickets in the old one. One that claims a parent which has no attempt
-    for a child of this name is registered without a parent.
+    for a child of this name is registered without a parent. One that a tool queued is of its caller's family.
     """
     parameters = {
         "uid": uid,
@@ -129,11 +165,15 @@ async def register_task(  # noqa: PLR0913 - a row's columns
         "parent_attempt": parent.parent_attempt if parent else None,
     }
     async with leading(conn, fence):
-        before = await lock_session_of_task(conn, uid)
-        if not await execute(conn, REGISTER, parameters):
+        locked = await fetch_all(conn, _Session, LOCK_SESSIONS, parameters)
+        registered = await fetch_one(conn, _Registered, REGISTER, parameters)
+        if registered is not None and registered.bound:
+            await tell_end(conn, uid)
+        if registered is None or not registered.changed:
             return
-        if await execute(conn, WITHDRAW_ELSEWHERE, parameters) and before is not None:
-            await wake_next(conn, before)
+        if await execute(conn, WITHDRAW_ELSEWHERE, parameters):
+            for before in (session.uid for session in locked if session.own):
+                await wake_next(conn, before)
 
 
 async def load_task(conn: Connection, uid: str) -> TaskRecord | None:
@@ -155,6 +195,8 @@ async def end_task(
 ) -> bool:
     """End a task; the first end stands. Ends its held turn, withdraws its tickets and waits.
 
+    A session that queued it by a tool is told.
+
     ``close_attempts`` is the reason with which attempts still open are closed as Cancelled; None leaves them as
     they are, and what they write is refused from now on.
 
@@ -173,13 +215,14 @@ async def end_task(
         "output": encode_limited(output, "The task's output", MAX_STORED_BYTES),
     }
     async with leading(conn, fence):
-        await lock_session_of_task(conn, uid)
+        await lock_sessions_of_ending(conn, uid)
         await lock_task(conn, uid)
         if await fetch_value(conn, str, END, parameters) is None:
             return False
         await end_turns(conn, uid, step=None, why=f"The task ended: {reason}.")
         if close_attempts is not None:
             await cancel_attempts(conn, uid, close_attempts, message)
+        await tell_end(conn, uid)
         await wake_family(conn, uid)
         return True
 
@@ -193,12 +236,13 @@ async def task_gone(conn: Connection, fence: Fence, uid: str) -> bool:
         Whether this call did it; False when it was done before or the task is unknown.
     """
     async with leading(conn, fence):
-        await lock_session_of_task(conn, uid)
+        await lock_sessions_of_ending(conn, uid)
         await lock_task(conn, uid)
         if await fetch_value(conn, str, GONE, {"uid": uid}) is None:
             return False
         await end_turns(conn, uid, step=None, why="The task was deleted.")
         await cancel_attempts(conn, uid, "Cancelled", "The task was deleted.")
+        await tell_end(conn, uid)
         await wake_family(conn, uid)
         return True
 

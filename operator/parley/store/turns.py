@@ -58,8 +58,11 @@ WHERE u.task_uid = %(task_uid)s AND u.step = %(step)s AND u.state = 'Held'
 RETURNING u.session_uid
 """
 OPEN_TURNS = """
-SELECT session_uid, ticket, task_uid, task_name, step, state, granted_at, ended_at
-FROM turns WHERE session_uid = %(session_uid)s AND state IN ('Waiting', 'Held') ORDER BY ticket
+SELECT u.session_uid, u.ticket, u.task_uid, u.task_name, u.step, u.state, u.granted_at, u.ended_at,
+       u.state = 'Held' AND coalesce((SELECT a.state = 'Paused' FROM attempts a
+                                      WHERE a.session_uid = u.session_uid AND a.ticket = u.ticket
+                                      ORDER BY a.id DESC LIMIT 1), false) AS paused
+FROM turns u WHERE u.session_uid = %(session_uid)s AND u.state IN ('Waiting', 'Held') ORDER BY u.ticket
 """
 
 
