@@ -33,12 +33,13 @@ class EventRecord:
     time: datetime
     type: str
     role: str | None
-    text: str
-    """At most the first 1,000 characters of the content, compact JSON where it is no string."""
+    text: str | None
+    """At most the first 1,000 characters of the content, compact JSON where it is no string; None once erased."""
     task: str | None
     step: str | None
     item: int
     attempt: int | None
+    speaker: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,3 +61,19 @@ class SessionSummary:
     context: dict[str, JsonValue] | None = None
     """As steps left it; None until one has changed it: then the Session's spec holds."""
     context_version: int = 0
+    now: datetime | None = None
+    """The store's clock."""
+    state: LifeState = "Active"
+    state_since: datetime | None = None
+    state_why: str | None = None
+    active_at: datetime | None = None
+    """When something was said, queued, begun or ended last."""
+    running: bool = False
+    """An attempt of a task is under way."""
+    retention: dict[str, JsonValue] | None = None
+    clear_asked: int = 0
+    """The greatest sequence that a request named which was carried out."""
+    cleared_through: int = 0
+    oldest: datetime | None = None
+    """When the first event was stored that is not erased."""
+    restored_from: str | None = None
