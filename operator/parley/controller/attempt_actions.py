@@ -7,22 +7,31 @@ from math import ceil
 from pydantic import JsonValue
 
 from parley.controller.context import Context
+from parley.controller.family import FAMILY_LIMITS
 from parley.controller.job_actions import JobActions
 from parley.controller.known_values import KnownValues
 from parley.controller.logs import end_of_log
+from parley.controller.opening import as_close, opened
 from parley.controller.requests import build_request, build_round
 from parley.controller.sights import wake_children
 from parley.controller.task_under_work import TaskUnderWork
-from parley.engine.actions import CloseAttempt, FinishContainer, RoundEntry, StartAttempt, StartRound
+from parley.engine.actions import (
+    CloseAttempt,
+    FinishContainer,
+    RefuseAttempt,
+    RoundEntry,
+    StartAttempt,
+    StartRound,
+)
 from parley.engine.names import child_name, job_name, pod_key, round_name
 from parley.engine.pods import PodState
-from parley.engine.state import Attempt, Hold, Runtime, TaskState
+from parley.engine.state import NO_ITEM, Hold, Runtime, TaskState
 from parley.resources.container_output import read_output
 from parley.resources.reasons import Reason
 from parley.resources.task import Step, runtime_mode
 from parley.store import attempts, rounds, steps
 from parley.store.errors import ResultTooLarge
-from parley.store.records import Close, Inserted, NewAttempt, NotGranted
+from parley.store.records import NewAttempt, NotGranted
 from parley.templates.errors import TemplateError
 
 
@@ -55,7 +64,7 @@ class AttemptActions:
             timeout=step.timeout_or_default(),
             session_uid=task.session.uid if action.needs_turn and task.session else None,
             item=action.item,
-            close=_close(action.close) if action.close else None,
+            close=as_close(action.close) if action.close else None,
             runtime=runtime_of(task, step),
         )
         async with context.store() as connection:
@@ -65,7 +74,7 @@ class AttemptActions:
                 )
                 return
             inserted = await attempts.insert_attempt(connection, context.fence, new)
-            if isinstance(inserted, NotGranted) and (limit := _FAMILY_LIMITS.get(inserted.why)):
+            if isinstance(inserted, NotGranted) and (limit := FAMILY_LIMITS.get(inserted.why)):
                 await attempts.insert_failed_attempt(
                     connection, context.fence, new, Reason.INVALID_SPEC, limit
                 )
@@ -75,7 +84,24 @@ class AttemptActions:
             return
         task.requests[inserted.id] = request
         if step.task is None and new.runtime == "Job":
-            await self._jobs.create(_opened(new, inserted, state), step, task)
+            await self._jobs.create(opened(new, inserted, state), new.timeout, task)
+
+    async def refuse(self, action: RefuseAttempt, task: TaskUnderWork) -> None:
+        """Insert an attempt that has failed for good: nothing runs."""
+        resource, step = task.resource, action.step
+        new = NewAttempt(
+            task_uid=resource.uid,
+            step=step.name,
+            number=action.number,
+            cause="First",
+            job=job_name(resource.name, resource.uid, step.name, NO_ITEM, action.number),
+            request={},
+            timeout=step.timeout_or_default(),
+        )
+        async with self._context.store() as connection:
+            await attempts.insert_failed_attempt(
+                connection, self._context.fence, new, action.reason, action.message
+            )
 
     async def start_round(self, action: StartRound, task: TaskUnderWork, state: TaskState) -> None:
         """Insert the attempts of a round, all or none."""
@@ -96,14 +122,14 @@ class AttemptActions:
                 )
             return
         round_ = _round(task, step, entries, requests)
-        closes = [_close(close) for close in action.close]
+        closes = [as_close(close) for close in action.close]
         async with context.store() as connection:
             inserted = await rounds.insert_round(connection, context.fence, round_, closes)
         if isinstance(inserted, NotGranted):
             return
         task.requests[inserted[0].id] = requests[0]
-        opened = tuple(_opened(new, row, state) for new, row in zip(round_, inserted, strict=True))
-        await self._jobs.create_round(opened[0].job, opened, step, task)
+        stand = tuple(opened(new, row, state) for new, row in zip(round_, inserted, strict=True))
+        await self._jobs.create_round(stand[0].job, stand, step, task)
 
     async def finish_container(self, action: FinishContainer, task: TaskUnderWork) -> None:
         """Commit what a container's pod shows, with the end of its log."""
@@ -155,15 +181,6 @@ class AttemptActions:
         return values_of(self._context, task, state)
 
 
-_FAMILY_LIMITS = {
-    "depth": "Tasks stand at most five levels below the first, and this would be the sixth: does a template use"
-    " itself?",
-    "tree": "the first Task and all below it are at most 500, and this would be one more: make fewer, or put several"
-    " items into one",
-}
-"""Why a family of Tasks takes no more, by the store's word for it."""
-
-
 def values_of(context: Context, task: TaskUnderWork, state: TaskState) -> KnownValues:
     """Return what the task's templates read."""
     session = task.session.uid if task.session else None
@@ -172,7 +189,7 @@ def values_of(context: Context, task: TaskUnderWork, state: TaskState) -> KnownV
 
 def runtime_of(task: TaskUnderWork, step: Step) -> Runtime:
     """Say whether a step's attempts go to runners that stay with their task."""
-    if step.prompt is None:
+    if not step.runs_in_runner:
         return "Job"
     return "Task" if runtime_mode(task.spec, task.agent_spec) == "Task" else "Job"
 
@@ -206,21 +223,3 @@ def round_timeout(step: Step, items: int) -> timedelta:
     """Return how long a round may take: each item its time, and as many waits for the items before it."""
     parallelism = step.for_each.parallelism if step.for_each else 1
     return step.timeout_or_default() * ceil(items / parallelism)
-
-
-def _opened(new: NewAttempt, inserted: Inserted, state: TaskState) -> Attempt:
-    return Attempt(
-        id=inserted.id,
-        step=new.step,
-        item=new.item,
-        number=new.number,
-        job=new.job or "",
-        phase="Open",
-        deadline=inserted.deadline,
-        created_at=state.now,
-        index=new.index,
-    )
-
-
-def _close(close: CloseAttempt) -> Close:
-    return Close(close.attempt, close.phase, close.reason, close.message)

@@ -5,9 +5,9 @@ from typing import cast
 
 from pydantic import JsonValue
 
+from parley.controller.child_requests import child_spec
 from parley.controller.context import Context
 from parley.controller.pod_view import is_controlled_by
-from parley.controller.requests import child_spec
 from parley.controller.resource import Resource
 from parley.controller.sights import Sights
 from parley.controller.task_under_work import TaskUnderWork

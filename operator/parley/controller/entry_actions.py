@@ -11,6 +11,7 @@ from parley.controller.context import Context
 from parley.controller.end_actions import EndActions
 from parley.controller.known_values import KnownValues
 from parley.controller.task_under_work import TaskUnderWork
+from parley.controller.telling import tell_of_task
 from parley.engine.actions import EndStep, EnterStep, ExpireWait
 from parley.engine.state import TaskState
 from parley.resources.reasons import Reason
@@ -69,7 +70,15 @@ class EntryActions:
                 )
                 return
         async with context.store() as connection:
-            await replies.expire_wait(connection, context.fence, action.wait_id, output, has_default=default)
+            expired = await replies.expire_wait(
+                connection, context.fence, action.wait_id, output, has_default=default
+            )
+        wait = next((each for each in state.waits if each.id == action.wait_id), None)
+        if expired and wait is not None and wait.kind == "Approval":
+            note = (
+                f"nobody said in time whether to call {wait.call} (step {wait.step}): see onApprovalTimeout"
+            )
+            tell_of_task(context, task.resource, Reason.WAIT_TIMEOUT, note, key=wait.id, warning=True)
 
     async def _decide(self, task: TaskUnderWork, index: int, step: Step, values: KnownValues) -> Entry | None:
         """Return what is to be written down; None for a ``return`` whose time has come."""
@@ -88,13 +97,15 @@ class EntryActions:
             case "set":
                 context = await rendering.render_set(evaluator, task, index, step, values)
                 base = task.session_spec.context if task.session_spec is not None else None
-                return Done(None, context, base)
+                # What it was made from: if another writer comes between, it is made again.
+                seen = await values.context()
+                return Done(None, context, base, seen.version)
             case "fail":
                 message = await rendering.render_fail(evaluator, task, index, step, values)
                 return FailStep(Reason.ERROR, message)
             case "return":
                 return None
-            case "prompt" | "container" | "task":
+            case "prompt" | "tool" | "container" | "task":
                 return Enter()
 
     async def _write(self, task: TaskUnderWork, step: Step, entry: Entry) -> None:

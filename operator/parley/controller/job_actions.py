@@ -1,6 +1,7 @@
 """The Jobs of attempts and rounds: made, stopped, and looked at past the watches."""
 
 from collections.abc import Mapping
+from datetime import timedelta
 
 from pydantic import JsonValue
 
@@ -8,8 +9,8 @@ from parley.controller.context import Context
 from parley.controller.job_builder import JobOwner, Round, build_job
 from parley.controller.pod_view import is_controlled_by, key_of_pod, read_job, read_pod
 from parley.controller.projection import TASK_UID_LABEL
-from parley.controller.requests import workload_of
 from parley.controller.task_under_work import TaskUnderWork
+from parley.controller.workloads import workload_of
 from parley.engine.actions import LookAgain, StopJob
 from parley.engine.state import Attempt
 from parley.kube.client import JsonObject
@@ -25,11 +26,11 @@ class JobActions:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    async def create(self, attempt: Attempt, step: Step, task: TaskUnderWork) -> None:
-        """Make the Job of an open attempt."""
+    async def create(self, attempt: Attempt, limit: timedelta, task: TaskUnderWork) -> None:
+        """Make the Job of an open attempt, which may take so long."""
         serves = attempt.runtime == "Task"
-        timeouts = [each.timeout_or_default() for each in task.steps if each.prompt is not None]
-        timeout = max(timeouts) if serves and timeouts else step.timeout_or_default()
+        if serves:
+            limit = max(each.timeout_or_default() for each in task.steps if each.runs_in_runner)
         body = build_job(
             _owner(task),
             workload_of(
@@ -41,7 +42,7 @@ class JobActions:
             name=attempt.job,
             step=attempt.step,
             number=attempt.number,
-            timeout_seconds=int(timeout.total_seconds()),
+            timeout_seconds=int(limit.total_seconds()),
         )
         await self._make(attempt.job, body, task)
 

@@ -6,22 +6,21 @@ from datetime import datetime, timedelta
 
 from parley.controller.context import GONE_TASK_KEY, SESSION_KEY, Context
 from parley.controller.finality import is_final
+from parley.controller.gates import Gates
 from parley.controller.pod_view import is_node_ready
 from parley.controller.projection import TaskWorkload
 from parley.controller.queue import Key
 from parley.controller.refusals import Refusals
-from parley.controller.resource import Resource, referred
+from parley.controller.resolving import Resolver
+from parley.controller.resource import Resource
 from parley.controller.rows import task_state, turns_of
 from parley.controller.session_reconciler import SessionReconciler
-from parley.controller.slots import Claim, Limit
 from parley.controller.task_under_work import TaskUnderWork
 from parley.engine.pods import JobView, PodView
-from parley.engine.state import Child, Hold, Surroundings, TaskState
+from parley.engine.state import Child, Surroundings, TaskState
 from parley.engine.step_plan import lacks_pod
 from parley.kube.kinds import NODE, TASK
-from parley.resources.agent import AgentSpec
 from parley.resources.reasons import Reason
-from parley.resources.session import SessionSpec
 from parley.resources.task import TaskStatus, runtime_mode
 from parley.store.records import NewParent, TaskRecord
 from parley.store.tasks import load_task, register_task
@@ -46,6 +45,8 @@ class Observer:
         self._context = context
         self._sessions = sessions
         self._refusals = Refusals(context.kube)
+        self._resolver = Resolver(context)
+        self._gates = Gates(context)
 
     async def observe(self, task: TaskUnderWork) -> Observation:
         """Return what the plan is made from, but for the task's place among those that work."""
@@ -53,24 +54,31 @@ class Observer:
         # Pods before rows: a runner commits before its pod ends, so a pod seen ended here has its outcome in the
         # rows read after it. The other way round an outcome between the two would look like a lost pod.
         workload = context.projection.workloads.of_task(resource.workload_key)
-        await self._resolve(task)
+        await self._resolver.resolve(task)
         record = await self._load(task)
         state = self._with_children(resource, task_state(record))
         bound = record.session_uid if record.attempts or record.steps else None
         gone = bound is not None and (task.session is None or task.session.uid != bound)
+        gates = await self._gates.of(task, record)
         around = Surroundings(
             pods=await self._with_lost_nodes(workload.pods, state.now),
             jobs=await self._with_refusals(resource.namespace, state, workload),
             vanished=frozenset(workload.vanished),
             looked=frozenset(task.looked),
             refusals=_refused_before(resource, state) | task.refusals,
-            hold=None if gone else self._hold(task),
+            hold=None if gone else self._resolver.hold(task) or gates.hold,
             session_gone=gone,
             lacking=_lacking(resource, state),
             problems=task.problems,
             turns=turns_of(record, task.session.uid if task.session else None),
             denied=task.denied,
             child_refusals=task.child_refusals,
+            session_over=None if gone else gates.session_over,
+            session_hold=gates.session_hold,
+            turn_refusal=gates.turn_refusal,
+            turn_holder=gates.turn_holder,
+            quota=gates.quota,
+            quota_until=gates.quota_until,
             runtime="Task" if runtime_mode(task.spec, task.agent_spec) == "Task" else "Job",
         )
         return Observation(state, around)
@@ -94,53 +102,6 @@ class Observer:
             return jobs
         said = await self._refusals.in_namespace(namespace)
         return jobs | {name: replace(jobs[name], refusal=said.get(jobs[name].uid)) for name in waiting}
-
-    async def _resolve(self, task: TaskUnderWork) -> None:
-        """Look up the session and the agent; both may be made, or made again, at any time."""
-        projection, specs, namespace = self._context.projection, self._context.specs, task.resource.namespace
-        task.session, task.agent, task.agent_name = None, None, None
-        task.session_spec, task.agent_spec, task.unusable = None, None, []
-        if task.spec.session_ref is not None:
-            projection.tasks.bind(task.resource, "sessionRef", task.spec.session_ref.name)
-            task.session = projection.sessions.get(namespace, task.spec.session_ref.name)
-            if task.session is not None:
-                session = await specs.read(SessionSpec, task.session)
-                task.session_spec = session.spec
-                task.unusable += [f"Session {task.session.name}: {problem}" for problem in session.problems]
-                task.agent_name = referred(task.session, "agentRef")
-        elif task.spec.agent_ref is not None:
-            task.agent_name = task.spec.agent_ref.name
-        if task.agent_name is not None:
-            task.agent = projection.agents.get(namespace, task.agent_name)
-            if task.agent is not None:
-                agent = await specs.read(AgentSpec, task.agent)
-                task.agent_spec = agent.spec
-                task.unusable += [f"Agent {task.agent.name}: {problem}" for problem in agent.problems]
-        task.claim = self._claim(task)
-
-    def _claim(self, task: TaskUnderWork) -> Claim:
-        resource, limits = task.resource, list[Limit]()
-        if task.agent_name is not None:
-            of_agent = task.agent_spec.limits if task.agent_spec else None
-            places = of_agent.max_concurrent_tasks if of_agent else None
-            limits.append(Limit(f"Agent {task.agent_name}", resource.namespace, places))
-        most = self._context.settings.max_tasks_per_namespace
-        limits.append(Limit(f"namespace {resource.namespace}", resource.namespace, most or None))
-        return Claim(resource.uid, resource.namespace, resource.name, resource.created, tuple(limits))
-
-    def _hold(self, task: TaskUnderWork) -> Hold | None:
-        session_ref = task.spec.session_ref
-        if session_ref is not None and task.session is None:
-            return Hold(
-                Reason.SESSION_NOT_FOUND, f"Session {session_ref.name} does not exist in this namespace"
-            )
-        if task.agent_name is not None and task.agent is None:
-            return Hold(Reason.AGENT_NOT_FOUND, f"Agent {task.agent_name} does not exist in this namespace")
-        if task.session is not None and (mismatch := self._context.mismatched_sessions.get(task.session.uid)):
-            return Hold(Reason.STORE_MISMATCH, f"Session {task.session.name}: {mismatch}")
-        if task.unusable:
-            return Hold(Reason.INVALID_SPEC, "; ".join(task.unusable))
-        return None
 
     async def _load(self, task: TaskUnderWork) -> TaskRecord:
         context, resource = self._context, task.resource

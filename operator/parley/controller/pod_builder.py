@@ -11,7 +11,7 @@ from pydantic import JsonValue
 
 from parley.controller.pod_view import STEP_CONTAINER
 from parley.protocol.messages import TOKEN_AUDIENCE
-from parley.protocol.model_keys import model_key_variable
+from parley.protocol.model_keys import model_key_variable, tool_secret_variable
 from parley.resources.common import SecretKeyRef
 
 INPUT_CONTAINER = "input"
@@ -54,6 +54,8 @@ class RunnerWorkload:
     gateway: Gateway
     api_keys: Sequence[SecretKeyRef] = ()
     """Where the API keys of the agent's models are; each is mounted by reference."""
+    tool_secrets: Sequence[SecretKeyRef] = ()
+    """Where the headers of the agent's tools come from; each is mounted by reference."""
     serves: bool = False
     """It stays with its task, and takes one attempt after the other."""
 
@@ -137,12 +139,15 @@ def _container(name: str, body: dict[str, JsonValue], *mounts: JsonValue) -> dic
 def _runner(workload: RunnerWorkload) -> dict[str, JsonValue]:
     body = _parley(workload.gateway, "serve" if workload.serves else "step")
     if isinstance(env := body["env"], list):
-        for reference in workload.api_keys:
-            source: JsonValue = {"secretKeyRef": reference.to_json()}
-            env.append({"name": model_key_variable(reference), "valueFrom": source})
+        env += [_secret(model_key_variable(reference), reference) for reference in workload.api_keys]
+        env += [_secret(tool_secret_variable(reference), reference) for reference in workload.tool_secrets]
     # The imports alone take 2 s of CPU: with a small share a step would take twenty.
     body["resources"] = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
     return body
+
+
+def _secret(variable: str, reference: SecretKeyRef) -> JsonValue:
+    return {"name": variable, "valueFrom": {"secretKeyRef": reference.to_json()}}
 
 
 def _beside(workload: ContainerWorkload) -> list[JsonValue]:

@@ -8,7 +8,7 @@ from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from parley.controller.resource import ObjectName, Resource, reduce_final, referred
+from parley.controller.resource import ObjectName, Resource, all_referred, reduce_final, referred
 from parley.engine.pods import JobView, PodView
 
 TASK_LABEL = "parley.dev/task"
@@ -100,7 +100,8 @@ class ResourceCache:
     def _groups_of(self, resource: Resource) -> Iterator[tuple[str, ObjectName]]:
         bound = self._bound.get(resource.uid, {})
         for reference in self._references:
-            if name := referred(resource, reference) or bound.get(reference):
+            names = all_referred(resource, reference) or ([bound[reference]] if reference in bound else [])
+            for name in names:
                 yield reference, ObjectName(resource.namespace, name)
 
     def _ungroup(self, resource: Resource) -> None:

@@ -30,6 +30,7 @@ _NO_AUTHOR = (
     "(kubectl auth whoami shows it)"
 )
 _CHANGED = "spec: the Reply was changed after it was made, and nobody can tell who did that: create another one instead"
+_DECISIONS = frozenset({Reason.ACCEPTED, Reason.APPROVED, Reason.REJECTED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,17 +146,17 @@ class ReplyReconciler:
     async def _accept(
         self, reply: Resource, spec: ReplySpec, by: str, task: Resource, question: _Question
     ) -> None:
-        answer = spec.choice if spec.choice is not None else "with a value"
-        if not await self._show(reply, reply_accepted(f"{by} replied {answer}")):
+        wait = question.wait
+        said, link = f"{by} {_said(spec, wait)}", "in" if _is_approval(wait) else "to"
+        if not await self._show(reply, reply_accepted(said)):
             return
         REPLIES.labels(Reason.ACCEPTED).inc()
         step = ""
-        if question.wait is not None:
+        if wait is not None:
             REPLY_SECONDS.observe(question.asked_for)
-            step = f"to step {question.wait.step} "
-        self._tell(REPLY, reply, Reason.ACCEPTED, f"{by} replied {answer} to Task {task.name}")
-        note = f"{by} replied {answer} {step}(Reply {reply.name})"
-        self._tell(TASK, task, Reason.ACCEPTED, note, key=reply.uid)
+            step = f"{link} step {wait.step} "
+        self._tell(REPLY, reply, Reason.ACCEPTED, f"{said} {link} Task {task.name}")
+        self._tell(TASK, task, _decision(spec, wait), f"{said} {step}(Reply {reply.name})", key=reply.uid)
 
     async def _refuse(self, reply: Resource, reason: Reason, message: str) -> None:
         if await self._show(reply, reply_refused(reason, message)):
@@ -169,7 +170,7 @@ class ReplyReconciler:
                 namespace=resource.namespace,
                 name=resource.name,
                 uid=resource.uid,
-                type="Normal" if reason is Reason.ACCEPTED else "Warning",
+                type="Normal" if reason in _DECISIONS else "Warning",
                 reason=reason,
                 note=note,
                 key=key,
@@ -198,6 +199,23 @@ class ReplyReconciler:
 def _is_decided(reply: Resource) -> bool:
     conditions = ReplyStatus.model_validate(reply.status).conditions
     return any(c.type == ACCEPTED and c.status != "Unknown" for c in conditions)
+
+
+def _is_approval(wait: WaitRecord | None) -> bool:
+    return wait is not None and wait.kind == "Approval"
+
+
+def _said(spec: ReplySpec, wait: WaitRecord | None) -> str:
+    """Say what somebody answered."""
+    if wait is not None and _is_approval(wait):
+        return f"{'approved' if spec.choice == 'approve' else 'rejected'} the call of {wait.body.get('tool')}"
+    return f"replied {spec.choice if spec.choice is not None else 'with a value'}"
+
+
+def _decision(spec: ReplySpec, wait: WaitRecord | None) -> Reason:
+    if not _is_approval(wait):
+        return Reason.ACCEPTED
+    return Reason.APPROVED if spec.choice == "approve" else Reason.REJECTED
 
 
 def _refusal(reason: Reason, message: str) -> ReplyVerdict:

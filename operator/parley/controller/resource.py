@@ -151,6 +151,17 @@ def referred(resource: Resource, field_name: str) -> str | None:
     return str(reference.get("name")) if isinstance(reference, dict) else None
 
 
+def all_referred(resource: Resource, field_name: str) -> list[str]:
+    """Return the names in a reference field; of ``agentRef`` also those in a Session's list of agents."""
+    name = referred(resource, field_name)
+    if name is not None:
+        return [name]
+    several = resource.spec.get("agents") if field_name == "agentRef" else None
+    if not isinstance(several, list):
+        return []
+    return [str(each["name"]) for each in several if isinstance(each, dict) and "name" in each]
+
+
 def reduce_final(task: Resource) -> Resource:
     """Leave of an ended task what is still asked of it: its references, its end, how long it is kept.
 

@@ -1,5 +1,10 @@
 """From the store's rows to the engine's state."""
 
+import json
+from datetime import timedelta
+
+from pydantic import JsonValue
+
 from parley.engine.state import Attempt, Child, End, Output, StepMark, TaskState, Turn, Wait
 from parley.resources.reasons import Reason
 from parley.store.records import (
@@ -84,7 +89,8 @@ def _mark(row: StepRecord) -> StepMark:
 
 
 def _wait(row: WaitRecord) -> Wait:
-    choices = row.body.get("choices")
+    choices, seconds = row.body.get("choices"), row.body.get("timeoutSeconds")
+    calls = row.kind != "Question"
     return Wait(
         id=row.id,
         step=row.step,
@@ -95,7 +101,15 @@ def _wait(row: WaitRecord) -> Wait:
         since=row.created_at,
         deadline=row.deadline,
         state=row.state,
+        call=str(row.body.get("tool") or "") if calls else "",
+        arguments=_as_text(row.body.get("arguments")) if calls else "",
+        timeout=timedelta(seconds=seconds) if isinstance(seconds, int | float) else None,
+        output_file=row.body.get("outputFrom") == "File",
     )
+
+
+def _as_text(value: JsonValue) -> str:
+    return json.dumps({} if value is None else value, ensure_ascii=False, separators=(",", ":"))
 
 
 def _child(row: ChildRecord) -> Child:

@@ -9,6 +9,7 @@ from parley.controller.stored_values import Stored
 from parley.controller.task_under_work import TaskUnderWork
 from parley.protocol.request import AgentSnapshot, SessionSnapshot, TaskSnapshot
 from parley.resources.steps import all_needs_of
+from parley.resources.tools import ToolSpec
 from parley.templates.fields import Field
 from parley.templates.scope import step_variable, task_scope
 from parley.templates.usage import mentioned_steps, templates_in
@@ -60,21 +61,10 @@ async def load_scope(
     task: TaskUnderWork, stored: Stored, steps: Sequence[str], item: Item | None = None
 ) -> dict[str, JsonValue]:
     """Collect the names that templates can use, with the outputs of these steps."""
-    return scope_with(task, context=await stored.context(), outputs=await stored.outputs(steps), item=item)
-
-
-def scope_with(
-    task: TaskUnderWork,
-    *,
-    context: dict[str, JsonValue] | None,
-    outputs: Mapping[str, JsonValue],
-    item: Item | None,
-) -> dict[str, JsonValue]:
-    """Put the names together that templates can use."""
     scope = task_scope(
         inputs=task.spec.inputs,
-        outputs=outputs,
-        session=session_snapshot(task, context),
+        outputs=await stored.outputs(steps),
+        session=await session_snapshot(task, stored),
         agent=agent_snapshot(task) if task.agent else None,
         task=task_snapshot(task),
     )
@@ -87,7 +77,7 @@ def task_snapshot(task: TaskUnderWork) -> TaskSnapshot:
 
 
 def agent_snapshot(task: TaskUnderWork) -> AgentSnapshot:
-    """The agent as it is now."""
+    """The agent that speaks, as it is now."""
     spec = task.agent_spec
     if task.agent is None or spec is None:
         raise RuntimeError("a prompt step needs an agent")
@@ -98,20 +88,37 @@ def agent_snapshot(task: TaskUnderWork) -> AgentSnapshot:
         instructions=spec.instructions,
         system_template=spec.system_template,
         model=spec.model,
+        tools=[_with_parameters(tool, task.template_schemas) for tool in spec.tools],
+        builtin_tools=[*spec.builtin_tools],
+        max_tool_rounds=spec.max_tool_rounds,
     )
 
 
-def session_snapshot(task: TaskUnderWork, context: dict[str, JsonValue] | None) -> SessionSnapshot | None:
-    """The session as it is now; the ``context`` that set steps have stored stands in place of its spec's."""
+def _with_parameters(tool: ToolSpec, schemas: Mapping[str, dict[str, JsonValue]]) -> ToolSpec:
+    """Say what a task tool takes where only its template does."""
+    if tool.task is None or tool.parameters is not None:
+        return tool
+    schema = schemas.get(tool.task.template_ref.name)
+    return tool if schema is None else tool.model_copy(update={"parameters": schema})
+
+
+async def session_snapshot(task: TaskUnderWork, stored: Stored) -> SessionSnapshot | None:
+    """The session as it is now; the stored context stands in place of its spec's."""
     spec = task.session_spec
     if task.session is None or spec is None:
         return None
+    context, limits = await stored.context(), spec.limits
     return SessionSnapshot(
         name=task.session.name,
-        user=spec.user,
+        user=task.speaker,
+        users=spec.people,
+        agents=spec.agent_names,
         situation=spec.situation,
         system_template=spec.system_template,
-        context=spec.context if context is None else context,
+        context=spec.context if context.values is None else context.values,
         metadata=spec.metadata,
-        context_window=spec.limits.context_window if spec.limits else None,
+        context_window=limits.context_window if limits else None,
+        token_budget=limits.token_budget if limits else None,
+        context_overflow=limits.context_overflow.value if limits else "Truncate",
+        context_version=context.version,
     )

@@ -161,6 +161,8 @@ class Sights:
             self._context.projection.workloads.forget_task(resource.workload_key)
             self._context.ready_steps.forget(resource.uid)
             self._context.slots.forget(resource.uid)
+            if (session := self._context.askers.forget(resource.uid)) is not None:
+                wake_session_tasks(self._context, resource.namespace, session)
             wake_owner(self._context, resource)
             if name := referred(resource, "sessionRef"):
                 # Tickets may have waited for this task alone: it was gone before its first plan.
@@ -177,6 +179,13 @@ def wake_children(context: Context, task: Resource) -> None:
     for child in context.projection.tasks.owned_by(task.uid):
         if not is_final(child):
             context.wake(TASK_KEY, child.namespace, child.name)
+
+
+def wake_session_tasks(context: Context, namespace: str, session: str) -> None:
+    """Queue a session's open tasks: what they wait for has changed."""
+    for task in context.projection.tasks.referring_to(namespace, session):
+        if not is_final(task):
+            context.wake(TASK_KEY, namespace, task.name)
 
 
 def wake_owner(context: Context, task: Resource) -> None:

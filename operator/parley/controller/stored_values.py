@@ -2,12 +2,26 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 from typing import Protocol
 
 from pydantic import JsonValue
 
 from parley.store.pool import Connection
 from parley.store.reading import load_context, load_items, load_outputs
+
+
+@dataclass(frozen=True, slots=True)
+class SessionContext:
+    """A session's stored context at one moment.
+
+    Attributes:
+        values: None until something was stored: then the Session's own holds.
+        version: what whoever writes it must have seen; 0 until something was stored.
+    """
+
+    values: dict[str, JsonValue] | None = None
+    version: int = 0
 
 
 class Stored(Protocol):
@@ -21,8 +35,8 @@ class Stored(Protocol):
         """Items of a step's forEach, by their index."""
         ...
 
-    async def context(self) -> dict[str, JsonValue] | None:
-        """The session's context as set steps have left it; None until one has."""
+    async def context(self) -> SessionContext:
+        """The session's context as set steps and tools have left it; the same one however often it is asked for."""
         ...
 
 
@@ -44,6 +58,7 @@ class StoredValues:
         self._open = open_connection
         self._task_uid = task_uid
         self._session_uid = session_uid
+        self._context: SessionContext | None = None
 
     async def outputs(self, steps: Sequence[str]) -> dict[str, JsonValue]:
         """See ``Stored``."""
@@ -58,10 +73,11 @@ class StoredValues:
         async with self._open() as connection:
             return await load_items(connection, self._task_uid, step, indexes)
 
-    async def context(self) -> dict[str, JsonValue] | None:
+    async def context(self) -> SessionContext:
         """See ``Stored``."""
         if self._session_uid is None:
-            return None
-        async with self._open() as connection:
-            context, _ = await load_context(connection, self._session_uid)
-        return context
+            return SessionContext()
+        if self._context is None:
+            async with self._open() as connection:
+                self._context = SessionContext(*await load_context(connection, self._session_uid))
+        return self._context

@@ -1,6 +1,7 @@
 """Carry out what the plan says: one method an action, each safe to repeat."""
 
 from parley.controller.attempt_actions import AttemptActions
+from parley.controller.call_actions import CallActions
 from parley.controller.child_actions import ChildActions
 from parley.controller.context import Context
 from parley.controller.end_actions import EndActions
@@ -9,6 +10,7 @@ from parley.controller.job_actions import JobActions
 from parley.controller.task_under_work import TaskUnderWork
 from parley.engine.actions import (
     Action,
+    AnswerCall,
     CloseAttempt,
     CreateChild,
     CreateJob,
@@ -21,8 +23,11 @@ from parley.engine.actions import (
     FinishChild,
     FinishContainer,
     LookAgain,
+    QueueTask,
+    RefuseAttempt,
     SetSuspended,
     StartAttempt,
+    StartCall,
     StartRound,
     StopJob,
 )
@@ -39,6 +44,7 @@ class TaskActions:
         self._context = context
         self._jobs = JobActions(context)
         self._attempts = AttemptActions(context, self._jobs)
+        self._calls = CallActions(context, self._jobs)
         self._children = ChildActions(context)
         self._ends = EndActions(context)
         self._entries = EntryActions(context, self._ends)
@@ -48,6 +54,14 @@ class TaskActions:
         match action:
             case StartAttempt():
                 await self._attempts.start(action, task, state)
+            case RefuseAttempt():
+                await self._attempts.refuse(action, task)
+            case StartCall():
+                await self._calls.start(action, task, state)
+            case AnswerCall():
+                await self._calls.answer(action)
+            case QueueTask():
+                await self._calls.queue(action, task, state)
             case StartRound():
                 await self._attempts.start_round(action, task, state)
             case FinishContainer():
@@ -55,7 +69,7 @@ class TaskActions:
             case CloseAttempt():
                 await self._attempts.close(action, task)
             case CreateJob():
-                await self._jobs.create(action.attempt, action.step, task)
+                await self._jobs.create(action.attempt, action.step.timeout_or_default(), task)
             case CreateRound():
                 await self._jobs.create_round(action.job, action.attempts, action.step, task)
             case StopJob():
@@ -73,8 +87,9 @@ class TaskActions:
             case ExpireWait():
                 await self._entries.expire(action, task, state)
             case EndTurn():
+                give_back = turns.end_turn if action.failed else turns.release_turn
                 async with self._context.store() as connection:
-                    await turns.release_turn(connection, self._context.fence, task.resource.uid, action.step)
+                    await give_back(connection, self._context.fence, task.resource.uid, action.step)
             case SetSuspended():
                 async with self._context.store() as connection:
                     await tasks.set_suspended(

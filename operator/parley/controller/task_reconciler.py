@@ -11,15 +11,15 @@ from parley.controller.pruning import Pruner, is_to_prune
 from parley.controller.queue import Key
 from parley.controller.resource import Resource, referred
 from parley.controller.session_reconciler import SessionReconciler
-from parley.controller.sights import wake_owner
+from parley.controller.sights import wake_owner, wake_session_tasks
 from parley.controller.task_actions import TaskActions
 from parley.controller.task_status import TaskStatusWriter
 from parley.controller.task_under_work import TaskUnderWork
 from parley.controller.templates import TemplateResolver, as_resolved
-from parley.engine.actions import StartAttempt, StartRound
-from parley.engine.plan import Plan, awaits_ticket, make_plan
+from parley.engine.actions import Action, StartAttempt, StartCall, StartRound
+from parley.engine.plan import Plan, awaits_ticket, holds_slot, make_plan
 from parley.engine.situation import needs_slot
-from parley.engine.state import Hold, Surroundings, TaskState
+from parley.engine.state import Hold, Surroundings, TaskState, Turn
 from parley.kube.errors import KubeUnavailable
 from parley.kube.kinds import TASK
 from parley.resources.task import DesiredState, TaskSpec, TaskStatus
@@ -75,6 +75,8 @@ class TaskReconciler:
         self._context.ready_steps.forget(task.uid)
         self._context.specs.forget(task)
         self._context.slots.forget(task.uid)
+        if (session := self._context.askers.forget(task.uid)) is not None:
+            wake_session_tasks(self._context, task.namespace, session)
         self._templates.forget(task)
         self._rests.pop(task.uid, None)
 
@@ -101,6 +103,7 @@ class TaskReconciler:
                 return
             if not plan.actions:
                 status = await self._writer.show(task, plan, seen.state, around.hold)
+                self._note_asker(task, status, around)
                 self._settle(resource, status, plan, seen.state)
                 return
             for action in plan.actions:
@@ -144,13 +147,12 @@ class TaskReconciler:
     def _plan(self, task: TaskUnderWork, seen: Observation) -> tuple[Plan, Surroundings]:
         """Make a plan with the task's place among those that work; nothing is awaited between ask and settle."""
         slots, claim, state = self._context.slots, task.claim, seen.state
-        working = {step.name for step in task.steps if needs_slot(step)}
-        holds = state.end is None and any(a.open and a.step in working for a in state.attempts)
+        holds = state.end is None and holds_slot(task.steps, state)
         if claim is None:
             return make_plan(task.spec, task.steps, state, seen.around), seen.around
         around = replace(seen.around, slot=slots.ask(claim, holds=holds))
         plan = make_plan(task.spec, task.steps, state, around)
-        starts = any(isinstance(a, StartAttempt | StartRound) and needs_slot(a.step) for a in plan.actions)
+        starts = any(_takes_slot(action) for action in plan.actions)
         slots.settle(claim, starts=starts, holds=holds, wants=plan.wants_slot and around.slot is not None)
         return plan, around
 
@@ -164,6 +166,13 @@ class TaskReconciler:
             return False
         self._context.wake(TURNS_KEY, resource.namespace, session.name)
         return True
+
+    def _note_asker(self, task: TaskUnderWork, status: TaskStatus, around: Surroundings) -> None:
+        """Let the others of the session say whose reply they wait for, once this task's status says what is asked."""
+        session = task.spec.session_ref
+        asks = bool(status.waiting) and Turn.HELD in around.turns.values()
+        if session is not None and self._context.askers.note(task.resource, session.name if asks else None):
+            wake_session_tasks(self._context, task.resource.namespace, session.name)
 
     async def _show_held(self, resource: Resource, hold: Hold) -> None:
         """Show that a task waits for its template; the store does not know it yet."""
@@ -198,6 +207,15 @@ class TaskReconciler:
 
 def _key(resource: Resource) -> Key:
     return Key(TASK_KEY, resource.namespace, resource.name)
+
+
+def _takes_slot(action: Action) -> bool:
+    """Tell whether an action starts work in a pod."""
+    match action:
+        case StartAttempt() | StartRound():
+            return needs_slot(action.step)
+        case _:
+            return isinstance(action, StartCall)
 
 
 def _has_advanced(before: TaskState, after: TaskState) -> bool:

@@ -10,12 +10,12 @@ from parley.controller.resource import Resource
 from parley.controller.session_reconciler import SessionReconciler
 from parley.controller.status_pace import Pace
 from parley.controller.task_under_work import TaskUnderWork
+from parley.controller.telling import tell_of_task
 from parley.engine.plan import Plan
 from parley.engine.situation import takes_turn
 from parley.engine.state import Hold, TaskState
 from parley.engine.status import build_status
 from parley.kube.errors import Invalid
-from parley.kube.events import Transition
 from parley.kube.kinds import TASK
 from parley.resources.reasons import Reason
 from parley.resources.task import StepPhase, TaskPhase, TaskStatus
@@ -130,24 +130,14 @@ class TaskStatusWriter:
         )
 
     def _post(self, resource: Resource, reason: str, note: str, *, key: str, warning: bool = False) -> None:
-        self._context.tell(
-            Transition(
-                kind=TASK,
-                namespace=resource.namespace,
-                name=resource.name,
-                uid=resource.uid,
-                type="Warning" if warning or reason in _WARNINGS else "Normal",
-                reason=reason,
-                note=note,
-                key=key,
-            )
-        )
+        tell_of_task(self._context, resource, reason, note, key=key, warning=warning or reason in _WARNINGS)
 
 
 def asked(entry: WaitingEntry) -> str:
     """Say what a person is asked, for an Event."""
     how = f"choose one of {', '.join(entry.choices)}" if entry.choices else "give a value"
-    return f"step {entry.step} asks: {entry.question} ({how}; waitID {entry.id})"
+    what = f" {entry.arguments}" if entry.kind == "Approval" and entry.arguments else ""
+    return f"step {entry.step} asks: {entry.question}{what} ({how}; waitID {entry.id})"
 
 
 def _concerns_session(task: TaskUnderWork, status: TaskStatus, previous: TaskStatus) -> bool:

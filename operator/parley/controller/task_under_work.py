@@ -9,7 +9,7 @@ from parley.controller.resource import Resource
 from parley.controller.slots import Claim
 from parley.engine.state import Hold
 from parley.resources.agent import AgentSpec
-from parley.resources.session import SessionSpec
+from parley.resources.session import SessionSpec, SessionUser
 from parley.resources.task import Step, TaskSpec
 
 
@@ -20,6 +20,9 @@ class TaskUnderWork:
     Attributes:
         spec: what it runs: of a Task with a ``templateRef`` the template's task, with its own values laid over it.
         registered: the spec as it goes into the store, and is read from there as long as the task lives.
+        agent: who answers: of several agents of its session the one it names, else the first.
+        speaker: the person who says what it says, if its session names anybody.
+        template_schemas: by TaskTemplate, what its inputs must be, for the tools of the agent that queue such Tasks.
         unusable: what is wrong in the specs of its session and its agent.
         denied: steps whose start the store refused in this reconcile.
         requests: requests of attempts inserted in this reconcile, by the attempt's id.
@@ -38,6 +41,8 @@ class TaskUnderWork:
     agent_name: str | None = None
     session_spec: SessionSpec | None = None
     agent_spec: AgentSpec | None = None
+    speaker: SessionUser | None = None
+    template_schemas: dict[str, dict[str, JsonValue]] = field(default_factory=dict[str, dict[str, JsonValue]])
     claim: Claim | None = None
     unusable: list[str] = field(default_factory=list[str])
     denied: dict[str, Hold] = field(default_factory=dict[str, Hold])

@@ -96,8 +96,7 @@ class TemplateResolver:
             return {}
         async with self._context.store() as connection:
             parent = await registered_spec(connection, task.owner.uid) or {}
-        named = next((each for each in ("sessionRef", "agentRef") if parent.get(each)), None)
-        return {} if named is None else {named: parent[named]}
+        return {each: parent[each] for each in ("sessionRef", "agentRef", "user") if parent.get(each)}
 
 
 def as_resolved(task: Resource, spec: Mapping[str, JsonValue]) -> Resource:

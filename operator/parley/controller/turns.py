@@ -1,4 +1,6 @@
-"""Which steps are ready for their session's turn: kept by the task reconciler, read when tickets are given.
+"""Whose turn it is in a session: which steps are ready for it, and which tasks keep it while they wait for a person.
+
+The ready steps are kept by the task reconciler, and read when tickets are given.
 
 Tickets are given over all ready steps of a session at once, in order of creation, so that the order does not depend
 on which task was reconciled first; and never before each open task of the session has been planned once.
@@ -32,3 +34,22 @@ class ReadySteps:
         if any(task.uid not in self._steps for task in ordered):
             return None
         return [ReadyTurn(task.uid, task.name, step) for task in ordered for step in self._steps[task.uid]]
+
+
+class Askers:
+    """Which tasks hold their session's turn while they wait for a person: the others of the session say so."""
+
+    def __init__(self) -> None:
+        self._sessions: dict[str, str] = {}
+
+    def note(self, task: Resource, session: str | None) -> bool:
+        """Remember whose turn waits, None for nobody's; tells whether that is news."""
+        if session is None:
+            return self.forget(task.uid) is not None
+        changed = self._sessions.get(task.uid) != session
+        self._sessions[task.uid] = session
+        return changed
+
+    def forget(self, task_uid: str) -> str | None:
+        """Drop a task that ended or is gone; returns the session whose turn it held."""
+        return self._sessions.pop(task_uid, None)

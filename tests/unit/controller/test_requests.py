@@ -5,15 +5,12 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from parley.controller.child_requests import child_spec
+from parley.controller.container_requests import MAX_ARGUMENTS_BYTES
 from parley.controller.pod_builder import ContainerWorkload, RunnerWorkload
-from parley.controller.requests import (
-    MAX_ARGUMENTS_BYTES,
-    build_request,
-    build_round,
-    child_spec,
-    workload_of,
-)
+from parley.controller.requests import build_request, build_round
 from parley.controller.settings import Settings
+from parley.controller.workloads import workload_of
 from parley.protocol.request import ContainerRequest, PromptRequest
 from parley.resources.agent import MAX_TEMPLATE
 from parley.resources.common import SecretKeyRef

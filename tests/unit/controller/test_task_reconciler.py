@@ -311,7 +311,8 @@ async def test_a_deadline_that_strikes_a_refused_job_keeps_the_cause(
     closed: list[tuple[str, str]] = []
 
     async def load_request(*_: object) -> dict[str, Any]:
-        return {"kind": "Container", "container": {"image": "i"}}
+        task = {"name": "refund", "namespace": "team"}
+        return {"kind": "Container", "task": task, "step": "run", "container": {"image": "i"}}
 
     async def close_attempt(*arguments: Any, **_: object) -> bool:
         state, reason = arguments[3:5]

@@ -1,0 +1,96 @@
+"""Whom a task is with: its session, the agent that answers, the person who speaks, the templates of its tools."""
+
+from parley.controller.context import Context
+from parley.controller.slots import Claim, Limit
+from parley.controller.task_under_work import TaskUnderWork
+from parley.engine.state import Hold
+from parley.resources.agent import AgentSpec
+from parley.resources.reasons import Reason
+from parley.resources.session import SessionSpec
+from parley.resources.task_template import TaskTemplateSpec
+
+
+class Resolver:
+    """Looks all of it up anew each time: any of it may be made, changed, or made again at any time."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def resolve(self, task: TaskUnderWork) -> None:
+        """Fill in what the task refers to, as far as it is there."""
+        task.session, task.agent, task.agent_name, task.speaker = None, None, None, None
+        task.session_spec, task.agent_spec, task.unusable = None, None, []
+        own = task.spec.agent_ref.name if task.spec.agent_ref is not None else None
+        if task.spec.session_ref is None:
+            task.agent_name = own
+        else:
+            await self._resolve_session(task, task.spec.session_ref.name, own)
+        if task.agent_name is not None:
+            await self._resolve_agent(task, task.agent_name)
+        task.claim = self._claim(task)
+
+    def hold(self, task: TaskUnderWork) -> Hold | None:
+        """Say what of it is missing or unusable, so that nothing of the task may start."""
+        session_ref = task.spec.session_ref
+        if session_ref is not None and task.session is None:
+            return Hold(
+                Reason.SESSION_NOT_FOUND, f"Session {session_ref.name} does not exist in this namespace"
+            )
+        if task.unusable:
+            return Hold(Reason.INVALID_SPEC, "; ".join(task.unusable))
+        if task.agent_name is not None and task.agent is None:
+            return Hold(Reason.AGENT_NOT_FOUND, f"Agent {task.agent_name} does not exist in this namespace")
+        if task.session is not None and (mismatch := self._context.mismatched_sessions.get(task.session.uid)):
+            return Hold(Reason.STORE_MISMATCH, f"Session {task.session.name}: {mismatch}")
+        return None
+
+    async def _resolve_session(self, task: TaskUnderWork, name: str, agent: str | None) -> None:
+        projection = self._context.projection
+        projection.tasks.bind(task.resource, "sessionRef", name)
+        task.session = projection.sessions.get(task.resource.namespace, name)
+        if task.session is None:
+            return
+        reading = await self._context.specs.read(SessionSpec, task.session)
+        task.session_spec = spec = reading.spec
+        task.unusable += [f"Session {name}: {problem}" for problem in reading.problems]
+        if spec is None:
+            return
+        agents, people = spec.agent_names, spec.people
+        task.agent_name = agent or next(iter(agents), None)
+        if agent is not None and agent not in agents:
+            task.unusable.append(
+                f"spec.agentRef: Agent {agent} is none of Session {name}'s, which are {', '.join(agents)}"
+            )
+        said_by = task.spec.user
+        task.speaker = next((each for each in people if said_by is None or each.id == said_by), None)
+        if said_by is not None and task.speaker is None:
+            known = ", ".join(each.id for each in people if each.id) or "nobody"
+            task.unusable.append(f"spec.user: {said_by} is none of Session {name}'s users, which are {known}")
+
+    async def _resolve_agent(self, task: TaskUnderWork, name: str) -> None:
+        projection, specs, namespace = self._context.projection, self._context.specs, task.resource.namespace
+        task.agent = projection.agents.get(namespace, name)
+        if task.agent is None:
+            return
+        agent = await specs.read(AgentSpec, task.agent)
+        task.agent_spec = agent.spec
+        task.unusable += [f"Agent {name}: {problem}" for problem in agent.problems]
+        task.template_schemas = {}
+        for tool in agent.spec.tools if agent.spec is not None else ():
+            if tool.task is None or tool.parameters is not None:
+                continue
+            template = projection.templates.get(namespace, tool.task.template_ref.name)
+            if template is not None:
+                spec = (await specs.read(TaskTemplateSpec, template)).spec
+                if spec is not None and spec.input_schema is not None:
+                    task.template_schemas[template.name] = spec.input_schema
+
+    def _claim(self, task: TaskUnderWork) -> Claim:
+        resource, limits = task.resource, list[Limit]()
+        if task.agent_name is not None:
+            of_agent = task.agent_spec.limits if task.agent_spec else None
+            places = of_agent.max_concurrent_tasks if of_agent else None
+            limits.append(Limit(f"Agent {task.agent_name}", resource.namespace, places))
+        most = self._context.settings.max_tasks_per_namespace
+        limits.append(Limit(f"namespace {resource.namespace}", resource.namespace, most or None))
+        return Claim(resource.uid, resource.namespace, resource.name, resource.created, tuple(limits))
