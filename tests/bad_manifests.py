@@ -1,10 +1,13 @@
 """Bad manifests, each with the answer its author must get: which field, and in which words.
 
-Those of flows (branches, items, waits, children), TaskTemplates, Schedules and Replies have their own module.
+Those of flows (branches, items, waits, children), TaskTemplates, Schedules and Replies have their own module, and so
+have those of tools and of Sessions.
 """
 
 from tests.bad_flow_manifests import FLOW_REFUSED, FLOW_STORED
 from tests.bad_manifest import BadManifest, Seen, argument, container, schema, task
+from tests.bad_session_manifests import SESSION_REFUSED, SESSION_STORED
+from tests.bad_tool_manifests import TOOL_REFUSED, TOOL_STORED
 
 __all__ = ["BAD_MANIFESTS", "REFUSED", "STORED", "BadManifest", "Seen"]
 
@@ -39,13 +42,13 @@ REFUSED = [
         "two kinds in one step",
         task("agentRef: {name: a}\nsteps: [{name: both, prompt: {text: x}, container: {image: i}}]"),
         "spec.steps[0]",
-        ("exactly one of prompt, container, wait",),
+        ("exactly one of prompt, tool, container, wait",),
     ),
     BadManifest(
         "a step of no kind",
         task("steps: [{name: run, container: {image: i}}, {name: none}]"),
         "spec.steps[1]",
-        ("exactly one of prompt, container, wait",),
+        ("exactly one of prompt, tool, container, wait",),
     ),
     BadManifest(
         "a message beside steps",
@@ -54,12 +57,10 @@ REFUSED = [
         ("exactly one of message, steps and templateRef",),
     ),
     BadManifest("nothing to do", task("agentRef: {name: a}"), "spec", ("exactly one of message, steps and templateRef",)),
-    BadManifest(
-        "a session and an agent",
-        task("sessionRef: {name: s}\nagentRef: {name: a}\nmessage: hi"),
-        "spec.agentRef",
-        ("not both",),
-    ),
+    BadManifest("a user of no session", task("agentRef: {name: a}\nuser: u\nmessage: hi"), "spec.user",
+                ("user needs sessionRef",)),
+    BadManifest("a tool of nobody", task("steps: [{name: call, tool: {name: get_order}}]"), "spec.steps",
+                ("a tool step needs", "sessionRef or agentRef")),
     BadManifest("a message to nobody", task("message: hi"), "spec.message", ("needs a sessionRef or an agentRef",)),
     BadManifest(
         "a prompt to nobody",
@@ -181,8 +182,6 @@ REFUSED = [
         "spec.model.baseURL",
         ("should match", "https?"),
     ),
-    BadManifest("a session without an agent", "kind: Session\nmetadata: {name: s}\nspec: {situation: x}",
-                "spec.agentRef", ("Required value",)),
     BadManifest("a window of no messages", _SESSION.format("limits: {contextWindow: 0}"),
                 "spec.limits.contextWindow", ("greater than or equal to 1",)),
     BadManifest("a word that YAML reads as a boolean", _SESSION.format("statusText: no"), "spec.statusText",
@@ -216,13 +215,6 @@ REFUSED = [
         "spec.desiredState",
         ("Cancelled is final", "delete the Task"),
         first=task(f"{_RUN}\ndesiredState: Cancelled", name="cancelled"),
-    ),
-    BadManifest(
-        "another agent for a session that exists",
-        "kind: Session\nmetadata: {name: moved}\nspec: {agentRef: {name: other}}",
-        "spec.agentRef",
-        ("immutable", "delete the Session and create it again"),
-        first="kind: Session\nmetadata: {name: moved}\nspec: {agentRef: {name: a}}",
     ),
 ]  # fmt: skip
 
@@ -286,6 +278,6 @@ _CONDITION = [
 STORED = [
     BadManifest(what, manifest, field, words, Seen.CONDITION) for what, manifest, field, words in _CONDITION
 ]
-REFUSED += FLOW_REFUSED
-STORED += FLOW_STORED
+REFUSED += [*FLOW_REFUSED, *TOOL_REFUSED, *SESSION_REFUSED]
+STORED += [*FLOW_STORED, *TOOL_STORED, *SESSION_STORED]
 BAD_MANIFESTS = [*REFUSED, *STORED]

@@ -52,7 +52,7 @@ def reply(**spec: Any) -> dict[str, Any]:
     return {"kind": "Reply", "metadata": {"name": "r"}, "spec": spec}
 
 
-_ANY_OF = "is for prompt, container and task steps"
+_ANY_OF = "is for prompt, tool, container and task steps"
 _SCHEDULED = "spec.taskTemplate.spec"
 
 FLOW_RULES = [
@@ -74,7 +74,7 @@ FLOW_RULES = [
     Rule("needs may name only steps written above", needing(), needing("c"), "spec.steps"),
     Rule("needs may name only steps written above", needing("a"), needing("a", "b"), "spec.steps"),
     *(
-        Rule("a step has exactly one of prompt, container, wait", good, steps({**RUN, **part}), "spec.steps[0]")
+        Rule("a step has exactly one of prompt, tool, container, wait", good, steps({**RUN, **part}), "spec.steps[0]")
         for good, part in (
             (wait(), {"wait": {"question": "?"}}),
             (one("sleep", duration="1h"), {"sleep": {"duration": "1h"}}),
@@ -119,8 +119,8 @@ FLOW_RULES = [
          "spec.task"),
     Rule("a TaskTemplate's task has exactly one of", template(steps=[ASK, SET]), template(message="m", steps=[RUN]),
          "spec.task"),
-    Rule("a Task has sessionRef or agentRef, not both", template(**AGENT, message="m"),
-         template(**AGENT, **SESSION, message="m"), "spec.task.agentRef"),
+    Rule("user needs sessionRef", template(**SESSION, **AGENT, user="u", message="m"), template(user="u", message="m"),
+         "spec.task.user"),
     Rule("a message needs a sessionRef or an agentRef", scheduled(**AGENT, message="m"), scheduled(message="m"),
          f"{_SCHEDULED}.message"),
     Rule("a Task has exactly one of", scheduled(**TEMPLATE), scheduled(**TEMPLATE, message="m"), _SCHEDULED),

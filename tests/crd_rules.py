@@ -6,6 +6,7 @@ from typing import Any
 
 RUN = {"name": "run", "container": {"image": "i"}}
 ASK = {"name": "ask", "prompt": {"text": "?"}}
+CALL = {"name": "call", "tool": {"name": "get_order"}}
 AGENT = {"agentRef": {"name": "a"}}
 SESSION = {"sessionRef": {"name": "s"}}
 
@@ -20,10 +21,6 @@ def running(**container: Any) -> dict[str, Any]:
 
 def env(**variable: Any) -> dict[str, Any]:
     return running(env=[{"name": "A", **variable}])
-
-
-def session(**spec: Any) -> dict[str, Any]:
-    return {"kind": "Session", "metadata": {"name": "s"}, "spec": spec}
 
 
 def agent(provider: str, **model: Any) -> dict[str, Any]:
@@ -53,6 +50,8 @@ SECRET = {"secretKeyRef": {"name": "s", "key": "k"}}
 CONFIG = {"configMapKeyRef": {"name": "c", "key": "k"}}
 WHOLE = {
     **SESSION,
+    **AGENT,
+    "user": "u",
     "inputs": {"a": {"deep": [1, None]}},
     "steps": [RUN],
     "output": {"x": {"deep": ["{{ 1 }}"]}},
@@ -60,6 +59,8 @@ WHOLE = {
 }
 CHANGES: dict[str, Any] = {
     "sessionRef": {"name": "other"},
+    "agentRef": {"name": "other"},
+    "user": "other",
     "inputs": {"a": {"deep": [1, 2]}},
     "steps": [{"name": "run", "container": {"image": "other"}}],
     "output": {"x": {"deep": ["{{ 2 }}"]}},
@@ -69,14 +70,11 @@ CHANGES: dict[str, Any] = {
 RULES = [
     Rule("a Task has exactly one of message, steps", task(**AGENT, message="m"), task(**AGENT), "spec"),
     Rule("a Task has exactly one of message", task(steps=[RUN]), task(**AGENT, message="m", steps=[RUN]), "spec"),
-    Rule(
-        "a Task has sessionRef or agentRef, not both",
-        task(**SESSION, message="m"),
-        task(**SESSION, **AGENT, message="m"),
-        "spec.agentRef",
-    ),
+    Rule("user needs sessionRef", task(**SESSION, **AGENT, user="u", message="m"), task(**AGENT, user="u", message="m"),
+         "spec.user"),
     Rule("a message needs a sessionRef or an agentRef", task(**AGENT, message="m"), task(message="m"), "spec.message"),
     Rule("a prompt step needs the Task's", task(**AGENT, steps=[RUN, ASK]), task(steps=[RUN, ASK]), "spec.steps"),
+    Rule("a tool step needs the Task's", task(**AGENT, steps=[CALL]), task(steps=[RUN, CALL]), "spec.steps"),
     Rule(
         "history: Session needs the Task's sessionRef",
         task(**SESSION, steps=[{"name": "ask", "prompt": {"text": "?", "history": "Session"}}]),
@@ -120,7 +118,7 @@ RULES = [
         first=task(steps=[RUN], desiredState="Cancelled"),
     ),
     Rule(
-        "a step has exactly one of prompt, container, wait",
+        "a step has exactly one of prompt, tool, container, wait",
         task(**AGENT, steps=[ASK]),
         task(**AGENT, steps=[{**RUN, **ASK}]),
         "spec.steps[0]",
@@ -169,13 +167,6 @@ RULES = [
     Rule("metadata.name must be a DNS label of at most 52", task("a" * 52, steps=[RUN]),
          task("a" * 53, steps=[RUN]), "metadata.name"),
     Rule("metadata.name must be a DNS label", task("a-1", steps=[RUN]), task("a.b", steps=[RUN]), "metadata.name"),
-    Rule(
-        "agentRef is immutable: delete the Session",
-        session(**AGENT, situation="changed"),
-        session(agentRef={"name": "other"}),
-        "spec.agentRef",
-        first=session(**AGENT),
-    ),
     Rule("Anthropic's API takes no seed", agent("Google", seed=1), agent("Anthropic", seed=1), "spec.model.seed"),
     Rule("Anthropic's API takes no seed", falling_back(provider="OpenAI", seed=1),
          falling_back(provider="Anthropic", seed=1), "spec.model.fallbacks[1].seed"),

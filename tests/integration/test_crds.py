@@ -25,12 +25,14 @@ from parley.resources.task_template import TaskTemplateStatus
 from tests.api_server import CRD_PATH, ApiServer, api_server, checked_in_crds, refusals
 from tests.crd_flow_rules import FLOW_RULES
 from tests.crd_rules import AGENT, ASK, RULES, RUN, SESSION, Rule, task
+from tests.crd_session_rules import SESSION_RULES
+from tests.crd_tool_rules import TOOL_RULES
 
 __all__ = ["api_server"]
 pytestmark = pytest.mark.cluster
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-ALL_RULES = [*RULES, *FLOW_RULES]
+ALL_RULES = [*RULES, *FLOW_RULES, *SESSION_RULES, *TOOL_RULES]
 
 
 def write_status(api_server: ApiServer, kind: str, name: str, status: dict[str, Any]) -> dict[str, Any]:
@@ -189,7 +191,9 @@ def test_a_full_status_fits_the_schema_and_prints_its_columns(api_server: ApiSer
                 step="ask",
                 item=1,
                 kind=WaitingKind.APPROVAL,
-                call="pay(1)",
+                call="pay",
+                arguments='{"amount": 1}',
+                truncated=True,
                 question="Pay?",
                 choices=["yes", "no"],
                 since=now,

@@ -104,17 +104,26 @@ def test_lists_say_how_they_merge() -> None:
         *(f"{kind}.status.conditions" for kind in CRD),
         *(f"{spec}.steps" for spec in TASK_SPECS),
         *(f"{spec}.steps[].container.env" for spec in TASK_SPECS),
+        *(f"Agent.spec.{field}" for field in ("tools", "tools[].container.env")),
+        *(f"Agent.spec.tools[].{kind}.headers" for kind in ("http", "mcp")),
+        *(f"Session.spec.{field}" for field in ("agents", "users")),
         "Task.status.steps",
     }
     sets = {path for path, kind in kinds.items() if kind == "set"}
     assert sets == {
-        f"{spec}.steps[]{field}"
-        for spec in TASK_SPECS
-        for field in (".needs", ".wait.choices", ".retry.causes")
+        "Agent.spec.builtinTools",
+        "Agent.spec.tools[].mcp.toolNames",
+        *(
+            f"{spec}.steps[]{field}"
+            for spec in TASK_SPECS
+            for field in (".needs", ".wait.choices", ".retry.causes")
+        ),
     }
     keys = {path: node["x-kubernetes-list-map-keys"] for path, node in ALL_NODES if path in maps}
     assert keys["Task.spec.steps"] == keys["Task.status.steps"] == ["name"]
     assert keys["Task.status.conditions"] == ["type"]
+    assert keys["Agent.spec.tools"] == keys["Session.spec.agents"] == ["name"]
+    assert keys["Session.spec.users"] == ["id"]
     by_path = dict(ALL_NODES)
     assert by_path["Task.status.steps[]"]["x-kubernetes-map-type"] == "atomic"
 
@@ -125,6 +134,7 @@ def test_only_what_is_selected_by_or_printed_has_a_stored_default() -> None:
     assert {path: default for path, default in defaults.items() if path not in statuses} == {
         "Task.spec.desiredState": "Running",
         "Schedule.spec.taskTemplate.spec.desiredState": "Running",
+        "Session.spec.desiredState": "Active",
         "Schedule.spec.timeZone": "Etc/UTC",
         "Schedule.spec.suspend": False,
     }
@@ -150,7 +160,7 @@ def test_fields_are_called_immutable_where_they_are() -> None:
     immutable = root("Task")["properties"]["spec"]["properties"].keys() - {"desiredState", "ttlAfterFinished"}
     reply = root("Reply")["properties"]["spec"]["properties"]
     assert said == {
-        "Session.spec.agentRef",
+        *(f"Session.spec.{name}" for name in ("agentRef", "agents", "restoreFrom")),
         *(f"Task.spec.{name}" for name in immutable),
         *(f"Reply.spec.{name}" for name in reply),
     }

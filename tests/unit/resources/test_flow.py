@@ -18,6 +18,7 @@ from parley.resources.validation import read_spec, spec_problems
 RUN: dict[str, Any] = {"container": {"image": "i"}}
 KINDS: dict[str, Any] = {
     "prompt": {"text": "?"},
+    "tool": {"name": "get_order", "arguments": {"number": "{{ inputs.order }}"}},
     "container": {"image": "i"},
     "wait": {"question": "?"},
     "sleep": {"duration": "1h"},
@@ -41,7 +42,8 @@ def steps(*needs: list[str] | None) -> list[Step]:
 def test_a_step_is_of_the_kind_it_has_a_field_for(kind: str) -> None:
     step = Step.model_validate({"name": "a", kind: KINDS[kind]})
     assert (step.kind, step.kinds) == (kind, [kind])
-    assert step.has_attempts == (kind in {"prompt", "container", "task"})
+    assert step.has_attempts == (kind in {"prompt", "tool", "container", "task"})
+    assert step.runs_in_runner == (kind in {"prompt", "tool"})
     assert Step.model_validate(step.to_json()) == step
 
 
