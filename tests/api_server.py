@@ -47,6 +47,35 @@ class ApiServer:
         manifest = {**manifest, "metadata": {**manifest["metadata"], "resourceVersion": version}}
         return self._send("PUT", path, manifest, dry_run=dry_run)
 
+    def write_status(self, kind: str, name: str, status: dict[str, Any]) -> dict[str, Any]:
+        """Write a status as the operator writes it, and return what was stored."""
+        body = {
+            "apiVersion": f"{self.group}/v1alpha1",
+            "kind": kind,
+            "metadata": {"name": name},
+            "status": status,
+        }
+        written = self.cluster.request(
+            "PATCH",
+            f"{self.path(kind)}/{name}/status",
+            params={"fieldManager": "parley-operator", "force": "true", "fieldValidation": "Strict"},
+            headers={"Content-Type": "application/apply-patch+yaml"},
+            json=body,
+        )
+        assert written.status_code == 200, written.text
+        return written.json()["status"]
+
+    def printed(self, kind: str, name: str, *, wide: bool = False) -> dict[str, Any]:
+        """What ``kubectl get`` prints of an object, by column, without its name and age."""
+        table = self.cluster.request(
+            "GET",
+            f"{self.path(kind)}/{name}",
+            headers={"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"},
+        ).json()
+        columns, cells = table["columnDefinitions"], table["rows"][0]["cells"]
+        row = {c["name"]: cell for c, cell in zip(columns, cells, strict=True) if wide or not c["priority"]}
+        return {name: cell for name, cell in row.items() if name not in {"Name", "Age"}}
+
     def _send(self, method: str, path: str, manifest: Mapping[str, Any], *, dry_run: bool) -> httpx2.Response:
         body = {**manifest, "apiVersion": f"{self.group}/v1alpha1"}
         params = {"fieldValidation": "Strict", **({"dryRun": "All"} if dry_run else {})}

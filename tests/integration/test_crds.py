@@ -35,37 +35,6 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ALL_RULES = [*RULES, *FLOW_RULES, *SESSION_RULES, *TOOL_RULES]
 
 
-def write_status(api_server: ApiServer, kind: str, name: str, status: dict[str, Any]) -> dict[str, Any]:
-    """Write a status as the operator writes it, and return what was stored."""
-    body = {
-        "apiVersion": f"{api_server.group}/v1alpha1",
-        "kind": kind,
-        "metadata": {"name": name},
-        "status": status,
-    }
-    written = api_server.cluster.request(
-        "PATCH",
-        f"{api_server.path(kind)}/{name}/status",
-        params={"fieldManager": "parley-operator", "force": "true", "fieldValidation": "Strict"},
-        headers={"Content-Type": "application/apply-patch+yaml"},
-        json=body,
-    )
-    assert written.status_code == 200, written.text
-    return written.json()["status"]
-
-
-def printed(api_server: ApiServer, kind: str, name: str, *, wide: bool = False) -> dict[str, Any]:
-    """What ``kubectl get`` prints of an object, by column, without its name and age."""
-    table = api_server.cluster.request(
-        "GET",
-        f"{api_server.path(kind)}/{name}",
-        headers={"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"},
-    ).json()
-    columns, cells = table["columnDefinitions"], table["rows"][0]["cells"]
-    row = {c["name"]: cell for c, cell in zip(columns, cells, strict=True) if wide or not c["priority"]}
-    return {name: cell for name, cell in row.items() if name not in {"Name", "Age"}}
-
-
 def every_rule() -> list[str]:
     """The messages of all CEL rules of the CRDs."""
 
@@ -208,9 +177,9 @@ def test_a_full_status_fits_the_schema_and_prints_its_columns(api_server: ApiSer
         usage=Usage(input_tokens=1, output_tokens=2),
     )
     # When it is written as the operator writes it, then nothing of it is lost
-    assert TaskStatus.model_validate(write_status(api_server, "Task", "full", status.to_json())) == status
+    assert TaskStatus.model_validate(api_server.write_status("Task", "full", status.to_json())) == status
     # And kubectl's table shows it
-    row = printed(api_server, "Task", "full", wide=True)
+    row = api_server.printed("Task", "full", wide=True)
     del row["Completed"]
     assert row == {
         "Session": "s",
@@ -236,9 +205,9 @@ def test_a_full_status_of_a_schedule_fits_the_schema_and_prints_its_columns(api_
         last_run_now="2",
         active=[ActiveTask(name="full-0029453280", uid="u"), ActiveTask(name="full-0029453281", uid="v")],
     )
-    written = write_status(api_server, "Schedule", "full", status.to_json())
+    written = api_server.write_status("Schedule", "full", status.to_json())
     assert ScheduleStatus.model_validate(written) == status
-    row = printed(api_server, "Schedule", "full")
+    row = api_server.printed("Schedule", "full")
     assert row.pop("Last")
     assert row == {
         "Schedule": "0 9 * * 1-5",
@@ -257,9 +226,9 @@ def test_a_full_status_of_a_reply_fits_the_schema_and_prints_its_columns(api_ser
     status = ReplyStatus(
         observed_generation=1, conditions=merge_conditions([], verdicts, generation=1, now=NOW)
     )
-    written = write_status(api_server, "Reply", "full", status.to_json())
+    written = api_server.write_status("Reply", "full", status.to_json())
     assert ReplyStatus.model_validate(written) == status
-    assert printed(api_server, "Reply", "full", wide=True) == {
+    assert api_server.printed("Reply", "full", wide=True) == {
         "Task": "t",
         "By": "alice",
         "Accepted": "False",
@@ -275,9 +244,9 @@ def test_a_status_of_a_template_fits_the_schema(api_server: ApiServer) -> None:
     status = TaskTemplateStatus(
         observed_generation=1, conditions=merge_conditions([], is_ready("good"), generation=1, now=NOW)
     )
-    written = write_status(api_server, "TaskTemplate", "full", status.to_json())
+    written = api_server.write_status("TaskTemplate", "full", status.to_json())
     assert TaskTemplateStatus.model_validate(written) == status
-    assert printed(api_server, "TaskTemplate", "full") == {"Ready": "True", "Reason": "Ready"}
+    assert api_server.printed("TaskTemplate", "full") == {"Ready": "True", "Reason": "Ready"}
 
 
 FULL_NAME = "s" * 60

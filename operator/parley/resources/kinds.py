@@ -104,7 +104,10 @@ KINDS = (
             Column("Messages", ".status.events.messages", "integer"),
             Column("Last", ".status.events.lastTime", "date", 0, "Age of the newest event."),
             Column(
-                "Agents", ".spec.agents[*].name", priority=1, description="Its agents, where it has several."
+                "FirstAgent",
+                ".spec.agents[0].name",
+                priority=1,
+                description="The first of its agents, where it has several.",
             ),
             _condition("Reason", "Ready", "reason", "Why it is Ready or not.", 1),
             _condition("Why", "Active", "reason", "Why it takes messages or not.", 1),
