@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from tests.chaos.storm import Storm
-from tests.cluster import ROOT, SYSTEM_NAMESPACE, Cluster
-from tests.e2e.conftest import Store, new_namespace
+from tests.cluster import ROOT, Cluster
+from tests.e2e.conftest import Store, new_namespace, serve
 from tests.e2e.disruption import all_ready
 
 
@@ -28,10 +28,8 @@ def main() -> int:
         [ROOT / "cluster" / "cluster", "database-url"], capture_output=True, text=True, check=True
     )
     cluster, store = Cluster(Path(shown.stdout.strip())), Store(url.stdout.strip())
-    cluster.kubectl("apply", "-n", SYSTEM_NAMESPACE, "-k", str(ROOT / "examples" / "model"))
-    cluster.kubectl(
-        "rollout", "status", "-n", SYSTEM_NAMESPACE, "deployment/scripted-model", "--timeout=120s"
-    )
+    serve(cluster, "model", "scripted-model")
+    serve(cluster, "tools", "shop", "tickets")
     all_ready(cluster)
     print(f"{chosen.tasks} tasks, {chosen.minutes:g} minutes, seed {seed}", flush=True)
     with new_namespace(cluster, "chaos") as namespace:

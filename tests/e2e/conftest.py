@@ -25,12 +25,22 @@ def cluster() -> Iterator[Cluster]:
     kubeconfig = Path(done.stdout.strip())
     assert kubeconfig.is_file(), "no cluster: run `make up`"
     cluster = Cluster(kubeconfig)
-    cluster.kubectl("apply", "-n", SYSTEM_NAMESPACE, "-k", str(ROOT / "examples" / "model"))
-    cluster.kubectl(
-        "rollout", "status", "-n", SYSTEM_NAMESPACE, "deployment/scripted-model", "--timeout=120s"
-    )
+    serve(cluster, "model", "scripted-model")
     yield cluster
     cluster.close()
+
+
+def serve(cluster: Cluster, folder: str, *deployments: str) -> None:
+    """Have an example's servers run in the system's namespace, where all tests share them."""
+    cluster.kubectl("apply", "-n", SYSTEM_NAMESPACE, "-k", str(ROOT / "examples" / folder))
+    for name in deployments:
+        cluster.kubectl("rollout", "status", "-n", SYSTEM_NAMESPACE, f"deployment/{name}", "--timeout=120s")
+
+
+@pytest.fixture(scope="session")
+def tools(cluster: Cluster) -> None:
+    """The shop and the ticket desk run."""
+    serve(cluster, "tools", "shop", "tickets")
 
 
 @contextmanager
@@ -57,7 +67,7 @@ def namespace(cluster: Cluster, request: pytest.FixtureRequest) -> Iterator[str]
 
 
 class Store:
-    """The cluster's Postgres, to see what is stored; each question has its own connection, as some tests restart it."""
+    """The cluster's Postgres, to see what is stored; a connection a question, as some tests restart it."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -71,6 +81,12 @@ class Store:
         """Change something, as the superuser."""
         with psycopg.connect(self._url, autocommit=True, connect_timeout=10) as connection:
             connection.execute(statement)
+
+    def rewrite(self, statement: LiteralString, *parameters: object) -> None:
+        """Change what stands, as only erasing may: to make something older than a test can wait."""
+        with psycopg.connect(self._url, connect_timeout=10) as connection:
+            connection.execute("SELECT set_config('parley.rewriting', 'on', true)")
+            connection.execute(statement, parameters)
 
 
 @pytest.fixture(scope="session")
@@ -138,6 +154,11 @@ def reply(name: str, task: str, wait_id: str, **spec: object) -> dict[str, objec
         "metadata": {"name": name},
         "spec": {"taskRef": {"name": task}, "waitID": wait_id, **spec},
     }
+
+
+def say(name: str, session: str, message: str, **spec: object) -> dict[str, object]:
+    """A Task of one message of a session."""
+    return task(name, sessionRef={"name": session}, message=message, **spec)
 
 
 def schedule(name: str, task: dict[str, object], **spec: object) -> dict[str, object]:

@@ -1,0 +1,145 @@
+"""Point 1: tools that take long: a container in a Job, a Task that is queued; and what a turn does meanwhile."""
+
+import json
+
+import pytest
+
+from tests.cluster import Cluster, condition, step_of
+from tests.e2e.conftest import Store, agent, container, gives, say, session, task, template
+from tests.e2e.seen import attempts, running
+from tests.e2e.servers import call, model_requests, refund, shop_calls, texts_of
+from tests.e2e.test_tools import events_of, succeeded, told
+
+pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("tools")]
+
+WORD = {"type": "object", "properties": {"word": {"type": "string"}}, "required": ["word"]}
+ORDER = {"type": "object", "properties": {"order": {"type": "string"}}, "required": ["order"]}
+COUNT = 'printf \'{"length": %s, "key": "%s"}\' "${#0}" "$PARLEY_IDEMPOTENCY_KEY" > /dev/termination-log'
+
+
+def count(after: float = 0) -> dict[str, object]:
+    """A tool that counts a word's letters in a Job."""
+    runs = container(f"sleep {after}; {COUNT}", args=["{{ arguments.word }}"])
+    return {"name": "count", "parameters": WORD, "resultSchema": {"type": "object"}, "container": runs}
+
+
+SEND = {"name": "send", "task": {"templateRef": {"name": "send"}}}
+SENDS = template("send", {"steps": [{"name": "only", "container": gives("sent")}]}, inputSchema=ORDER)
+
+
+def test_a_turn_pauses_for_a_job_and_hears_of_a_queued_tasks_end(
+    cluster: Cluster, namespace: str, store: Store
+) -> None:
+    # Given an agent that counts in a Job, pays by HTTP, and sends by a Task of a template
+    lost = {"name": "lost", "task": {"templateRef": {"name": "nowhere"}}}
+    cluster.apply(
+        namespace,
+        SENDS,
+        agent("clerk", tools=[count(after=4), refund(), SEND, lost]),
+        session("alice", agentRef={"name": "clerk"}),
+    )
+
+    # When the model calls all of them in one response, one with arguments that the template refuses
+    paying = call("refund", order=namespace, amount=1)
+    calls = [
+        call("count", word="lighthouse"),
+        paying,
+        call("send", order="7"),
+        call("send", odrer=7),
+        call("lost"),
+    ]
+    cluster.apply(namespace, say("work", "alice", " ".join(calls)))
+
+    # Then while the Job runs, no runner does; what could run at once has run
+    def job_runs() -> bool:
+        pods = cluster.list("pod", namespace, "parley.dev/task=work,app.kubernetes.io/component=step")
+        return any("running" in c["state"] for p in pods for c in p["status"].get("containerStatuses", []))
+
+    cluster.wait("the tool's Job runs", namespace, job_runs)
+    runners = cluster.list("pod", namespace, "parley.dev/task=work,app.kubernetes.io/component=runner")
+    assert [pod["status"]["phase"] for pod in runners if pod["status"]["phase"] == "Running"] == []
+    work = cluster.get("task", namespace, "work")
+    assert work is not None
+    assert work["status"]["phase"] == "Running"
+    assert "count" in step_of(work, "reply")["message"]
+    assert len(shop_calls(cluster, namespace)) == 1
+
+    # And the turn goes on with all results, without asking the model for its calls again
+    answer = succeeded(cluster, namespace, "work")["status"]["output"]
+    assert len(model_requests(cluster, namespace)) == 2
+    results = [text for role, text in texts_of(model_requests(cluster, namespace)[1]) if role == "tool"]
+    counted, paid, sent, refused, nowhere = [json.loads(text) for text in results]
+    assert counted["length"] == 10
+    assert counted["key"]
+    assert paid["order"] == namespace
+    assert "order" in refused["error"]
+    assert "nowhere" in nowhere["error"]
+    assert sent["task"] in answer
+    assert len(shop_calls(cluster, namespace)) == 1
+    states = [(a.step, a.state, a.cause) for a in attempts(store, namespace, "work")]
+    assert states[0] == ("reply", "Paused", "First")
+    assert states[-1] == ("reply", "Succeeded", "Resume")
+    assert [step for step, state, _ in states if step != "reply" and state == "Succeeded"] != []
+    shown = cluster.wait_task(namespace, "work")
+    assert [step["name"] for step in shown["status"]["steps"]] == ["reply"]
+
+    # And the queued Task says who queued it, belongs to the Session, and runs by itself
+    [queued] = cluster.list("task", namespace, "parley.dev/queued-by=work")
+    assert queued["metadata"]["name"] == sent["task"]
+    assert [
+        (o["kind"], o["name"], o.get("controller", False)) for o in queued["metadata"]["ownerReferences"]
+    ] == [("Session", "alice", False)]
+    assert succeeded(cluster, namespace, sent["task"])["status"]["output"] == "sent"
+
+    # And the conversation hears of its end
+    def heard() -> bool:
+        return any(
+            kind == "state" and sent["task"] in json.dumps(c)
+            for kind, c in events_of(store, namespace, "alice")
+        )
+
+    cluster.wait("the session hears of the Task's end", namespace, heard)
+    cluster.apply(namespace, say("ask", "alice", "Which tasks have ended?"))
+    told_end = succeeded(cluster, namespace, "ask")["status"]["output"]
+    assert told_end == f"{sent['task']} ended: Succeeded."
+
+
+def test_jobs_and_tasks_as_tools_of_steps(cluster: Cluster, namespace: str) -> None:
+    # Given tasks whose steps call such tools, one by one and for a list, well and badly
+    crash = {"name": "crash", "container": container("echo no luck >&2; exit 3")}
+    number = {"name": "number", "resultSchema": {"type": "string"}, "container": gives(7)}
+    cluster.apply(namespace, SENDS, agent("clerk", tools=[count(), SEND, crash, number]))
+    by = {"agentRef": {"name": "clerk"}}
+    each = {
+        "name": "each",
+        "forEach": {"items": ["a", "bb", "ccc"], "parallelism": 2},
+        "tool": {"name": "count", "arguments": {"word": "{{ item }}"}},
+    }
+    send = {"name": "send", "tool": {"name": "send", "arguments": {"order": "8"}}}
+    cluster.apply(
+        namespace,
+        task("list", **by, steps=[each]),
+        task("queue", **by, steps=[send]),
+        task("crashes", **by, steps=[{"name": "crash", "tool": {"name": "crash"}}]),
+        task("misfits", **by, steps=[{"name": "number", "tool": {"name": "number"}}]),
+        say("asks", "none", "x") | {"spec": {**by, "message": f"{namespace} [call crash {{}}]"}},
+    )
+
+    # Then results are outputs, in the order of the list
+    lengths = [one["length"] for one in succeeded(cluster, namespace, "list")["status"]["output"]]
+    assert lengths == [1, 2, 3]
+    queued = succeeded(cluster, namespace, "queue")["status"]["output"]["task"]
+    assert succeeded(cluster, namespace, queued)["status"]["output"] == "sent"
+    [body] = cluster.list("task", namespace, "parley.dev/queued-by=queue")
+    assert body["metadata"]["ownerReferences"][0]["name"] == "queue", "without a Session, its Task owns it"
+
+    # And what fails fails a step in one word, and is told to a model
+    for name, what in (("crashes", "no luck"), ("misfits", "string")):
+        ended = cluster.wait_task(namespace, name)
+        assert (ended["status"]["phase"], ended["status"]["steps"][0]["reason"]) == ("Failed", "ToolError"), (
+            name
+        )
+        assert what in condition(ended, "Succeeded")["message"]
+    [said] = told(succeeded(cluster, namespace, "asks")["status"]["output"])
+    assert "no luck" in said["error"]
+    assert running(cluster, namespace) == []
