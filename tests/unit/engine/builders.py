@@ -7,6 +7,7 @@ from typing import Any
 
 from parley.engine.actions import (
     Action,
+    AnswerCall,
     CloseAttempt,
     CreateChild,
     CreateJob,
@@ -19,8 +20,11 @@ from parley.engine.actions import (
     FinishChild,
     FinishContainer,
     LookAgain,
+    QueueTask,
+    RefuseAttempt,
     SetSuspended,
     StartAttempt,
+    StartCall,
     StartRound,
     StopJob,
 )
@@ -172,6 +176,15 @@ def told(action: Action) -> str:  # noqa: C901, PLR0911, PLR0912 - one case an a
         case StartRound():
             entries = (f"{e.item}-{e.number}" for e in action.entries)
             return f"round {action.step.name} {' '.join(entries)}"
+        case RefuseAttempt():
+            return f"refuse {action.step.name}-{action.number} {action.reason}"
+        case StartCall():
+            said = f"call {action.wait.id} {action.number} {action.cause}"
+            return f"{said}; {told(action.close)}" if action.close else said
+        case AnswerCall():
+            return f"answer {action.wait.id} by {action.attempt_id}"
+        case QueueTask():
+            return f"queue {action.wait.id}"
         case CreateJob():
             return f"job {action.attempt.job}"
         case CreateRound():
@@ -193,7 +206,7 @@ def told(action: Action) -> str:  # noqa: C901, PLR0911, PLR0912 - one case an a
         case LookAgain():
             return f"look {action.job}"
         case EndTurn():
-            return f"end turn {action.step}"
+            return f"end turn {action.step}{' failed' if action.failed else ''}"
         case SetSuspended():
             return "suspend" if action.suspended else "resume"
         case EndTask():

@@ -4,21 +4,26 @@ from typing import Any
 
 from hypothesis import strategies as st
 from parley.engine.retries import MAX_DISRUPTIONS
+from parley.engine.situation import takes_turn
 from parley.resources.reasons import Reason
 from parley.resources.retry import RetryCause
 from parley.resources.task import Step
 
 from tests.unit.engine.builders import task
-from tests.unit.engine.sim_script import Decision, Ending, Script, failure_of
+from tests.unit.engine.sim_script import Call, Decision, Ending, Script, failure_of
+from tests.unit.engine.sim_session import SessionStory
 from tests.unit.engine.simulator import Scenario
 
 NAMES = ("one", "two", "three", "four", "five", "six")
 SEEDS = st.integers(0, 2**32)
+ENDED = ("Failed", Reason.SESSION_ENDED)
+"""How a task ends whose session takes no more turns."""
 SLOW = {Ending.HANG, Ending.NO_IMAGE}
 BODIES: dict[str, dict[str, Any]] = {
     "container": {"container": {"image": "img"}},
     "turn": {"prompt": {"text": "Hi"}},
     "prompt": {"prompt": {"text": "Hi", "history": "None"}},
+    "tool": {"tool": {"name": "pay"}},
     "task": {"task": {"templateRef": {"name": "child"}}},
     "wait": {"wait": {"question": "Well?"}},
     "patient wait": {"wait": {"question": "Well?", "timeout": "1h"}},
@@ -28,7 +33,8 @@ BODIES: dict[str, dict[str, Any]] = {
     "return": {"return": {"value": 1}},
     "fail": {"fail": {"message": "no"}},
 }
-WORK = ("container", "turn", "prompt", "task")
+WORK = ("container", "turn", "prompt", "tool", "task")
+RUNNERS = {"turn", "prompt", "tool"}
 KINDS = (*WORK, *WORK, *(kind for kind in BODIES if kind not in {"return", "fail"}))
 
 
@@ -45,7 +51,27 @@ def _scripts(kind: str, *, shared: bool) -> st.SearchStrategy[Script]:
         ending=st.sampled_from(endings),
         losses=st.sampled_from(losses),
         failures=st.sampled_from([1, 2, 99]),
+        rounds=_rounds(kind),
     )
+
+
+def _rounds(kind: str) -> st.SearchStrategy[tuple[tuple[Call, ...], ...]]:
+    """The calls of a model, or the one of a tool step; mostly none."""
+    if kind not in {"prompt", "tool"}:
+        return st.just(())
+    ending = st.sampled_from([Ending.SUCCEED, Ending.SUCCEED, Ending.FAIL, Ending.HANG, Ending.NO_IMAGE])
+    call = st.builds(
+        Call,
+        kind=st.sampled_from(["Http", "Container", "Container", "Task"]),
+        approval=st.sampled_from([None, None, "Yes", "Yes", "No", "Late", "LateYes"]),
+        script=st.builds(
+            Script, ending=ending, losses=st.sampled_from([0, 0, 1, MAX_DISRUPTIONS, MAX_DISRUPTIONS + 1])
+        ),
+    )
+    if kind == "tool":
+        return st.tuples(st.tuples(call))
+    several = st.lists(st.lists(call, min_size=1, max_size=3).map(tuple), max_size=2).map(tuple)
+    return st.one_of(st.just(()), several)
 
 
 @st.composite
@@ -77,16 +103,18 @@ def _steps(draw: st.DrawFn, above: tuple[str, ...], name: str, *, shared: bool) 
                 "items": "{{ inputs.items }}",
                 "parallelism": draw(st.sampled_from([1, 2, 10])),
             }
-        if shared and "prompt" in body:
+        if shared and kind in RUNNERS:
             body["timeout"] = "20s"
-        if kind == "prompt" and "forEach" in body:
+        if kind in RUNNERS and "forEach" in body:
             # Items that hang must not take the time of others.
             body["forEach"]["parallelism"] = 10
     return Step.model_validate(body)
 
 
 @st.composite
-def scenarios(draw: st.DrawFn, *, cancels: bool = False, parent_ends: bool = False) -> Scenario:
+def scenarios(
+    draw: st.DrawFn, *, cancels: bool = False, parent_ends: bool = False, session_ends: bool = False
+) -> Scenario:
     shared = draw(st.integers(0, 2)) == 0
     names = NAMES[: draw(st.integers(1, len(NAMES)))]
     steps: list[Step] = []
@@ -120,6 +148,12 @@ def scenarios(draw: st.DrawFn, *, cancels: bool = False, parent_ends: bool = Fal
         rival=draw(st.booleans()),
         busy=draw(st.booleans()),
         runtime="Task" if shared else "Job",
+        session=SessionStory(
+            pauses=draw(st.sampled_from([0, 0, 1, 2])),
+            ends=session_ends,
+            full=draw(st.integers(0, 9)) == 0,
+            quotas=draw(st.sampled_from([0, 0, 1])),
+        ),
     )
 
 
@@ -168,6 +202,8 @@ def _failures(scenario: Scenario, step: Step, chosen: Decision) -> set[Reason]:
         return {Reason.ERROR}
     if step.wait is not None and not chosen.reply and step.wait.on_timeout is None:
         return {Reason.WAIT_TIMEOUT}
+    if scenario.session.full and takes_turn(scenario.spec, step):
+        return {Reason.MESSAGE_LIMIT}
     found = (_failure(step, script) for script in _scripts_of(scenario, step, chosen))
     return {reason for reason in found if reason is not None}
 
@@ -177,7 +213,7 @@ def _failure(step: Step, script: Script) -> Reason | None:
         return Reason.POD_LOST
     reason = failure_of(script.ending, step.kind)
     if reason is None:
-        return None
+        return Reason.REJECTED if step.tool is not None and _is_rejected(script) else None
     limit, causes = (step.retry.limit, step.retry.causes) if step.retry else (0, [])
     group = RetryCause.ERROR
     if script.ending in SLOW:
@@ -187,11 +223,26 @@ def _failure(step: Step, script: Script) -> Reason | None:
     never = (script.ending is Ending.EXIT_64 and step.container is not None) or (
         script.ending is Ending.DELETED and step.task is not None
     )
-    return None if script.failures <= limit and group in causes and not never else reason
+    if script.failures <= limit and group in causes and not never:
+        return Reason.REJECTED if step.tool is not None and _is_rejected(script) else None
+    return reason
+
+
+def _is_rejected(script: Script) -> bool:
+    return any(call.approval in {"No", "Late"} for calls in script.rounds for call in calls)
 
 
 def _is_slow(scenario: Scenario, step: Step, chosen: Decision) -> bool:
     """Whether a step may take longer than a task's timeout."""
     if step.sleep is not None or (step.wait is not None and not chosen.reply):
         return True
-    return any(script.ending in SLOW for script in _scripts_of(scenario, step, chosen))
+    if step.prompt is not None and scenario.session.quotas:
+        return True
+    return any(
+        script.ending in SLOW or _calls_slowly(script) for script in _scripts_of(scenario, step, chosen)
+    )
+
+
+def _calls_slowly(script: Script) -> bool:
+    calls = [call for calls in script.rounds for call in calls]
+    return any(call.approval in {"Late", "LateYes"} or call.script.ending in SLOW for call in calls)

@@ -2,6 +2,7 @@
 
 from parley.engine.actions import (
     Action,
+    AnswerCall,
     CloseAttempt,
     CreateChild,
     CreateJob,
@@ -14,13 +15,16 @@ from parley.engine.actions import (
     FinishChild,
     FinishContainer,
     LookAgain,
+    QueueTask,
+    RefuseAttempt,
     SetSuspended,
     StartAttempt,
+    StartCall,
     StartRound,
     StopJob,
 )
 from parley.engine.situation import needs_slot
-from parley.engine.state import Hold
+from parley.engine.state import Hold, Surroundings
 from parley.resources.reasons import Reason
 from parley.resources.task import DesiredState, Step, TaskSpec
 
@@ -29,8 +33,9 @@ from tests.unit.engine.sim_flow import SimFlow
 from tests.unit.engine.sim_memory import UID, Memory
 from tests.unit.engine.sim_store import SimStore
 
-_BEGINNING = (StartAttempt, StartRound, EnterStep, CreateJob, CreateRound, CreateChild)
-_STARTING = (StartAttempt, StartRound, EnterStep)
+_ATTEMPTS = (StartAttempt, StartRound, StartCall, QueueTask, RefuseAttempt)
+_STARTING = (*_ATTEMPTS, EnterStep)
+_BEGINNING = (*_STARTING, CreateJob, CreateRound, CreateChild)
 
 
 class Carrier:
@@ -39,6 +44,8 @@ class Carrier:
     def __init__(
         self, store: SimStore, cluster: SimCluster, flow: SimFlow, memory: Memory, spec: TaskSpec
     ) -> None:
+        self.known = Surroundings()
+        """What the plan was made from."""
         self.denied: dict[str, Hold] = {}
         self.looked: set[str] = set()
         self._store, self._cluster, self._flow = store, cluster, flow
@@ -52,6 +59,9 @@ class Carrier:
             )
         if isinstance(action, _STARTING):
             assert self._spec.desired_state is DesiredState.RUNNING, "something new starts while suspended"
+            assert self.known.session_over is None, "something new starts after the session is over"
+        if isinstance(action, _ATTEMPTS):
+            assert self.known.session_hold is None, "something new starts while the session is paused"
         if isinstance(action, StopJob | LookAgain | CreateJob | CreateRound):
             self._touch_cluster(action)
         else:
@@ -79,7 +89,7 @@ class Carrier:
                 self.looked.add(action.job)
 
     def _write(self, action: Action) -> None:  # noqa: C901, PLR0912 - one case an action
-        store = self._store
+        store, calls = self._store, self._cluster.calls
         match action:
             case StartAttempt():
                 self._check_slot(action.step)
@@ -87,6 +97,15 @@ class Carrier:
                     self.denied[action.step.name] = Hold(
                         Reason.SESSION_BUSY, "another turn holds the session"
                     )
+            case RefuseAttempt():
+                store.refuse(action)
+            case StartCall():
+                assert self._memory.slot or not self._memory.limited, "a call starts without a slot"
+                calls.start(action)
+            case AnswerCall():
+                calls.answer(action)
+            case QueueTask():
+                calls.queue(action)
             case StartRound():
                 self._check_slot(action.step)
                 store.insert_round(action)
@@ -102,10 +121,13 @@ class Carrier:
                 self._flow.enter(action.step)
             case EndStep():
                 self._flow.end_step(action, next(s for s in store.steps if s.name == action.step))
+            case ExpireWait() if store.wait(action.wait_id).kind == "Approval":
+                assert self._store.suspended_since is None, "an approval expires in a suspended task"
+                calls.expire(action)
             case ExpireWait():
                 self._flow.expire(action)
             case EndTurn():
-                store.end_turn(action.step)
+                store.end_turn(action.step, failed=action.failed)
             case SetSuspended():
                 store.set_suspended(action.suspended)
             case EndTask():
@@ -114,5 +136,7 @@ class Carrier:
                 raise AssertionError(f"{action} is of the cluster")
 
     def _check_slot(self, step: Step) -> None:
+        if step.prompt is not None:
+            assert self.known.quota is None, f"{step.name} starts without tokens"
         if needs_slot(step):
             assert self._memory.slot or not self._memory.limited, f"{step.name} starts without a slot"

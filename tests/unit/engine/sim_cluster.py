@@ -12,9 +12,10 @@ from typing import NamedTuple
 from parley.engine.names import pod_key
 from parley.engine.pods import JobView, PodView
 from parley.engine.state import Attempt
-from parley.resources.reasons import Reason
+from parley.resources.task import Step
 
-from tests.unit.engine.sim_rules import failures
+from tests.unit.engine.sim_calls import SimCalls
+from tests.unit.engine.sim_rules import PUT_OFF, failures
 from tests.unit.engine.sim_runner import SimRunners
 from tests.unit.engine.sim_script import Ending, Script, Scripts, key_of
 from tests.unit.engine.sim_store import SimStore
@@ -33,7 +34,7 @@ class Sight(NamedTuple):
 class SimCluster:
     """Jobs by name, pods by key."""
 
-    def __init__(self, store: SimStore, scripts: Scripts, rng: Random) -> None:
+    def __init__(self, store: SimStore, scripts: Scripts, calls: SimCalls, rng: Random) -> None:
         self.jobs: dict[str, JobView] = {}
         self.pods: dict[str, PodView] = {}
         self.sights: defaultdict[tuple[str, str], deque[Sight]] = defaultdict(deque)
@@ -43,7 +44,7 @@ class SimCluster:
         self.places: dict[str, tuple[str, int]] = {}
         """By pod key: Job and index."""
         self._parallelism: dict[str, int] = {}
-        self._kinds = {step.name: step.kind for step in store.steps}
+        self.calls = calls
         self._scripts = scripts
         self._rng = rng
         self._version = 0
@@ -116,28 +117,36 @@ class SimCluster:
         lose: Event = (f"pod of {key} is lost", lambda: self._lose(key))
         taken = attempt.taken_at is not None
         # That the pod of an item is gone which no runner has taken is seen at the end of its round only.
-        early = taken or attempt.item < 0 or self._kinds[attempt.step] != "prompt"
+        early = taken or attempt.item < 0 or not self._is_runner(attempt)
         if self.loses(attempt) and early and self._rng.random() < 0.4:
             return lose
         if pod.waiting_reason:
             return lose if self.loses(attempt) and early else None
         if not pod.running:
             return f"pod of {key} starts", lambda: self._start_pod(key, attempt)
-        if self._kinds[attempt.step] == "prompt" and attempt.open and not taken:
+        if self._is_runner(attempt) and attempt.open and not taken:
             return f"runner of {key} takes its attempt", lambda: self._take(key, attempt)
-        if self.loses(attempt):
+        calls = self._is_runner(attempt) and attempt.open and self.calls.wants(attempt)
+        if self.loses(attempt) and not (calls and self._rng.random() < 0.5):
             return lose
-        if self.ending_of(attempt) is Ending.HANG and attempt.open:
+        if self.ending_of(attempt) is Ending.HANG and attempt.open and not calls:
             return None
         return f"pod of {key} ends", lambda: self._end_pod(key, attempt)
+
+    def step_of(self, attempt: Attempt) -> Step:
+        return next(step for step in self.store.steps if step.name == attempt.step)
+
+    def _is_runner(self, attempt: Attempt) -> bool:
+        """Whether one of Parley's runners runs it, and no container of a step or of a call."""
+        return any(step.name == attempt.step and step.runs_in_runner for step in self.store.steps)
 
     def script_of(self, attempt: Attempt) -> Script:
         return self._scripts[key_of(attempt)]
 
     def loses(self, attempt: Attempt) -> bool:
-        """Whether its script has an attempt lost; those that a suspension put off do not count."""
+        """Whether its script has an attempt lost; those that were put off or paused do not count."""
         before = self.store.of_step(attempt.step, attempt.item)[: attempt.number - 1]
-        put_off = sum(a.reason is Reason.SUSPENDED for a in before)
+        put_off = sum(a.reason in PUT_OFF or a.phase == "Paused" for a in before)
         return self.script_of(attempt).loses(attempt.number - put_off)
 
     def ending_of(self, attempt: Attempt) -> Ending:
@@ -155,7 +164,7 @@ class SimCluster:
         if self.ending_of(attempt) is Ending.NO_IMAGE and not first_lost:
             self._change_pod(key, waiting_reason="ErrImagePull", waiting_message="no such image")
             return
-        if self._kinds[attempt.step] == "container":
+        if not self._is_runner(attempt):
             others = self.store.of_step(attempt.step, attempt.item)
             older = {pod_key(other.job, other.index) for other in others} - {key, *self._nodes_lost}
             running = [
@@ -176,7 +185,7 @@ class SimCluster:
 
     def _end_pod(self, key: str, attempt: Attempt) -> None:
         ending = self.ending_of(attempt)
-        if self._kinds[attempt.step] == "prompt":
+        if self._is_runner(attempt):
             if attempt.open:
                 # It exits in an event of its own: a crash may come between commit and exit.
                 self._runners.end(key, attempt, ending)
@@ -204,7 +213,7 @@ class SimCluster:
             ways.append(lambda: self._lose_node(key))
         if name not in self._deleted and len(self.keys_of(name)) == 1:
             ways.append(lambda: self._delete_job(key))
-        if self._kinds[self.store.by_key(*self.places[key]).step] == "prompt":
+        if self._is_runner(self.store.by_key(*self.places[key])):
             ways += [lambda: self.exit(key, 137), lambda: self.exit(key, 0)]
         self._rng.choice(ways)()
 

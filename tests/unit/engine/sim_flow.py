@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from parley.engine.actions import CreateChild, EndStep, EndTask, ExpireWait
-from parley.engine.state import Child, StepMark, Wait
+from parley.engine.state import Child, StepMark, Wait, WaitState
 from parley.resources.reasons import Reason
 from parley.resources.task import Step
 
@@ -115,7 +115,8 @@ class SimFlow:
         return [
             (f"somebody answers {wait.step}", lambda w=wait: self._answer(w))
             for wait in self._store.waits
-            if wait.state == "Open" and self._decisions.get(wait.step, Decision()).reply
+            if (wait.kind, wait.state) == ("Question", "Open")
+            and self._decisions.get(wait.step, Decision()).reply
         ]
 
     def _answer(self, wait: Wait) -> None:
@@ -147,9 +148,8 @@ class SimFlow:
         self._store.children[child.name] = child
         self._store.notified = True
 
-    def _close_wait(self, wait: Wait, state: str, mark: StepMark) -> None:
-        waits = self._store.waits
-        waits[waits.index(wait)] = replace(wait, state=state)  # type: ignore[arg-type]
+    def _close_wait(self, wait: Wait, state: WaitState, mark: StepMark) -> None:
+        self._store.close_wait(wait, state)
         self._mark(mark, wait.step)
 
     def _mark(self, mark: StepMark, step: str) -> None:

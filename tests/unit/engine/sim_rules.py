@@ -8,6 +8,8 @@ from parley.resources.reasons import Reason
 from parley.resources.retry import RetryCause
 from parley.resources.task import Step
 
+PUT_OFF = {Reason.SUSPENDED, Reason.SESSION_ENDED}
+
 
 class Rows(Protocol):
     @property
@@ -23,11 +25,11 @@ def failures(attempts: list[Attempt]) -> int:
 def retried(step: Step, attempts: list[Attempt]) -> bool:
     """Whether an item, tried so far as told, is not failed for good."""
     last = attempts[-1]
-    if last.open or last.phase == "Succeeded" or last.reason is Reason.SUSPENDED:
+    if last.open or last.phase in {"Succeeded", "Paused"} or last.reason in PUT_OFF:
         return True
     if last.phase == "Lost":
         return sum(a.phase == "Lost" for a in attempts) <= MAX_DISRUPTIONS
-    if last.phase == "Cancelled" and last.reason is Reason.SUSPENDED:
+    if last.phase == "Cancelled" and last.reason in PUT_OFF:
         return True
     if step.retry is None or last.phase == "Cancelled" or last.exit_code == 64:
         return False
@@ -36,7 +38,7 @@ def retried(step: Step, attempts: list[Attempt]) -> bool:
         group = RetryCause.TIMEOUT
     elif last.reason is Reason.OOM_KILLED:
         group = RetryCause.OOM_KILLED
-    elif last.reason in {Reason.CANCELLED, Reason.INVALID_SPEC}:
+    elif last.reason in {Reason.CANCELLED, Reason.INVALID_SPEC, Reason.REJECTED, Reason.MESSAGE_LIMIT}:
         return False
     return failures(attempts) <= step.retry.limit and group in step.retry.causes
 

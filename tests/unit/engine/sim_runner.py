@@ -10,6 +10,7 @@ from parley.engine.pods import PodView
 from parley.engine.state import Attempt
 from parley.resources.reasons import Reason
 
+from tests.unit.engine.sim_calls import refused
 from tests.unit.engine.sim_script import Ending
 from tests.unit.engine.sim_store import LEASE
 
@@ -26,14 +27,17 @@ class SimRunners:
         self._frozen: set[str] = set()
 
     def end(self, key: str, attempt: Attempt, ending: Ending) -> None:
-        """End an attempt that is under way."""
+        """End an attempt that is under way, or have it call its tools."""
+        if self._cluster.calls.go_on(attempt):
+            return
         if ending is Ending.OUT_OF_MEMORY:
             self._cluster.exit(key, 137, terminated_reason="OOMKilled")
         elif ending is Ending.EXIT_1:
             self._cluster.exit(key, 1)
         else:
             fails = ending not in {Ending.SUCCEED, Ending.HANG}
-            self._cluster.store.finish(attempt, Reason.MODEL_ERROR if fails else None)
+            said = refused(self._cluster.step_of(attempt), self._cluster.calls, attempt)
+            self._cluster.store.finish(attempt, Reason.MODEL_ERROR if fails else said)
 
     def event_of(self, key: str, pod: PodView) -> tuple[str, Callable[[], None]] | None:
         """What the runner of a mode Task pod may do next."""
@@ -49,10 +53,10 @@ class SimRunners:
             if waiting is None:
                 return f"runner in {key} has nothing to do and ends", lambda: cluster.exit(key, 0)
             return f"runner in {key} takes {waiting.job}", lambda: self._take(waiting, pod)
-        if cluster.loses(held):
+        if cluster.loses(held) and not (cluster.calls.wants(held) and self._rng.random() < 0.5):
             return f"runner in {key} is lost with {held.job}", lambda: self._lose(key, held)
         ending = cluster.ending_of(held)
-        if ending is Ending.HANG:
+        if ending is Ending.HANG and not cluster.calls.wants(held):
             return None
         return f"runner in {key} ends {held.job}", lambda: self.end(key, held, ending)
 

@@ -1,8 +1,9 @@
 """What a story says happens to each step, but not in which order."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
+from typing import Literal
 
 from parley.engine.state import Attempt
 from parley.resources.reasons import Reason
@@ -23,13 +24,33 @@ class Ending(StrEnum):
     DELETED = "Deleted"  # a child's object is deleted; else as FAIL
 
 
+Approval = Literal["Yes", "No", "Late", "LateYes"]
+"""What somebody says to a call; or nobody says anything, and its time-out means no or yes."""
+RUNNER_KINDS = {"prompt", "tool"}
+
+
+@dataclass(frozen=True)
+class Call:
+    """One tool call of a model's answer."""
+
+    kind: Literal["Http", "Container", "Task"] = "Http"
+    approval: Approval | None = None
+    """None: it needs none."""
+    script: "Script" = field(default_factory=lambda: Script())  # noqa: PLW0108 - it comes below
+    """What happens to its container."""
+
+
 @dataclass(frozen=True)
 class Script:
-    """The first ``losses`` attempts are lost, the next ``failures`` end as ``ending`` says, then one succeeds."""
+    """The first ``losses`` attempts are lost, the next ``failures`` end as ``ending`` says, then one succeeds.
+
+    Before a runner ends in whatever way it calls its tools, round by round; pauses are no failures.
+    """
 
     ending: Ending = Ending.SUCCEED
     losses: int = 0
     failures: int = ALWAYS
+    rounds: tuple[tuple[Call, ...], ...] = ()
 
     def loses(self, number: int) -> bool:
         return number <= self.losses
@@ -65,9 +86,9 @@ def failure_of(ending: Ending, kind: str) -> Reason | None:
     container = kind == "container"
     return {
         Ending.SUCCEED: None,
-        Ending.FAIL: Reason.MODEL_ERROR if kind == "prompt" else Reason.EXIT_CODE,
-        Ending.EXIT_1: Reason.ERROR if kind == "prompt" else Reason.EXIT_CODE,
-        Ending.EXIT_64: Reason.MODEL_ERROR if kind == "prompt" else Reason.EXIT_CODE,
+        Ending.FAIL: Reason.MODEL_ERROR if kind in RUNNER_KINDS else Reason.EXIT_CODE,
+        Ending.EXIT_1: Reason.ERROR if kind in RUNNER_KINDS else Reason.EXIT_CODE,
+        Ending.EXIT_64: Reason.MODEL_ERROR if kind in RUNNER_KINDS else Reason.EXIT_CODE,
         Ending.OUT_OF_MEMORY: Reason.OOM_KILLED,
         Ending.HANG: Reason.STEP_TIMEOUT,
         Ending.NO_IMAGE: Reason.STEP_TIMEOUT if kind == "task" else Reason.IMAGE_PULL_FAILED,

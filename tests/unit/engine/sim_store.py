@@ -8,14 +8,27 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Literal
 
-from parley.engine.actions import CloseAttempt, EndTask, FinishChild, StartAttempt, StartRound
+from parley.engine.actions import CloseAttempt, EndTask, FinishChild, RefuseAttempt, StartAttempt, StartRound
 from parley.engine.pods import PodState, Verdict
 from parley.engine.retries import MAX_DISRUPTIONS
-from parley.engine.state import Attempt, Cause, Child, End, Output, Runtime, StepMark, TaskState, Turn, Wait
+from parley.engine.state import (
+    NO_ITEM,
+    Attempt,
+    Cause,
+    Child,
+    End,
+    Output,
+    Runtime,
+    StepMark,
+    TaskState,
+    Turn,
+    Wait,
+    WaitState,
+)
 from parley.resources.reasons import Reason
 from parley.resources.task import Step
 
-from tests.unit.engine.sim_rules import done, failures, retried
+from tests.unit.engine.sim_rules import PUT_OFF, done, failures, retried
 
 Refused = Literal["task", "closed", "turn"]
 LEASE = timedelta(seconds=9)
@@ -79,12 +92,12 @@ class SimStore:
 
     def insert(self, start: StartAttempt) -> Refused | None:
         step, close = start.step, start.close
-        self._check_live()
+        self.check_live()
         if close and not self._get(close.attempt).open:
             return "closed"
         closing = {close.attempt} if close else set[int]()
         if step.for_each is not None:
-            assert step.prompt is None, "an item of a prompt is started outside a round"
+            assert not step.runs_in_runner, "an item of a prompt is started outside a round"
             room = step.for_each.parallelism - sum(a.open for a in self.of_step(step.name))
             assert room > 0, f"more than {step.for_each.parallelism} items of {step.name} run at once"
         self._check_start(step, start.item, start.number, start.cause, closing)
@@ -92,16 +105,15 @@ class SimStore:
             return "turn"
         if close:
             assert self.close(close)
-        runtime = self.runtime if step.prompt is not None else "Job"
+        runtime = self.runtime if step.runs_in_runner else "Job"
         item = "" if start.item < 0 else f"-{start.item}"
-        self._add(
-            step, start.item, start.number, start.cause, f"{step.name}{item}-{start.number}", 0, runtime
-        )
+        job, limit = f"{step.name}{item}-{start.number}", step.timeout_or_default()
+        self.add(step.name, start.item, start.number, start.cause, job, limit, runtime=runtime)
         return None
 
     def insert_round(self, start: StartRound) -> None:
         step = start.step
-        self._check_live()
+        self.check_live()
         assert start.entries, "a round without items"
         assert not any(a.open for a in self.of_step(step.name)), "a round starts beside an open one"
         for entry in start.entries:
@@ -109,7 +121,18 @@ class SimStore:
         first = start.entries[0]
         job = f"{step.name}-round-{first.item}-{first.number}"
         for index, entry in enumerate(start.entries):
-            self._add(step, entry.item, entry.number, entry.cause, job, index, "Job")
+            limit = step.timeout_or_default()
+            self.add(step.name, entry.item, entry.number, entry.cause, job, limit, index=index)
+
+    def refuse(self, refuse: RefuseAttempt) -> None:
+        self.check_live()
+        step = refuse.step
+        assert not self.of_step(step.name), "a turn is refused that has begun"
+        self._check_start(step, NO_ITEM, refuse.number, "First", set())
+        self.add(
+            step.name, NO_ITEM, refuse.number, "First", f"{step.name}-refused", step.timeout_or_default()
+        )
+        self._put(replace(self.attempts[-1], phase="Failed", reason=refuse.reason, message=refuse.message))
 
     def close(self, close: CloseAttempt) -> bool:
         attempt = self._get(close.attempt)
@@ -155,8 +178,13 @@ class SimStore:
         self.turns.clear()
         return True
 
-    def end_turn(self, step: str) -> None:
-        assert not any(a.open and a.step == step for a in self.attempts), "a turn ends under an open attempt"
+    def end_turn(self, step: str, *, failed: bool) -> None:
+        phases = {"Open", "Running"} | (set() if failed else {"Paused"})
+        left = [a for a in self.of_step(step) if a.phase in phases]
+        assert not left, "a turn ends under an open or paused attempt"
+        if failed:
+            tried = self.of_step(step)
+            assert not tried or not retried(next(s for s in self.steps if s.name == step), tried)
         self.turns.pop(step, None)
 
     def set_suspended(self, suspended: bool) -> None:
@@ -200,12 +228,26 @@ class SimStore:
         self.notified = True
         return True
 
+    def pause(self, attempt: Attempt, waits: list[Wait]) -> None:
+        now = self._get(attempt.id)
+        assert now.phase == "Running", "a runner goes on that was told to stop"
+        self._put(replace(now, phase="Paused"))
+        self.waits += waits
+        self.notified = True
+
+    def wait(self, wait_id: str) -> Wait:
+        return next(wait for wait in self.waits if wait.id == wait_id)
+
+    def close_wait(self, wait: Wait, state: WaitState) -> None:
+        # Its deadline may have moved since somebody looked.
+        self.waits = [replace(w, state=state) if w.id == wait.id else w for w in self.waits]
+
     def has_succeeded(self, step: str, item: int) -> bool:
         return any(a.phase == "Succeeded" for a in self.of_step(step, item))
 
     # The rules.
 
-    def _check_live(self) -> None:
+    def check_live(self) -> None:
         assert self.end is None, "something is started after the task's end"
         assert self.suspended_since is None, "something is started while the task is suspended"
 
@@ -241,8 +283,13 @@ class SimStore:
             assert cause == "Disruption"
             assert sum(a.phase == "Lost" for a in before) + last.open <= MAX_DISRUPTIONS
             return
-        if last.reason is Reason.SUSPENDED:
+        if last.reason in PUT_OFF:
             assert (last.phase, cause) == ("Cancelled", "Resume")
+            return
+        if last.phase == "Paused":
+            assert cause == "Resume"
+            left = [w.id for w in self.waits if (w.step, w.item, w.state) == (name, item, "Open")]
+            assert not left, f"{name} resumes although {left} are open"
             return
         assert cause == "Retry"
         assert retried(step, before), f"{name} is repeated although its retries are spent"
@@ -250,18 +297,27 @@ class SimStore:
         assert last.ended_at is not None
         assert self.now >= last.ended_at + delay, f"{name} is repeated too soon"
 
-    def _add(
-        self, step: Step, item: int, number: int, cause: Cause, job: str, index: int, runtime: Runtime
+    def add(
+        self,
+        step: str,
+        item: int,
+        number: int,
+        cause: Cause,
+        job: str,
+        limit: timedelta,
+        *,
+        index: int = 0,
+        runtime: Runtime = "Job",
     ) -> None:
         self.attempts.append(
             Attempt(
                 id=len(self.attempts) + 1,
-                step=step.name,
+                step=step,
                 item=item,
                 number=number,
                 job=job,
                 phase="Open",
-                deadline=self.now + step.timeout_or_default(),
+                deadline=self.now + limit,
                 created_at=self.now,
                 cause=cause,
                 index=index,

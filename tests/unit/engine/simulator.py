@@ -12,17 +12,20 @@ from random import Random
 import pytest
 from parley.engine.actions import EndTask
 from parley.engine.plan import Plan, holds_slot, make_plan
-from parley.engine.state import End, Hold, Runtime, Surroundings, TaskState
+from parley.engine.situation import takes_turn
+from parley.engine.state import End, Hold, Runtime, Surroundings, TaskState, Turn
 from parley.resources.reasons import Reason
 from parley.resources.task import TaskSpec
 
 from tests.unit.engine.builders import NOW, told
+from tests.unit.engine.sim_calls import SimCalls
 from tests.unit.engine.sim_carry import Carrier
 from tests.unit.engine.sim_cluster import Event, SimCluster
 from tests.unit.engine.sim_flow import SimFlow
 from tests.unit.engine.sim_memory import Memory
 from tests.unit.engine.sim_others import SimOthers
 from tests.unit.engine.sim_script import Decision, Script
+from tests.unit.engine.sim_session import SessionStory, SimSession
 from tests.unit.engine.sim_store import SimStore
 
 _MOST_EVENTS = 6000
@@ -55,6 +58,7 @@ class Scenario:
     busy: bool = False
     """The agent runs one task at a time, and another one may be first."""
     runtime: Runtime = "Job"
+    session: SessionStory = field(default_factory=SessionStory)
 
 
 class Simulation:
@@ -67,8 +71,11 @@ class Simulation:
         self._steps = scenario.spec.effective_steps()
         timeout = scenario.spec.timeout_or_none()
         self.store = SimStore(self._steps, NOW, timeout, scenario.runtime)
-        self.cluster = SimCluster(self.store, scenario.scripts, self._rng)
-        self.flow = SimFlow(self.store, scenario.decisions, scenario.scripts)
+        scripts = dict(scenario.scripts)
+        self.calls = SimCalls(self.store, scripts)
+        self.cluster = SimCluster(self.store, scripts, self.calls, self._rng)
+        self.flow = SimFlow(self.store, scenario.decisions, scripts)
+        self.session = SimSession(scenario.session, self.store, scenario.patience)
         self.memory = Memory(scenario.spec, limited=scenario.busy)
         self.others = SimOthers(
             scenario.spec,
@@ -116,6 +123,8 @@ class Simulation:
             *self._watch(),
             *self.cluster.events(),
             *self.flow.events(),
+            *self.calls.events(),
+            *self.session.events(),
             *self.others.events(self.memory),
         ]
         if not events:
@@ -177,7 +186,10 @@ class Simulation:
                 looked=frozenset(carrier.looked),
                 slot=_NO_SLOT if self.scenario.busy and not memory.slot else None,
                 runtime=self.scenario.runtime,
+                **self.session.shown(),
             )
+            self._check_turns(state)
+            carrier.known = around
             plan = make_plan(spec, self._steps, state, around)
             if state.parent_closed and state.end is None:
                 assert [type(action) for action in plan.actions] == [EndTask], "a child outlives its parent"
@@ -201,8 +213,16 @@ class Simulation:
         memory.wake_at = plan.wake_at
         self._final = state.end is not None
         running = any(attempt.open for attempt in state.attempts)
-        held = state.suspended or plan.ready_turns or plan.wants_slot or state.waits
+        held = state.suspended or plan.ready_turns or plan.wants_slot or state.waits or around.session_hold
         assert self._final or plan.wake_at or running or held, "nothing is left that would wake the task"
+
+    def _check_turns(self, state: TaskState) -> None:
+        """Whoever paused for calls keeps its session: no other turn comes between a call and its result."""
+        for step in self._steps:
+            attempts = state.of_step(step.name)
+            if state.end is None and attempts and attempts[-1].phase == "Paused":
+                turn = self.store.turns.get(step.name)
+                assert turn is Turn.HELD or not takes_turn(self.scenario.spec, step), "a paused turn was lost"
 
     def _restart(self) -> None:
         self._restarts -= 1

@@ -37,3 +37,7 @@ def show(spec: TaskSpec, state: TaskState, known: Surroundings | None = None) ->
 
 def as_object(status: TaskStatus, generation: int = 3) -> dict[str, object]:
     return {"metadata": {"generation": generation}, "status": status.to_json()}
+
+
+def condition(status: TaskStatus, kind: str) -> str | None:
+    return next((c.status for c in status.conditions if c.type == kind), None)

@@ -258,7 +258,7 @@ def test_a_turn_that_failed_for_good_is_given_back_when_the_task_goes_on() -> No
 
     made = plan(spec, rows(failed), around(turns={"a": Turn.HELD}))
 
-    assert actions(made) == ["end turn a", "start b-1 First"]
+    assert actions(made) == ["end turn a failed", "start b-1 First"]
     assert made.ready_turns == ()
 
 

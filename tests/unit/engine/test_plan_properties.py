@@ -9,7 +9,7 @@ from parley.engine.retries import MAX_DISRUPTIONS
 from parley.resources.reasons import Reason
 
 from tests.unit.engine.builders import container, prompt, task
-from tests.unit.engine.scenarios import SEEDS, expected_ends, scenarios
+from tests.unit.engine.scenarios import ENDED, SEEDS, expected_ends, scenarios
 from tests.unit.engine.sim_script import Script
 from tests.unit.engine.simulator import Scenario, Simulation
 
@@ -30,6 +30,17 @@ def test_a_cancelled_task_ends_at_once_or_had_ended(scenario: Scenario, seed: in
     end = simulation.run()
 
     assert (end.phase, end.reason) in {("Cancelled", Reason.CANCELLED), *expected_ends(scenario)}
+    assert not simulation.store.open_attempts()
+
+
+@given(scenario=scenarios(session_ends=True), seed=SEEDS)
+@settings(max_examples=150, deadline=None)
+def test_a_task_whose_session_ends_ends_with_it_or_had_ended(scenario: Scenario, seed: int) -> None:
+    simulation = Simulation(scenario, seed)
+
+    end = simulation.run()
+
+    assert (end.phase, end.reason) in {ENDED, *expected_ends(scenario)}
     assert not simulation.store.open_attempts()
 
 
@@ -54,7 +65,8 @@ def test_the_attempts_of_each_item_are_numbered_without_a_gap(scenario: Scenario
             limit = step.retry.limit if step.retry else 0
             assert [a.number for a in attempts] == list(range(1, len(attempts) + 1))
             put_off = [a for a in attempts if a.reason is Reason.SUSPENDED]
-            others = [a for a in attempts[:-1] if a not in put_off]
+            paused = [a for a in attempts if a.phase == "Paused"]
+            others = [a for a in attempts[:-1] if a not in put_off and a not in paused]
             assert all(a.phase in {"Lost", "Failed", "TimedOut"} for a in others)
             assert all(a.phase == "Cancelled" for a in put_off)
             assert sum(a.phase == "Lost" for a in attempts) <= MAX_DISRUPTIONS + 1

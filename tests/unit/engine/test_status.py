@@ -5,8 +5,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from parley.engine.plan import Plan
 from parley.engine.state import (
     Attempt,
     Hold,
@@ -36,9 +34,7 @@ from tests.unit.engine.builders import (
     rows,
     task,
 )
-from tests.unit.engine.scenarios import SEEDS, scenarios
-from tests.unit.engine.simulator import Scenario, Simulation
-from tests.unit.engine.statuses import as_object, show, status_of
+from tests.unit.engine.statuses import as_object, condition, show, status_of
 
 TWO = task(container("build"), container("ship"))
 TURN = task(prompt("ask"), session="alice")
@@ -75,10 +71,6 @@ def asked(*attempts: Attempt, **fields: Any) -> TaskState:
     """The step ``confirm`` waits for a person."""
     marks = {"confirm": ENTERED} | fields.pop("marks", {})
     return rows(*attempts, marks=marks, waits=(QUESTION,), **fields)
-
-
-def condition(status: TaskStatus, kind: str) -> str | None:
-    return next((c.status for c in status.conditions if c.type == kind), None)
 
 
 TABLE = [
@@ -440,36 +432,3 @@ def test_a_spec_changed_since_is_in_progress_whatever_was_said() -> None:
     status = show(TWO, ended("Failed", Reason.EXIT_CODE, BAD))
 
     assert kstatus(as_object(status, generation=4)).status == "InProgress"
-
-
-@given(scenario=scenarios(), seed=SEEDS)
-@settings(max_examples=60, deadline=None)
-def test_every_status_on_the_way_is_true(scenario: Scenario, seed: int) -> None:
-    """kstatus says InProgress until the end, then what the end was; and the API server takes each status."""
-    previous: list[TaskStatus] = [TaskStatus()]
-
-    def check(made: Plan, state: TaskState, known: Surroundings, spec: TaskSpec) -> None:
-        status = status_of(made, state, hold=known.hold, previous=previous[-1])
-        previous.append(TaskStatus.model_validate(status.to_json()))
-        verdict = kstatus(as_object(status)).status
-        final = {"Succeeded": "Current", "Cancelled": "Current", "Failed": "Failed"}
-        assert verdict == (final[state.end.phase] if state.end else "InProgress")
-        assert not status_problems("tasks", status.to_json())
-        running = {step.name for step in status.steps if step.phase == "Running"}
-        # A lost container that came back with its node runs on until it is stopped.
-        back = {a.step for a in state.attempts if (old := known.pods.get(a.job)) and old.holds_node}
-        opened = {a.step for a in state.attempts if a.open}
-        assert opened <= running <= opened | back, "a step is Running while an attempt is open"
-        open_waits = [] if state.end else [w for w in state.waits if w.state == "Open"]
-        assert {entry.id for entry in status.waiting or ()} == {w.id for w in open_waits}
-        assert (condition(status, "WaitingForInput") == "True") is bool(open_waits)
-        if status.phase == "WaitingForInput":
-            assert open_waits
-            assert not opened, "the phase only when nothing runs"
-        if status.phase == "Suspended":
-            assert spec.desired_state is DesiredState.SUSPENDED
-            assert not opened
-
-    Simulation(scenario, seed, check).run()
-
-    assert len(previous) > 1
