@@ -21,11 +21,13 @@ from parley.store.tools import JournaledCall, journaled_call
 
 APPROVE, REJECT = "approve", "reject"
 """The choices of an approval."""
+# Withdrawn: an earlier turn of the step ended without a result, and the step goes on all the same.
 STORE_WAIT = """
-INSERT INTO waits (id, task_uid, step, item, round, call, kind, body, deadline)
+INSERT INTO waits AS w (id, task_uid, step, item, round, call, kind, body, deadline)
 VALUES (%(id)s, %(task_uid)s, %(step)s, %(item)s, %(round)s, %(call)s, %(kind)s, %(body)s::json,
         now() + %(patience)s::interval)
-ON CONFLICT (id) DO NOTHING
+ON CONFLICT (id) DO UPDATE SET state = 'Open', ended_at = NULL, body = excluded.body, deadline = excluded.deadline
+WHERE w.state = 'Withdrawn'
 """
 CARRIED_OUT: Mapping[str, Literal["Container", "Task"]] = {"container": "Container", "task": "Task"}
 """Kinds of tools that the leader carries out, and what their calls wait for."""

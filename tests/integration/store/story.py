@@ -1,6 +1,6 @@
 """Words to tell a store's story with: sessions, tasks, turns and runners, over a real database."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -14,6 +14,7 @@ from parley.protocol.messages import (
     InputAnswer,
     InputBody,
     InputMessage,
+    ResponseBody,
     TakeAnswer,
     Usage,
 )
@@ -45,11 +46,27 @@ from parley.store.records import (
 from pydantic import JsonValue
 
 MINUTE = timedelta(minutes=1)
+TOOLS: list[dict[str, Any]] = [
+    {"name": "get_order", "http": {"url": "http://orders/{{ arguments.number }}"}},
+    {"name": "refund", "approval": "Required", "http": {"method": "POST", "url": "http://orders/refunds"}},
+]
 
 
 def prompt_request(
-    task: str, step: str, *, history: str = "Session", window: int | None = None
+    task: str,
+    step: str,
+    *,
+    history: str = "Session",
+    window: int | None = None,
+    tools: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
+    model = ModelSpec(provider="OpenAI", name="scripted")
+    agent = {
+        "name": "support",
+        "model": model.to_json(),
+        "tools": [*TOOLS, *tools],
+        "builtinTools": ["update_context"],
+    }
     request = PromptRequest(
         task=TaskSnapshot(name=task, namespace="default"),
         step=step,
@@ -57,7 +74,7 @@ def prompt_request(
         prompt=PromptStep(text="Hello"),
         literal=True,
         history=history,  # type: ignore[arg-type]
-        agent=AgentSnapshot(name="support", model=ModelSpec(provider="OpenAI", name="scripted")),
+        agent=AgentSnapshot.model_validate(agent),
         session=SessionSnapshot(name="alice", context_window=window),
     )
     return request.model_dump(mode="json", by_alias=True)
@@ -221,6 +238,13 @@ class Story:
     async def say(self, attempt: int, text: str, holder: str = "pod/1") -> InputAnswer:
         async with self.conn() as conn:
             return await runner_calls.record_input(conn, attempt, holder, asks(text))
+
+    async def respond(self, attempt: int, *names: str, round_number: int = 0, holder: str = "pod/1") -> None:
+        """Journal a response that calls these tools."""
+        calls = [{"id": f"c{nth}", "name": name, "arguments": {"nth": nth}} for nth, name in enumerate(names)]
+        body = ResponseBody(response={"text": "", "calls": calls}, usage=Usage(input_tokens=2))
+        async with self.conn() as conn:
+            await runner_calls.put_response(conn, attempt, holder, round_number, body)
 
     async def finish(self, attempt: int, body: FinishBody, holder: str = "pod/1") -> FinishAnswer:
         async with self.conn() as conn:

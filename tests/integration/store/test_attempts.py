@@ -8,6 +8,7 @@ from parley.store import attempts, runner_calls
 from parley.store.errors import OtherHolder, ResultTooLarge, Stopped
 from parley.store.records import Inserted, NotGranted
 from parley.store.tasks import end_task, set_suspended
+from pydantic import JsonValue
 
 from tests.integration.store.story import Story, container_request, fails, prompt_request, says
 
@@ -236,9 +237,10 @@ async def test_the_journal_keeps_the_first_write_over_attempts(story: Story) -> 
     attempt = await story.start(task)
     await story.take(task)
     async with story.conn() as conn:
-        response = ResponseBody(response={"calls": ["a"]}, usage=Usage(input_tokens=1))
+        calls: JsonValue = {"calls": [{"name": "get_order"}, {"name": "get_order"}]}
+        response = ResponseBody(response=calls, usage=Usage(input_tokens=1))
         first = await runner_calls.put_response(conn, attempt, "pod/1", 0, response)
-        assert first.stored == {"calls": ["a"]}
+        assert first.stored == calls
         begun = await runner_calls.put_call(conn, attempt, "pod/1", 0, 0, CallBody(begun={"at": 1}))
         again = await runner_calls.put_call(conn, attempt, "pod/1", 0, 0, CallBody(begun={"at": 2}))
         assert again == begun
@@ -248,7 +250,7 @@ async def test_the_journal_keeps_the_first_write_over_attempts(story: Story) -> 
     successor = await story.start(task, number=2, cause="Disruption", close=story.close(attempt))
     taken = await story.take(task, number=2, holder="pod/2")
     assert [(e.round, e.call, e.begun, e.result, e.done) for e in taken.journal] == [
-        (0, -1, None, {"calls": ["a"]}, True),
+        (0, -1, None, calls, True),
         (0, 0, {"at": 1}, None, True),
         (0, 1, {"at": 3}, None, False),
     ]

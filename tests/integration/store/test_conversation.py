@@ -1,8 +1,8 @@
 """A conversation: turns in order, events once, sequences without a gap."""
 
 import pytest
-from parley.protocol.messages import EventDraft, FinishBody, PauseBody, PausedCall, Usage
-from parley.store import attempts, runner_calls, sessions, taking, tasks, turns
+from parley.protocol.messages import EventDraft, FinishBody, PauseBody, PausedCall, ResponseBody, Usage
+from parley.store import attempts, history, runner_calls, sessions, tasks, turns
 from parley.store.records import Inserted, NotGranted
 
 from tests.integration.store.story import Story, fails, prompt_request, says
@@ -82,7 +82,7 @@ async def test_the_window_counts_the_newest_messages(story: Story) -> None:
 
 
 async def test_a_long_conversation_is_shown_in_part(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(taking, "DEFAULT_WINDOW", 3)
+    monkeypatch.setattr(history, "DEFAULT_WINDOW", 3)
     alice = await story.session()
     for n in range(3):
         await story.converse(alice, f"q{n}", f"a{n}")
@@ -96,7 +96,7 @@ async def test_a_long_conversation_is_shown_in_part(story: Story, monkeypatch: p
 async def test_of_large_messages_those_that_fit_are_shown(
     story: Story, window: int | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(taking, "MAX_HISTORY_BYTES", 30)
+    monkeypatch.setattr(history, "MAX_HISTORY_BYTES", 30)
     alice = await story.session()
     await story.converse(alice, "short", "short")
     await story.converse(alice, "twelve bytes", "twelve bytes")
@@ -216,6 +216,7 @@ async def test_a_paused_turn_is_never_released(story: Story) -> None:
     await story.queue(alice, task)
     attempt = await story.start(task, session_uid=alice)
     await story.take(task)
+    await story.respond(attempt, "refund")
     call = PausedCall(round=0, call=0, kind="Approval", tool="refund", arguments={})
     async with story.conn() as conn:
         await runner_calls.pause(conn, attempt, "pod/1", PauseBody(calls=[call]))
@@ -335,7 +336,7 @@ async def test_usage_is_what_was_journaled_and_what_was_finished(story: Story) -
     await story.queue(alice, task)
     attempt = await story.start(task, session_uid=alice)
     await story.take(task)
-    body = runner_calls.ResponseBody(response={"calls": []}, usage=Usage(input_tokens=7, output_tokens=1))
+    body = ResponseBody(response={"calls": []}, usage=Usage(input_tokens=7, output_tokens=1))
     for _ in range(2):
         async with story.conn() as conn:
             await runner_calls.put_response(conn, attempt, "pod/1", 0, body)

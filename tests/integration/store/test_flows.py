@@ -72,7 +72,7 @@ PROMISES = {
         SELECT context_version FROM sessions WHERE uid = %(s)s AND context_version <>
           (SELECT count(*) FROM steps WHERE step LIKE 'set-%%' AND state = 'Succeeded')""",
     "no change of the context was lost": """
-        SELECT step FROM steps, sessions s WHERE s.uid = %(s)s AND step LIKE 'set-%%' AND state = 'Succeeded'
+        SELECT step FROM steps, sessions s WHERE s.uid = %(s)s AND step LIKE 'set-%%' AND steps.state = 'Succeeded'
         AND s.context -> (step || task_uid) IS NULL""",
     "a child's success is its parent's": """
         SELECT a.id FROM attempts a

@@ -11,7 +11,7 @@ from uuid import uuid4
 
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from parley.protocol.messages import EventDraft, PauseBody, PausedCall, ResponseBody, Usage
+from parley.protocol.messages import EventDraft, PauseBody, PausedCall
 from parley.store import attempts, runner_calls, tasks, turns
 from parley.store.errors import OtherHolder, Stopped
 from parley.store.leader import Fence, Fenced, raise_epoch, tick
@@ -22,8 +22,10 @@ from psycopg import errors
 from tests.integration.store.story import Story, fails, prompt_request, says
 
 TASKS = 3
-CALL = PausedCall(round=0, call=0, kind="Approval", tool="t", arguments={})
-CALL_EVENT = EventDraft(type="toolCall", content={"id": "c", "tool": "t"})
+CALL = PausedCall(round=0, call=0, kind="Approval", tool="refund", arguments={})
+CALL_EVENT = EventDraft(
+    type="toolCall", content={"id": "reply/-1/0/0", "round": 0, "call": 0, "tool": "refund"}, key="call/0/0"
+)
 
 PROMISES = {
     "sequences run 1, 2, 3 …": """
@@ -70,11 +72,19 @@ PROMISES = {
     "each step was asked once at most": """
         SELECT task_uid FROM events WHERE session_uid = %(s)s AND role = 'user'
         GROUP BY task_uid, step HAVING count(*) > 1""",
-    "every call of an ended turn has a result": """
+    "every call of an ended turn has one result": """
         SELECT e.sequence FROM events e JOIN turns u USING (session_uid, ticket)
         WHERE e.session_uid = %(s)s AND u.state = 'Done' AND e.type = 'toolCall'
-          AND NOT EXISTS (SELECT FROM events r WHERE (r.session_uid, r.ticket) = (e.session_uid, e.ticket)
-                          AND r.type = 'toolResult')""",
+          AND 1 <> (SELECT count(*) FROM events r WHERE (r.session_uid, r.ticket) = (e.session_uid, e.ticket)
+                    AND r.type = 'toolResult')""",
+    "every call is told of once": """
+        SELECT task_uid FROM events e WHERE session_uid = %(s)s AND type = 'toolCall'
+        GROUP BY task_uid, step HAVING count(*) > 1""",
+    "an agent's usage is its attempts'": """
+        SELECT u.input_tokens FROM sessions s JOIN agent_usage u USING (cluster, namespace) WHERE s.uid = %(s)s
+        AND (u.input_tokens, u.output_tokens) <>
+          (SELECT sum(a.input_tokens), sum(a.output_tokens) FROM attempts a JOIN tasks t ON t.uid = a.task_uid
+           WHERE t.session_uid = s.uid)""",
     "the session's usage is its attempts'": """
         SELECT s.input_tokens FROM sessions s WHERE s.uid = %(s)s AND s.input_tokens <>
           (SELECT coalesce(sum(a.input_tokens), 0) FROM attempts a JOIN tasks t ON t.uid = a.task_uid
@@ -129,9 +139,7 @@ class World:
     async def journal(self, nth: int) -> None:
         _, last = await self.latest(nth)
         if last:
-            body = ResponseBody(response={"by": last.number}, usage=Usage(input_tokens=2))
-            async with self.story.conn() as conn:
-                await runner_calls.put_response(conn, last.id, f"pod/{last.number}", 0, body)
+            await self.story.respond(last.id, "refund", holder=f"pod/{last.number}")
 
     async def succeed(self, nth: int) -> None:
         task = self.tasks[nth]
@@ -154,6 +162,7 @@ class World:
     async def pause(self, nth: int) -> None:
         _, last = await self.latest(nth)
         if last:
+            await self.story.respond(last.id, "refund", holder=f"pod/{last.number}")
             async with self.story.conn() as conn:
                 body = PauseBody(calls=[CALL], events=[CALL_EVENT])
                 await runner_calls.pause(conn, last.id, f"pod/{last.number}", body)

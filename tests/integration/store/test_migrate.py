@@ -78,7 +78,8 @@ async def test_a_schema_from_a_newer_version_is_fine(database: str) -> None:
 
 
 async def test_the_command_migrates_and_says_so(empty_database: str) -> None:
-    for words in (b"Applied 0001_store, 0002_flow.", b"The schema is up to date."):
+    shipped = ", ".join(f"{migration.number:04}_{migration.name}" for migration in shipped_migrations())
+    for words in (f"Applied {shipped}.".encode(), b"The schema is up to date."):
         process = await migrate_process(empty_database)
         _, said = await process.communicate()
         assert (process.returncode, words in said) == (0, True), said

@@ -5,12 +5,14 @@ from parley.protocol.messages import EventDraft, PauseBody, PausedCall, Usage
 from parley.store import runner_calls, tasks
 from parley.store.errors import Stopped
 from parley.store.records import Inserted, NotGranted
+from pydantic import JsonValue
 
 from tests.integration.store.story import Story, says
 
 CALL = PausedCall(round=0, call=0, kind="Approval", tool="refund", arguments={"amount": 10})
-CALL_EVENT = EventDraft(type="toolCall", role="assistant", content={"id": "c1", "tool": "refund"})
-RESULT_EVENT = EventDraft(type="toolResult", content={"id": "c1", "tool": "refund", "result": "done"})
+CONTENT: dict[str, JsonValue] = {"id": "reply/-1/0/0", "round": 0, "call": 0, "tool": "refund"}
+CALL_EVENT = EventDraft(type="toolCall", role="assistant", content=CONTENT, key="call/0/0")
+RESULT_EVENT = EventDraft(type="toolResult", content=CONTENT | {"result": "done"}, key="result/0/0")
 
 
 async def paused_turn(story: Story, session: str) -> tuple[str, int, str]:
@@ -20,7 +22,8 @@ async def paused_turn(story: Story, session: str) -> tuple[str, int, str]:
     attempt = await story.start(task, session_uid=session)
     await story.take(task)
     await story.say(attempt, "Refund me")
-    body = PauseBody(calls=[CALL], events=[CALL_EVENT], usage=Usage(input_tokens=4))
+    await story.respond(attempt, "refund")
+    body = PauseBody(calls=[CALL], events=[CALL_EVENT], usage=Usage(input_tokens=2))
     async with story.conn() as conn:
         answer = await runner_calls.pause(conn, attempt, "pod/1", body)
         assert await runner_calls.pause(conn, attempt, "pod/1", body) == answer, (
@@ -47,10 +50,16 @@ async def test_a_paused_turn_keeps_the_session_and_resumes_with_the_reply(story:
     assert [(reply.round, reply.call, reply.choice, reply.by) for reply in taken.replies] == [
         (0, 0, "approve", "ann")
     ]
-    assert taken.next_position == 2
-    body = says("Refunded").model_copy(update={"events": [RESULT_EVENT, *says("Refunded").events]})
+    events = [CALL_EVENT, RESULT_EVENT, *says("Refunded").events]
+    body = says("Refunded").model_copy(update={"events": events})
     await story.finish(resumed, body, holder="pod/2")
-    assert [event[0] for event in await story.events(alice)] == [1, 2, 3, 4]
+    said = [(number, content) for number, _, content in await story.events(alice)]
+    assert said == [
+        (1, "Refund me"),
+        (2, CONTENT),
+        (3, CONTENT | {"result": "done"}),
+        (4, "Refunded"),
+    ], "what the pause has told is not told again"
     assert isinstance(await story.insert(other, session_uid=alice), Inserted)
     assert (await story.load(task)).input_tokens == 14
 
@@ -64,7 +73,7 @@ async def test_a_cancelled_turn_answers_its_open_calls(story: Story) -> None:
             close_attempts="Cancelled",
         )  # fmt: skip
     assert (await story.events(alice))[-1] == (
-        3, None, {"id": "c1", "tool": "refund", "error": "The task ended: Cancelled."},
+        3, None, CONTENT | {"result": {"error": "The task ended: Cancelled."}},
     )  # fmt: skip
     assert await story.sql("SELECT state FROM waits") == [("Withdrawn",)]
     taken = await story.converse(alice, "Well?", "It was cancelled.")
@@ -75,6 +84,7 @@ async def test_a_pause_without_a_session_writes_no_events(story: Story) -> None:
     task = await story.task()
     attempt = await story.start(task)
     await story.take(task)
+    await story.respond(attempt, "refund")
     async with story.conn() as conn:
         await runner_calls.pause(conn, attempt, "pod/1", PauseBody(calls=[CALL], events=[CALL_EVENT]))
     assert await story.sql("SELECT * FROM events") == []

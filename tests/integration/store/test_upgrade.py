@@ -15,7 +15,7 @@ from parley.store.migrate import migrate, require_schema, shipped_migrations
 from parley.store.pool import Pool, StoreUnavailable, connect, open_pool
 from parley.store.records import Inserted, OutputRecord
 
-from tests.integration.store import earlier
+from tests.integration.store import earlier, earlier_flow
 from tests.integration.store.story import Story, container_request
 
 LARGE = json.dumps("x" * 500_000)
@@ -34,6 +34,11 @@ async def say(pool: Pool, statement: str, parameters: dict[str, str]) -> list[tu
         return await cursor.fetchall() if cursor.description else []
 
 
+async def story_of(pool: Pool) -> Story:
+    async with connect(pool) as conn:
+        return Story(pool, await raise_epoch(conn, "c", "parley", "operator-1"))
+
+
 async def run(pool: Pool, parameters: dict[str, str]) -> None:
     for transaction in earlier.RUN:
         async with connect(pool) as conn, conn.transaction():
@@ -41,10 +46,19 @@ async def run(pool: Pool, parameters: dict[str, str]) -> None:
                 await conn.execute(cast("LiteralString", statement), parameters)
 
 
+LABELS = [f"{migration.number:04}_{migration.name}" for migration in shipped_migrations()]
+
+
 @pytest.fixture
-def only_the_first(monkeypatch: pytest.MonkeyPatch) -> Iterator[pytest.MonkeyPatch]:
+def versions() -> int:
+    """How many migrations the earlier version ships."""
+    return 1
+
+
+@pytest.fixture
+def only_the_first(monkeypatch: pytest.MonkeyPatch, versions: int) -> Iterator[pytest.MonkeyPatch]:
     """As the earlier version ships them."""
-    first = shipped_migrations()[:1]
+    first = shipped_migrations()[:versions]
     with monkeypatch.context() as patch:
         patch.setattr(migrations, "shipped_migrations", lambda: first)
         yield patch
@@ -63,10 +77,10 @@ async def test_a_store_with_rows_is_taken_over(
 
         # When this version comes
         only_the_first.undo()
-        with pytest.raises(StoreUnavailable, match="is at 1, this version needs 2"):
+        with pytest.raises(StoreUnavailable, match=f"is at 1, this version needs {len(LABELS)}"):
             async with connect(pool) as conn:
                 await require_schema(conn)
-        assert await migrate(empty_database) == ["0002_flow"]
+        assert await migrate(empty_database) == LABELS[1:]
         assert await migrate(empty_database) == []
 
         # Then it reads what is there
@@ -105,15 +119,39 @@ async def test_the_earlier_version_works_on_after_the_migration(database: str) -
         assert [row["state"] for row in json.loads(loaded)["attempts"]] == ["Succeeded"]
         assert await say(pool, earlier.SUMMARY, task) == [('{"last_sequence" : 0, "messages" : 0}',)]
         await say(pool, earlier.END, task)
-        async with connect(pool) as conn:
-            story = Story(pool, await raise_epoch(conn, "c", "parley", "operator-1"))
+        story = await story_of(pool)
         record = await story.load(task["task_uid"])
         assert record.outputs == {"score": OutputRecord("x" * 2000, cut=True)}
         assert record.ended is not None
         assert record.ended.output == OutputRecord("x" * 8000, cut=True)
 
 
-async def test_it_migrates_under_load(empty_database: str, only_the_first: pytest.MonkeyPatch) -> None:
+async def test_the_version_before_calls_works_on_too(database: str) -> None:
+    async with open_pool(database, size=4) as pool:
+        parent = names() | {"name": "parent", "parent_uid": ""}
+        await run(pool, parent)
+        child = names() | {
+            "name": "child",
+            "parent_uid": parent["task_uid"],
+            "session_uid": parent["session_uid"],
+        }
+        await say(pool, earlier_flow.INSERT_CHILD, child)
+        for statement in earlier_flow.RUN:
+            await say(pool, statement, child)
+        assert await say(pool, earlier_flow.COUNT_TREE, child) == [(2,)]
+        story = await story_of(pool)
+        record = await story.load(child["task_uid"])
+        assert record.depth == 1
+        assert record.parent is not None
+        assert [wait.kind for wait in record.waits] == ["Approval"]
+        assert await story.events(child["session_uid"]) == [(1, "user", "Hello")]
+        assert await say(pool, earlier_flow.GONE, child) == [(child["task_uid"],)]
+
+
+@pytest.mark.parametrize("versions", [1, 2])
+async def test_it_migrates_under_load(
+    empty_database: str, only_the_first: pytest.MonkeyPatch, versions: int
+) -> None:
     """Whoever writes meanwhile waits a moment; nobody is turned away."""
     await migrate(empty_database)
     done: list[dict[str, str]] = []
@@ -131,14 +169,13 @@ async def test_it_migrates_under_load(empty_database: str, only_the_first: pytes
         only_the_first.undo()
         async with asyncio.timeout(60):
             await more.acquire()
-            assert await migrate(empty_database) == ["0002_flow"]
+            assert await migrate(empty_database) == LABELS[versions:]
             for _ in range(len(done) + 10):
                 await more.acquire()
         stop.set()
         failures = [result for result in await asyncio.gather(*workers, return_exceptions=True) if result]
         assert failures == []
-        async with connect(pool) as conn:
-            story = Story(pool, await raise_epoch(conn, "c", "parley", "operator-1"))
+        story = await story_of(pool)
         for task in done:
             record = await story.load(task["task_uid"])
             assert record.outputs == {"score": OutputRecord({"amount": 10})}
@@ -146,6 +183,7 @@ async def test_it_migrates_under_load(empty_database: str, only_the_first: pytes
 
 def test_released_migrations_never_change() -> None:
     """What a database has applied is compared by checksum: a changed file would stop every upgrade."""
-    assert shipped_migrations()[0].checksum == (
-        "ce71411019ba1f394960f0b74fd5ba686c0e9d7c8fcb7bbddd3a0387dd21898c"
-    )
+    assert [migration.checksum for migration in shipped_migrations()[:2]] == [
+        "ce71411019ba1f394960f0b74fd5ba686c0e9d7c8fcb7bbddd3a0387dd21898c",
+        "fbec6bf65b7f97b6b29ed79e6fe3fe150ea303be4b0ad5bb55cec2b13559b3b2",
+    ]
