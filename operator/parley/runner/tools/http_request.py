@@ -17,7 +17,7 @@ from parley.templates.errors import TemplateError
 from parley.templates.render import render_url, render_value
 
 IDEMPOTENCY_HEADER = "Idempotency-Key"
-_ORIGIN = re.compile(r"https?://[^/{}\s@?#\\]+(?=/|$)", re.IGNORECASE)
+_ORIGIN = re.compile(r"https?://[^/{}\s@?#\\]+(?=[/?]|$)", re.IGNORECASE)
 _WAYS_UP = frozenset({".", ".."})
 _SENDS_ARGUMENTS = frozenset({"POST", "PUT", "PATCH"})
 
@@ -70,8 +70,8 @@ def _url(template: str, scope: Mapping[str, JsonValue], path: str) -> tuple[str,
     origin = _ORIGIN.match(template)
     if origin is None:
         raise ToolProblem(
-            f"{path} must begin with http:// or https:// and a host that is written out, without user, {{ and ?, "
-            "then a / or nothing: correct the Agent"
+            f"{path} must begin with http:// or https:// and a host that is written out, without a user name; "
+            "templates only after the / or ? behind it: correct the Agent"
         )
     url = render_url(template, scope, path)
     if _ORIGIN.match(url) is None or not url.startswith(origin[0]):

@@ -135,7 +135,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         try:
             known = await self._network.resolve(host, url.port or (443 if url.scheme == "https" else 80))
         except (OSError, UnicodeError) as error:
-            raise httpx2.ConnectError(f"the name {host} cannot be resolved: {error}") from error
+            raise httpx2.ConnectError(f"the name {host} cannot be resolved: {error}") from None
         refused = {one: self._network.check(one, allow_link_local=self._allow_link_local) for one in known}
         allowed = [address for address, reason in refused.items() if reason is None]
         if not allowed:
