@@ -37,6 +37,26 @@ SCHEDULED_TASKS = Counter(
     "parley_scheduled_tasks_total", "Tasks that Schedules made, by what for.", ["cause"]
 )
 
+SESSION_TRANSITIONS = Counter(
+    "parley_session_transitions_total", "Sessions that came to another state, by state.", ["state"]
+)
+HISTORIES_CLEARED = Counter(
+    "parley_histories_cleared_total", "Times that contents of a session were erased, by what for.", ["cause"]
+)
+TRANSCRIPTS_RESTORED = Counter(
+    "parley_transcripts_restored_total", "Sessions that went on with the transcript of an earlier one."
+)
+ROWS_ERASED = Counter(
+    "parley_gone_erased_total",
+    "Sessions and tasks whose rows were erased after their object had gone.",
+    ["kind"],
+)
+ERASURE_HELD = Gauge(
+    "parley_erasure_held",
+    "Objects of a namespace whose rows are due to be erased and are not, because they are too many at once.",
+    ["namespace"],
+)
+
 
 class _TasksWaiting(Collector):
     """Tasks that wait for a person, counted when somebody asks, so that no change of a task can be missed."""

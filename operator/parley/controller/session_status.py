@@ -1,13 +1,28 @@
 """What users see of a Session: pure, from its spec and the store's summary."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Literal
 
 from pydantic import JsonValue
 
+from parley.controller.resource import Resource
 from parley.engine.budget import json_size
-from parley.resources.common import Usage, shorten
-from parley.resources.conditions import invalid, is_ready, is_waiting, merge_conditions, not_ready
+from parley.kube.events import Transition
+from parley.kube.kinds import SESSION
+from parley.resources.common import Condition, Usage, shorten
+from parley.resources.conditions import (
+    ACTIVE,
+    READY,
+    Verdict,
+    invalid,
+    is_ready,
+    is_waiting,
+    merge_conditions,
+    not_ready,
+    session_active,
+    session_inactive,
+)
 from parley.resources.reasons import Reason
 from parley.resources.session import (
     MAX_EVENT_TEXT,
@@ -18,8 +33,9 @@ from parley.resources.session import (
     SessionStatus,
     TaskCounts,
 )
-from parley.store.session_records import EventRecord, SessionSummary
+from parley.store.session_records import EventRecord, LifeState, SessionSummary
 
+_MAX_SPEAKER = 256
 MAX_CONTEXT_KEYS = 256
 """Keys that a free-form object of the API may have."""
 
@@ -29,8 +45,8 @@ def build_session_status(
     *,
     problems: Sequence[str],
     mismatch: str | None,
-    agent: str,
-    agent_found: bool,
+    lacking: str | None,
+    agents: Mapping[str, bool],
     shown: bool,
     generation: int,
     now: datetime,
@@ -42,33 +58,37 @@ def build_session_status(
         summary: what the store holds; None while the session has no row.
         problems: what is wrong in the spec.
         mismatch: why the store cannot be the one that the conversation was held in.
-        agent: name of the agent that answers.
-        agent_found: whether there is an Agent of that name.
+        lacking: why the session does not have the transcript it is to go on with.
+        agents: names of the agents that answer, and whether each exists.
         shown: whether the texts of events, and the context, may be shown.
         generation: of the spec that was read.
         now: the time of conditions that change.
         previous: the status that stands.
     """
+    missing = [name for name, exists in agents.items() if not exists]
     if mismatch:
         verdicts = invalid(Reason.STORE_MISMATCH, mismatch)
     elif problems:
         verdicts = invalid(Reason.INVALID_SPEC, "; ".join(problems))
-    elif agent_found:
-        verdicts = is_ready("the session takes messages")
+    elif lacking:
+        verdicts = not_ready(Reason.TRANSCRIPT_NOT_FOUND, f"spec.restoreFrom: {lacking}")
+    elif missing or not agents:
+        verdicts = not_ready(Reason.AGENT_NOT_FOUND, _who_is_missing(missing))
     else:
-        verdicts = not_ready(Reason.AGENT_NOT_FOUND, f"Agent {agent} does not exist in this namespace")
+        verdicts = is_ready(
+            "the session's agent is there" if len(agents) == 1 else "the session's agents are there"
+        )
     waiting = summary.tasks_waiting if summary else 0
+    verdicts = [*verdicts, *_activity(summary)]
     if waiting:
         verdicts = [*verdicts, *is_waiting(_who_waits(waiting))]
-    context, context_cut = _context(summary) if shown else (None, False)
+    stored = previous if mismatch else _stored(summary, shown=shown)
     return SessionStatus(
         observed_generation=generation,
-        phase=_phase(agent_found, waiting),
+        phase=_phase(summary, ready=not (lacking or missing or not agents)),
         conditions=merge_conditions(previous.conditions, verdicts, generation=generation, now=now),
-        events=previous.events if mismatch else _counts(summary) if summary else None,
-        recent_events=previous.recent_events
-        if mismatch
-        else [_recent(event, shown=shown) for event in (summary.recent if summary else [])],
+        events=stored.events,
+        recent_events=stored.recent_events if shown else [_hidden(event) for event in stored.recent_events],
         tasks=TaskCounts(
             active=summary.tasks_active,
             waiting=waiting,
@@ -77,18 +97,71 @@ def build_session_status(
         )
         if summary
         else None,
-        context=previous.context if mismatch else context,
-        context_truncated=previous.context_truncated if mismatch else True if context_cut else None,
+        context=stored.context if shown else None,
+        context_truncated=stored.context_truncated if shown else None,
+        context_version=stored.context_version,
+        dormant_since=summary.state_since if summary and summary.state == "Dormant" else None,
+        cleared_through=stored.cleared_through,
         usage=Usage(input_tokens=summary.input_tokens, output_tokens=summary.output_tokens)
         if summary
         else None,
     )
 
 
-def _phase(agent_found: bool, waiting: int) -> SessionPhase:
-    if not agent_found:
+def _stored(summary: SessionSummary | None, *, shown: bool) -> SessionStatus:
+    """Return what only the right store can tell."""
+    if summary is None:
+        return SessionStatus()
+    context, context_cut = _context(summary)
+    return SessionStatus(
+        events=_counts(summary),
+        recent_events=[_recent(event, shown=shown) for event in summary.recent],
+        context=context,
+        context_truncated=True if context_cut else None,
+        context_version=summary.context_version or None,
+        cleared_through=summary.cleared_through or None,
+    )
+
+
+_PHASES: dict[LifeState, SessionPhase] = {
+    "Dormant": SessionPhase.DORMANT,
+    "Paused": SessionPhase.PAUSED,
+    "Expired": SessionPhase.ENDED,
+    "Ended": SessionPhase.ENDED,
+    "Archived": SessionPhase.ARCHIVED,
+}
+
+
+def _phase(summary: SessionSummary | None, *, ready: bool) -> SessionPhase:
+    state = summary.state if summary else "Active"
+    if state in _PHASES:
+        return _PHASES[state]
+    if not ready:
         return SessionPhase.PENDING
-    return SessionPhase.WAITING_FOR_INPUT if waiting else SessionPhase.ACTIVE
+    waits = summary is not None and summary.tasks_waiting > 0
+    return SessionPhase.WAITING_FOR_INPUT if waits else SessionPhase.ACTIVE
+
+
+_INACTIVE: dict[LifeState, tuple[Reason, str]] = {
+    "Dormant": (Reason.DORMANT, "{why}; the next message wakes the session"),
+    "Paused": (Reason.SESSION_PAUSED, "{why}: no new turn starts"),
+    "Expired": (Reason.EXPIRED, "{why}: the session has ended"),
+    "Ended": (Reason.SESSION_ENDED, "{why}: the session takes no more turns"),
+    "Archived": (Reason.ARCHIVED, "{why}: the session takes no more turns"),
+}
+
+
+def _activity(summary: SessionSummary | None) -> list[Verdict]:
+    if summary is None or summary.state not in _INACTIVE:
+        return session_active("the session takes turns")
+    reason, message = _INACTIVE[summary.state]
+    return session_inactive(reason, message.format(why=summary.state_why or summary.state))
+
+
+def _who_is_missing(missing: Sequence[str]) -> str:
+    if len(missing) == 1:
+        return f"Agent {missing[0]} does not exist in this namespace"
+    return f"Agents {', '.join(missing)} do not exist in this namespace"
 
 
 def _who_waits(tasks: int) -> str:
@@ -120,7 +193,54 @@ def _recent(event: EventRecord, *, shown: bool) -> RecentEvent:
         time=event.time,
         type=event.type,
         role=event.role,
+        speaker=shorten(event.speaker, _MAX_SPEAKER) if event.speaker else None,
         task=event.task,
         step=event.step,
-        text=shorten(event.text, MAX_EVENT_TEXT) if shown else None,
+        text=shorten(event.text, MAX_EVENT_TEXT) if shown and event.text is not None else None,
     )
+
+
+def _hidden(event: RecentEvent) -> RecentEvent:
+    return event.model_copy(update={"text": None})
+
+
+def session_transitions(
+    session: Resource, previous: SessionStatus, status: SessionStatus
+) -> list[Transition]:
+    """Return the Kubernetes Events for what a new status tells beside the one before."""
+    found: list[Transition] = []
+    now = _condition(status, ACTIVE)
+    if now is not None and now.reason != _reason(previous, ACTIVE, Reason.ACTIVE):
+        over = now.reason in {Reason.EXPIRED, Reason.SESSION_ENDED, Reason.ARCHIVED}
+        # A state comes again: what tells the times apart is how far the conversation had come.
+        sequence = status.events.last_sequence if status.events and not over else 0
+        found.append(_transition(session, "Normal", now.reason, now.message, str(sequence)))
+    ready = _condition(status, READY)
+    lacks = ready is not None and ready.reason == Reason.TRANSCRIPT_NOT_FOUND
+    if ready is not None and lacks and _reason(previous, READY, "") != ready.reason:
+        found.append(_transition(session, "Warning", ready.reason, ready.message, str(session.generation)))
+    return found
+
+
+def _transition(
+    session: Resource, type_: Literal["Normal", "Warning"], reason: str, note: str, key: str
+) -> Transition:
+    return Transition(
+        kind=SESSION,
+        namespace=session.namespace,
+        name=session.name,
+        uid=session.uid,
+        type=type_,
+        reason=reason,
+        note=f"{note[:1].upper()}{note[1:]}.",
+        key=key,
+    )
+
+
+def _condition(status: SessionStatus, type_: str) -> Condition | None:
+    return next((each for each in status.conditions if each.type == type_), None)
+
+
+def _reason(status: SessionStatus, type_: str, otherwise: str) -> str:
+    condition = _condition(status, type_)
+    return otherwise if condition is None else condition.reason

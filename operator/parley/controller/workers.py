@@ -28,7 +28,6 @@ from parley.controller.template_reconciler import TaskTemplateReconciler
 from parley.kube.errors import Conflict, KubeUnavailable, NotFound
 from parley.kube.lease import LostLease
 from parley.store.errors import Fenced, StoreUnavailable
-from parley.store.sessions import session_gone
 from parley.store.tasks import load_task, task_gone
 
 log = logging.getLogger(__name__)
@@ -52,7 +51,7 @@ class Workers:
             SCHEDULE_KEY: ScheduleReconciler(context).reconcile,
             REPLY_KEY: ReplyReconciler(context).reconcile,
             GONE_TASK_KEY: self._close_task,
-            GONE_SESSION_KEY: self._close_session,
+            GONE_SESSION_KEY: sessions.close,
         }
         self.last_done = time.monotonic()
 
@@ -111,7 +110,3 @@ class Workers:
         if session is not None:
             # Its status counts its tasks, and may have been shown before this one was closed.
             context.wake(SESSION_KEY, session.namespace, session.name)
-
-    async def _close_session(self, _namespace: str, uid: str) -> None:
-        async with self._context.store() as connection:
-            await session_gone(connection, self._context.fence, uid)

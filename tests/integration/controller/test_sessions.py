@@ -30,7 +30,7 @@ async def test_a_session_shows_who_waits_until_the_answer_which_it_shows_too(clu
     assert shown(cluster)["tasks"]["waiting"] == 1
     assert (shown(cluster)["phase"], conditions(cluster)) == (
         "WaitingForInput",
-        {"Ready": "True", "WaitingForInput": "True"},
+        {"Ready": "True", "Active": "True", "WaitingForInput": "True"},
     )
 
     wait_id = cluster.status("refund")["waiting"][0]["id"]
@@ -39,7 +39,7 @@ async def test_a_session_shows_who_waits_until_the_answer_which_it_shows_too(clu
     await cluster.settle()
 
     assert shown(cluster)["tasks"] == {"active": 0, "waiting": 0, "succeeded": 1, "failed": 0}
-    assert (shown(cluster)["phase"], conditions(cluster)) == ("Active", {"Ready": "True"})
+    assert (shown(cluster)["phase"], conditions(cluster)) == ("Active", {"Ready": "True", "Active": "True"})
     (event,) = shown(cluster)["recentEvents"]
     assert (event["type"], event["task"]) == ("reply", "refund")
     assert "maria" in event["text"]

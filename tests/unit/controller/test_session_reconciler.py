@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from parley.controller import session_reconciler
+from parley.controller.session_keeping import written_retention
 from parley.controller.session_reconciler import SessionReconciler
 from parley.controller.sights import Sights
 from parley.kube.errors import Invalid
@@ -39,7 +40,8 @@ async def test_a_context_that_the_api_server_cannot_hold_hides_nothing_else(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async def summary(*_: object, **__: object) -> SessionSummary:
-        return replace(HELD, context={"n": 10**400}, context_version=1)
+        retention = written_retention({})
+        return replace(HELD, context={"n": 10**400}, context_version=1, retention=retention)
 
     async def register(*_: object, **__: object) -> None: ...
 

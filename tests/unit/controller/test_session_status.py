@@ -47,8 +47,8 @@ def build(summary: SessionSummary | None = SUMMARY, **fields: Any) -> SessionSta
     known: dict[str, Any] = {
         "problems": (),
         "mismatch": None,
-        "agent": "support",
-        "agent_found": True,
+        "lacking": None,
+        "agents": {"support": True},
         "shown": True,
         "generation": 4,
         "now": NOW,
@@ -91,10 +91,22 @@ def test_the_stores_account_is_shown() -> None:
     ("what", "fields", "phase", "reason", "status"),
     [
         ("its agent is there", {}, "Active", "Ready", "Current"),
-        ("its agent is not there yet", {"agent_found": False}, "Pending", "AgentNotFound", "InProgress"),
+        (
+            "its agent is not there yet",
+            {"agents": {"support": False}},
+            "Pending",
+            "AgentNotFound",
+            "InProgress",
+        ),
         ("its spec is wrong", {"problems": ("spec.context: is bad",)}, "Active", "InvalidSpec", "Failed"),
         ("another store", {"mismatch": "12 events are missing"}, "Active", "StoreMismatch", "Failed"),
-        ("both", {"problems": ("spec: is bad",), "agent_found": False}, "Pending", "InvalidSpec", "Failed"),
+        (
+            "both",
+            {"problems": ("spec: is bad",), "agents": {"support": False}},
+            "Pending",
+            "InvalidSpec",
+            "Failed",
+        ),
     ],
 )
 @pytest.mark.parametrize("summary", [SUMMARY, None], ids=["with a row", "without a row"])
@@ -103,14 +115,15 @@ def test_a_session_as_users_and_kstatus_see_it(
 ) -> None:
     built = build(summary, **fields)
 
-    assert (built.phase, {c.reason for c in built.conditions}) == (phase, {reason}), what
+    said = {c.reason for c in built.conditions if c.type != "Active"}
+    assert (built.phase, said) == (phase, {reason}), what
     assert verdict(built) == status
     assert verdict(built, generation=5) == "InProgress", "its spec was changed since"
     assert not status_problems("sessions", built.to_json())
 
 
 def test_the_message_names_what_is_missing_or_wrong() -> None:
-    assert "Agent support" in build(agent_found=False).conditions[0].message
+    assert "Agent support" in build(agents={"support": False}).conditions[0].message
     problems = ("spec.context.no: quote it", "spec.systemTemplate: line 1")
     assert build(problems=problems).conditions[0].message == "; ".join(problems)
 
@@ -137,7 +150,7 @@ def test_in_another_store_what_was_seen_before_stays() -> None:
     ],
 )
 def test_whoever_waits_for_a_person_is_shown(waiting: int, agent_found: bool, phase: str, said: str) -> None:
-    status = build(replace(SUMMARY, tasks_active=4, tasks_waiting=waiting), agent_found=agent_found)
+    status = build(replace(SUMMARY, tasks_active=4, tasks_waiting=waiting), agents={"support": agent_found})
 
     assert status.phase == phase
     assert status.tasks is not None
@@ -155,7 +168,7 @@ def test_nobody_waits_any_more() -> None:
 
     after = build(previous=before)
 
-    assert (after.phase, [c.type for c in after.conditions]) == ("Active", ["Ready"])
+    assert (after.phase, [c.type for c in after.conditions]) == ("Active", ["Ready", "Active"])
 
 
 @pytest.mark.parametrize(
@@ -212,9 +225,9 @@ def test_a_posted_message_has_no_task_yet() -> None:
 
 
 def test_the_time_of_a_transition_stays_while_nothing_flips() -> None:
-    before = build(agent_found=False)
+    before = build(agents={"support": False})
 
-    same = build(agent_found=False, now=NOW + timedelta(hours=1), previous=before)
+    same = build(agents={"support": False}, now=NOW + timedelta(hours=1), previous=before)
     found = build(now=NOW + timedelta(hours=2), previous=same)
 
     assert same.conditions[0].last_transition_time == NOW
