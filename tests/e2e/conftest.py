@@ -110,13 +110,10 @@ def agent(name: str = "support", **spec: object) -> dict[str, object]:
 
 
 def session(name: str, **spec: object) -> dict[str, object]:
-    """A Session with the agent ``support``."""
-    return {
-        "apiVersion": "parley.dev/v1alpha1",
-        "kind": "Session",
-        "metadata": {"name": name},
-        "spec": {"agentRef": {"name": "support"}, **spec},
-    }
+    """A Session with the agent ``support``, unless others are named."""
+    body = spec if "agents" in spec else {"agentRef": {"name": "support"}, **spec}
+    kind = {"apiVersion": "parley.dev/v1alpha1", "kind": "Session"}
+    return {**kind, "metadata": {"name": name}, "spec": body}
 
 
 def task(name: str, **spec: object) -> dict[str, object]:

@@ -34,8 +34,12 @@ def paid(cluster: Cluster, order: str) -> int:
     return len(shop_calls(cluster, order))
 
 
-def assert_shown(cluster: Cluster, namespace: str) -> None:
+def assert_shown(cluster: Cluster, namespace: str, entries: list[dict[str, Any]]) -> None:
     """Assert that task, session and an Event say that ``pay`` waits."""
+    assert entries[0]["choices"] == ["approve", "reject"]
+    assert entries[0]["question"] == "May cashier call refund?"
+    assert "deadline" not in entries[0]
+    assert entries[0]["id"] != entries[1]["id"]
     body = cluster.get("task", namespace, "pay")
     assert body is not None
     assert condition(body, "WaitingForInput")["status"] == "True"
@@ -76,12 +80,8 @@ def test_two_calls_of_a_turn_are_answered_one_by_one(cluster: Cluster, namespace
     entries = asked(cluster, namespace, "pay", 2)
     assert [(e["kind"], e["call"], e["step"]) for e in entries] == [("Approval", "refund", "reply")] * 2
     assert sorted(json.loads(e["arguments"])["order"] for e in entries) == [first, second]
-    assert entries[0]["choices"] == ["approve", "reject"]
-    assert entries[0]["question"] == "May cashier call refund?"
-    assert "deadline" not in entries[0]
-    assert entries[0]["id"] != entries[1]["id"]
     assert (paid(cluster, first), paid(cluster, tip), paid(cluster, second)) == (0, 1, 0)
-    assert_shown(cluster, namespace)
+    assert_shown(cluster, namespace, entries)
 
     # And no pod waits with it, while the turn keeps the conversation: the next says for whom it waits
     cluster.wait(

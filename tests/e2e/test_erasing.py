@@ -1,0 +1,208 @@
+"""Point 6: what was said and is to be forgotten: on request, with age, and when the object is gone; and what is restored."""
+
+import json
+from typing import Any
+
+import pytest
+
+from tests.cluster import Cluster, Refused, condition
+from tests.e2e.conftest import Store, new_namespace, say, session, task
+from tests.e2e.test_lifecycle import becomes
+from tests.e2e.test_replies_signed import needs_signing
+from tests.e2e.test_tools import events_of, succeeded
+
+pytestmark = pytest.mark.cluster
+
+CLEARER = "maria@company.com"
+SWEEP = 240.0
+"""Seconds until the sweeper has surely come by."""
+
+
+def clear(cluster: Cluster, namespace: str, name: str, through: int, *options: str, **more: object) -> None:
+    """Ask for a session's history to be erased up to an event."""
+    patch = json.dumps({"spec": {"clearHistory": {"throughSequence": through, **more}}})
+    words = ("patch", "session", name, "-n", namespace, "--type=merge", "-p", patch)
+    cluster.kubectl(*words, *options)
+
+
+def contents(store: Store, uid: str) -> list[Any]:
+    """The contents of a session's events, in order; None where it was erased."""
+    rows = store.rows("SELECT content FROM events WHERE session_uid = %s ORDER BY sequence", uid)
+    return [content for (content,) in rows]
+
+
+def uid_of(cluster: Cluster, namespace: str, name: str) -> str:
+    """The uid of a session that is there."""
+    found = cluster.get("session", namespace, name)
+    assert found is not None
+    return found["metadata"]["uid"]
+
+
+def texts_left(store: Store, namespace: str, text: str) -> list[str]:
+    """Names of the tables that still hold a text, in rows of a namespace's sessions and tasks."""
+    questions = {
+        "events": "SELECT count(*) FROM events e JOIN sessions s ON s.uid = e.session_uid WHERE s.namespace = %s AND e::text LIKE %s",
+        "tasks": "SELECT count(*) FROM tasks t WHERE t.namespace = %s AND t::text LIKE %s",
+        "attempts": "SELECT count(*) FROM attempts a JOIN tasks t ON t.uid = a.task_uid WHERE t.namespace = %s AND a::text LIKE %s",
+        "journal": "SELECT count(*) FROM journal j JOIN tasks t ON t.uid = j.task_uid WHERE t.namespace = %s AND j::text LIKE %s",
+        "inputs": "SELECT count(*) FROM inputs i JOIN tasks t ON t.uid = i.task_uid WHERE t.namespace = %s AND i::text LIKE %s",
+        "outputs": "SELECT count(*) FROM outputs o JOIN tasks t ON t.uid = o.task_uid WHERE t.namespace = %s AND o::text LIKE %s",
+        "sessions": "SELECT count(*) FROM sessions s WHERE s.namespace = %s AND s::text LIKE %s",
+    }  # fmt: skip
+    found = {
+        table: store.rows(question, namespace, f"%{text}%")[0][0] for table, question in questions.items()
+    }
+    return [table for table, count in found.items() if count]
+
+
+def test_who_has_a_history_cleared(cluster: Cluster, namespace: str, store: Store) -> None:
+    # Given a conversation, and one who may change sessions
+    needs_signing(cluster)
+    cluster.kubectl(
+        "create", "rolebinding", "editor", "-n", namespace, "--clusterrole=edit", f"--user={CLEARER}"
+    )
+    cluster.apply(namespace, session("alice"), say("hello", "alice", "My name is Zacharias."))
+    succeeded(cluster, namespace, "hello")
+    cluster.apply(namespace, say("who", "alice", "What is my name?"))
+    assert "Zacharias" in succeeded(cluster, namespace, "who")["status"]["output"]
+    uid = uid_of(cluster, namespace, "alice")
+
+    # When somebody has it cleared in another's name, then that is refused
+    cluster.wait(
+        "the role is bound",
+        namespace,
+        lambda: cluster.kubectl(
+            "auth", "can-i", "patch", "sessions.parley.dev", "-n", namespace, "--as", CLEARER, check=False
+        ).startswith("yes"),
+    )
+    with pytest.raises(Refused, match=rf'spec\.clearHistory\.by must be "{CLEARER}"'):
+        clear(cluster, namespace, "alice", 2, "--as", CLEARER, by="boss")
+
+    # When she does so in her own, then the API server signs it, and the contents are gone while the numbers stay
+    clear(cluster, namespace, "alice", 2, "--as", CLEARER)
+
+    def cleared() -> dict[str, Any] | None:
+        found = cluster.get("session", namespace, "alice")
+        return found if found and found["status"].get("clearedThrough") == 2 else None
+
+    alice = cluster.wait("the history is cleared", namespace, cleared)
+    assert alice["spec"]["clearHistory"] == {"throughSequence": 2, "by": CLEARER}
+    left = contents(store, uid)
+    assert left[:2] == [None, None]
+    assert left[2] is not None
+    assert left[-1]["by"] == CLEARER
+    assert len(left) == alice["status"]["events"]["lastSequence"] == alice["status"]["events"]["count"]
+    assert "Zacharias" not in json.dumps(alice["status"]["recentEvents"][:2])
+
+    # And whoever applies the same again changes nothing, nor who it was
+    clear(cluster, namespace, "alice", 2)
+    with pytest.raises(Refused, match="cannot be changed"):
+        clear(cluster, namespace, "alice", 2, by="system:admin")
+    with pytest.raises(Refused, match="rise"):
+        clear(cluster, namespace, "alice", 1)
+    clear(cluster, namespace, "alice", 4)
+    cluster.wait("all is cleared", namespace, lambda: contents(store, uid)[:4] == [None] * 4)
+    found = cluster.get("session", namespace, "alice")
+    assert found is not None
+    assert found["spec"]["clearHistory"]["by"] != CLEARER
+
+    # And nothing is left of it, and the model knows nothing of it either
+    cluster.kubectl("delete", "task", "hello", "who", "-n", namespace)
+    assert texts_left(store, namespace, "Zacharias") == []
+    cluster.apply(namespace, say("again", "alice", "What is my name?"))
+    assert succeeded(cluster, namespace, "again")["status"]["output"] == "I do not know your name."
+
+
+def test_what_is_gone_is_erased_kept_or_restored(cluster: Cluster, namespace: str, store: Store) -> None:
+    # Given conversations whose transcripts are to be erased an hour after their end, kept, and gone with age
+    brief = {"transcript": "Delete", "after": "1h"}
+    cluster.apply(
+        namespace,
+        session("erased", retention=brief, context={"secret": "Xanthippe"}),
+        session("retained", retention={"transcript": "Retain"}),
+        session("aged", retention={"maxAge": "1h"}),
+        task("alone", agentRef={"name": "support"}, message="I am Quasimodo"),
+    )
+    names = {"erased": "Xanthippe", "retained": "Yolanda", "aged": "Wilhelmina"}
+    cluster.apply(namespace, *(say(f"{n}-1", n, f"My name is {name}.") for n, name in names.items()))
+    for name in (*(f"{n}-1" for n in names), "alone"):
+        succeeded(cluster, namespace, name)
+    uids = {name: uid_of(cluster, namespace, name) for name in names}
+
+    # When two of them are deleted, and time goes by
+    cluster.kubectl("delete", "session", "erased", "retained", "-n", namespace)
+    cluster.kubectl("delete", "task", "erased-1", "retained-1", "-n", namespace)
+    cluster.wait(
+        "the store has seen them go",
+        namespace,
+        lambda: store.rows(
+            "SELECT 1 FROM sessions WHERE namespace = %s AND gone_since IS NOT NULL HAVING count(*) = 2",
+            namespace,
+        ),
+    )
+    assert texts_left(store, namespace, "Xanthippe"), "not before its time"
+    store.rewrite(
+        "UPDATE sessions SET gone_since = gone_since - interval '2 hours'"
+        " WHERE namespace = %s AND gone_since IS NOT NULL",
+        namespace,
+    )
+    store.rewrite("UPDATE events SET time = time - interval '2 hours' WHERE session_uid = %s", uids["aged"])
+
+    # Then what was to go is gone from every table, and what was to stay is there; age takes contents, not numbers
+    cluster.wait(
+        "the sweeper has erased it",
+        namespace,
+        lambda: texts_left(store, namespace, "Xanthippe") == [],
+        timeout=SWEEP,
+        every=1,
+    )
+    assert texts_left(store, namespace, "Yolanda")
+    assert store.rows("SELECT 1 FROM sessions WHERE uid = %s", uids["erased"]) == []
+    cluster.wait(
+        "age has taken the contents",
+        namespace,
+        lambda: contents(store, uids["aged"])[:2] == [None, None],
+        timeout=SWEEP,
+        every=1,
+    )
+    assert "Quasimodo" in json.dumps(store.rows("SELECT output FROM tasks WHERE namespace = %s", namespace))
+
+    # When Sessions are made again under the old names, then they know nothing, unless they say whose transcript they take
+    restored = {"restoreFrom": {"uid": uids["retained"]}}
+    cluster.apply(namespace, session("erased"), session("retained"))
+    cluster.apply(
+        namespace, say("anew", "retained", "What is my name?"), say("anew-2", "erased", "What is my name?")
+    )
+    for name in ("anew", "anew-2"):
+        assert succeeded(cluster, namespace, name)["status"]["output"] == "I do not know your name."
+    with new_namespace(cluster, "restore") as elsewhere:
+        cluster.apply(elsewhere, session("thief", **restored), say("steal", "thief", "What is my name?"))
+        thief = cluster.wait(
+            "it says that there is no such transcript here",
+            elsewhere,
+            lambda: found_reason(cluster, elsewhere, "thief", "TranscriptNotFound"),
+        )
+        assert uids["retained"] in condition(thief, "Ready")["message"]
+        steal = cluster.get("task", elsewhere, "steal")
+        assert steal is not None
+        assert not steal["status"].get("completionTime")
+
+    cluster.apply(namespace, session("heir", **restored), say("known", "heir", "What is my name?"))
+    assert succeeded(cluster, namespace, "known")["status"]["output"] == "Your name is Yolanda."
+    heir = becomes(cluster, namespace, "heir", "Active")
+    assert heir["status"]["events"]["count"] >= 4
+    stored = [content for kind, content in events_of(store, namespace, "heir") if kind == "message"]
+    assert "Yolanda" in json.dumps(stored[:2])
+    # One heir is enough.
+    cluster.apply(namespace, session("second", **restored))
+    cluster.wait(
+        "a second one is refused",
+        namespace,
+        lambda: found_reason(cluster, namespace, "second", "TranscriptNotFound"),
+    )
+
+
+def found_reason(cluster: Cluster, namespace: str, name: str, reason: str) -> dict[str, Any] | None:
+    """A session that is not ready for that reason."""
+    found = cluster.get("session", namespace, name)
+    return found if found and condition(found, "Ready").get("reason") == reason else None
