@@ -88,4 +88,11 @@ TOOL_RULES = [
          tools({"container": {"image": "i", "timeout": "0m"}}), f"{_TOOL}.container.timeout"),
     Rule("a tool is called like one of builtinTools", tools({**HTTP, "name": "update_context"}),
          tools({**HTTP, "name": "update_context"}, builtinTools=["update_context"]), "spec.tools"),
+    Rule("a tool's name begins with that of an mcp tool", tools({**MCP, "name": "tickets"}, {**HTTP, "name": "ticket_a"}),
+         tools({**HTTP, "name": "tickets_create"}, {**MCP, "name": "tickets"}), "spec.tools"),
+    Rule("a tool's name begins with that of an mcp tool", tools({**HTTP, "name": "a"}, {**HTTP, "name": "a_b"}),
+         tools({**MCP, "name": "a_b"}, {**MCP, "name": "a"}), "spec.tools"),
+    Rule("a tool's name begins with that of an mcp tool",
+         tools({**MCP, "name": "update"}), tools({**MCP, "name": "update"}, builtinTools=["update_context"]),
+         "spec.tools"),
 ]  # fmt: skip

@@ -21,6 +21,9 @@ from parley.resources.common import (
 from parley.resources.tools import MAX_TOOLS, BuiltinTool, ToolSpec
 
 DEFAULT_MAX_TOOL_ROUNDS = 8
+NAMED_LIKE_SERVERS = (
+    "a tool's name begins with that of an mcp tool and _, as the names of its server's tools do: rename one"
+)
 NAMED_LIKE_BUILTIN = "a tool is called like one of builtinTools: choose another name"
 NO_SEED = "Anthropic's API takes no seed: leave it out"
 COOLER = "Anthropic's API takes a temperature of at most 1"
@@ -142,6 +145,13 @@ class AgentSpec(ResourceModel):
                 "!has(self.tools) || !has(self.builtinTools) || "
                 "!self.tools.exists(t, self.builtinTools.exists(b, b == t.name))",
                 NAMED_LIKE_BUILTIN,
+                field=".tools",
+            ),
+            rule(
+                "!has(self.tools) || self.tools.all(t, !has(t.mcp) || "
+                "(self.tools.all(other, !other.name.startsWith(t.name + '_')) && "
+                "(!has(self.builtinTools) || self.builtinTools.all(b, !b.startsWith(t.name + '_')))))",
+                NAMED_LIKE_SERVERS,
                 field=".tools",
             ),
         ),

@@ -21,13 +21,10 @@ _WITHOUT_BODY = ("GET", "HEAD")
 
 def tools_problems(spec: AgentSpec) -> Iterator[Problem]:
     """What is wrong in an agent's tools, in the order of its fields."""
-    names: dict[str, int] = {}
     for index, tool in enumerate(spec.tools):
         path = f"spec.tools[{index}]"
         yield from _tool_problems(tool, path)
-        if tool.name in spec.builtin_tools:
-            yield Problem(f"{path}.name", NAMED_LIKE_BUILTIN)
-        yield from _name_problems(tool, path, names, index)
+        yield from _name_problems(spec, index, path)
 
 
 def _tool_problems(tool: ToolSpec, path: str) -> Iterator[Problem]:
@@ -90,20 +87,20 @@ def _header_problems(headers: Sequence[HttpHeader], path: str) -> Iterator[Probl
             yield Problem(where, ONE_HEADER_VALUE)
 
 
-def _name_problems(tool: ToolSpec, path: str, names: dict[str, int], index: int) -> Iterator[Problem]:
-    """What the model could not tell apart, and what the names of tools before it are by."""
-    listed = tool.mcp.tool_names if tool.mcp is not None else None
+def _name_problems(spec: AgentSpec, index: int, path: str) -> Iterator[Problem]:
+    """By its name the model, the runner and the store must tell which tool is called."""
+    tool = spec.tools[index]
+    if tool.name in (other.name for other in spec.tools[:index]):
+        yield Problem(f"{path}.name", f"another tool is called {tool.name}; names must differ")
+    if tool.name in spec.builtin_tools:
+        yield Problem(f"{path}.name", NAMED_LIKE_BUILTIN)
     if tool.mcp is None:
-        offered = [(f"{path}.name", tool.name)]
-    else:
-        offered = [
-            (f"{path}.mcp.toolNames[{position}]", f"{tool.name}_{name}")
-            for position, name in enumerate(listed or ())
-        ]
-    for where, name in offered:
-        if name in names:
+        return
+    others = [(other.name, f"spec.tools[{position}]") for position, other in enumerate(spec.tools)]
+    others += [(name, "spec.builtinTools") for name in spec.builtin_tools]
+    for name, where in others:
+        if name.startswith(f"{tool.name}_"):
             yield Problem(
-                where,
-                f"the model would see two tools {name}: spec.tools[{names[name]}] offers one too; rename a tool",
+                f"{path}.name",
+                f"the server's tools are called {tool.name}_…, and {name} of {where} begins like that: rename one",
             )
-        names.setdefault(name, index)

@@ -1,5 +1,6 @@
 """The tools of an agent: what its model may call, each of exactly one kind."""
 
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Literal, get_args
 
@@ -32,6 +33,7 @@ __all__ = [
     "ToolKind",
     "ToolSpec",
     "ToolStep",
+    "tool_called",
 ]
 
 MAX_TOOLS = 32
@@ -177,6 +179,19 @@ class ToolSpec(ResourceModel):
     def approval_timeout_or_none(self) -> timedelta | None:
         """How long a call waits for approval; None: for ever."""
         return parse_duration(self.approval_timeout) if self.approval_timeout else None
+
+
+def tool_called(tools: Sequence[ToolSpec], name: str) -> ToolSpec | None:
+    """Which tool a called name means; None: none of them.
+
+    Its own name means a tool; all that begin with the name of an mcp tool and ``_`` mean that one, as a valid Agent has
+    no other tool of such a name. Who runs a call and who asks whether it was approved must both go by this.
+    """
+    for tool in tools:
+        if tool.mcp is None and tool.name == name:
+            return tool
+    servers = [tool for tool in tools if tool.mcp is not None and name.startswith(f"{tool.name}_")]
+    return max(servers, key=lambda tool: len(tool.name), default=None)
 
 
 class ToolStep(ResourceModel):
