@@ -1,7 +1,6 @@
 """From a tool call that waits to what is made for it: a container's request, or a Task.
 
-Both are rendered from the paused attempt's own request, so that what was approved is what runs, whatever became of the
-Agent since.
+Both are rendered from the paused attempt's own request: the arguments were checked against the tool as it stands there.
 """
 
 import json

@@ -24,7 +24,7 @@ from parley.engine.names import pod_key
 from parley.kube.client import FIELD_MANAGER, JsonObject
 from parley.kube.events import Transition
 from parley.kube.kinds import AGENT, JOB, POD, REPLY, SCHEDULE, SESSION, TASK, TASK_TEMPLATE, Kind
-from parley.protocol.messages import EventDraft, FinishBody, InputBody, InputMessage, Usage
+from parley.protocol.messages import TakeAnswer
 from parley.store import runner_calls
 from parley.store.leader import raise_epoch
 from parley.store.listener import listen
@@ -32,6 +32,7 @@ from parley.store.pool import Pool, connect, open_pool
 from parley.templates.evaluator import Evaluator
 
 from tests.fake_kube import FakeKube
+from tests.integration.controller.scripted_runner import Script, ScriptedRunner
 
 NAMESPACE = "team"
 PATIENCE = 60.0
@@ -56,6 +57,10 @@ class Run:
         return {each["name"]: each.get("value", "") for each in self._container.get("env") or ()}
 
     @property
+    def image(self) -> str:
+        return str(self._container["image"])
+
+    @property
     def _container(self) -> dict[str, Any]:
         return cast("dict[str, Any]", self.body)["spec"]["template"]["spec"]["containers"][0]
 
@@ -68,11 +73,11 @@ class Exit:
     message: str = ""
 
 
-Behaviour = Callable[[Run], Exit | str | None]
-"""What a pod does: a container's end, a prompt's answer, or None: it goes on running."""
+Behaviour = Callable[[Run], Exit | Script | None]
+"""What a pod does: a container's end, what a prompt's model says, or None: it goes on running."""
 
 
-def says_nothing(run: Run) -> Exit | str:
+def says_nothing(run: Run) -> Exit | Script:
     """Every container succeeds, and every model answers with its step's name."""
     return f"answer of {run.step}" if is_prompt(run.body) else Exit()
 
@@ -87,7 +92,10 @@ def labels_of(body: JsonObject) -> dict[str, str]:
 
 @dataclass
 class Cluster:
-    """See the module. ``runs`` has what pods were told, in order; ``running`` the pods that have not ended."""
+    """See the module. ``runs`` has what pods were told, in order; ``running`` the pods that have not ended.
+
+    ``taken`` has what runners were told, ``called`` the tools they ran themselves, with their idempotency keys.
+    """
 
     database: str
     behaviour: Behaviour = says_nothing
@@ -96,6 +104,8 @@ class Cluster:
     runs: list[Run] = field(default_factory=list[Run])
     running: dict[str, Run] = field(default_factory=dict[str, Run])
     told: list[Transition] = field(default_factory=list[Transition])
+    taken: list[TakeAnswer] = field(default_factory=list[TakeAnswer])
+    called: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     _new_jobs: list[JsonObject] = field(default_factory=list[JsonObject])
     _stack: AsyncExitStack = field(default_factory=AsyncExitStack)
 
@@ -189,7 +199,19 @@ class Cluster:
             TASK, NAMESPACE, name, lambda body: cast("dict[str, Any]", body["spec"]).update(fields)
         )
 
+    def change_agent(self, name: str = "support", **fields: Any) -> None:
+        self.kube.edit(
+            AGENT, NAMESPACE, name, lambda body: cast("dict[str, Any]", body["spec"]).update(fields)
+        )
+
+    async def kube_delete(self, name: str) -> None:
+        """Delete a Task."""
+        await self.kube.delete(TASK, NAMESPACE, name)
+
     # What they see.
+
+    def object_uid(self, name: str) -> str:
+        return str(self.object(TASK, name)["metadata"]["uid"])
 
     def object(self, kind: Kind, name: str) -> dict[str, Any]:
         return cast("dict[str, Any]", self.kube.objects[kind.kind, NAMESPACE, name])
@@ -273,30 +295,26 @@ class Cluster:
                     await self.end(run, outcome)
         return bool(jobs)
 
-    async def end(self, run: Run, outcome: Exit | str) -> None:
+    async def end(self, run: Run, outcome: Exit | Script) -> None:
         """End a pod: a container with an exit code, a prompt with its answer."""
         self.running.pop(pod_key(run.job, run.index), None)
-        if isinstance(outcome, str):
-            await self.answer(run, outcome)
+        if not isinstance(outcome, Exit):
+            await self.answer(run, [outcome] if isinstance(outcome, str) else outcome)
             outcome = Exit()
         state = {"exitCode": outcome.code, "message": outcome.message, "reason": "Completed"}
         await self._pod(run, "Failed" if outcome.code else "Succeeded", {"terminated": state})
 
-    async def answer(self, run: Run, text: str) -> None:
-        """Do what a runner does: take the attempt, say the input, finish with the answer."""
+    async def answer(self, run: Run, script: Script) -> None:
+        """Do what a runner does whose model says this."""
         uid, holder = labels_of(run.body)["parley.dev/task-uid"], f"pod-{run.job}-{run.index}/nonce"
         async with connect(self.pool) as connection:
             taken = await runner_calls.take(
                 connection, job=run.job, index=run.index, task_uid=uid, namespace=NAMESPACE, holder=holder
             )
-            turn = taken.request.history == "Session"
-            asked = InputBody(messages=[InputMessage(role="user", content=str(taken.request.prompt.text))])
-            await runner_calls.record_input(connection, taken.attempt, holder, asked)
-            said = [EventDraft(type="message", role="assistant", content=text)] if turn else []
-            body = FinishBody(
-                outcome="Succeeded", output=text, events=said, usage=Usage(input_tokens=3, output_tokens=2)
-            )
-            await runner_calls.finish(connection, taken.attempt, holder, body)
+            runner = ScriptedRunner(connection, holder, script, taken)
+            self.taken.append(taken)
+            await runner.run()
+            self.called += runner.ran
 
     async def _pod(self, run: Run, phase: str, state: Mapping[str, Any]) -> None:
         name = f"{run.job}-{run.index}"
