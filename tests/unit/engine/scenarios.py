@@ -35,6 +35,8 @@ BODIES: dict[str, dict[str, Any]] = {
 }
 WORK = ("container", "turn", "prompt", "tool", "task")
 RUNNERS = {"turn", "prompt", "tool"}
+CALLERS = ("turn", "turn", "prompt", "tool", "container")
+"""Kinds of a task that is mostly about tool calls."""
 KINDS = (*WORK, *WORK, *(kind for kind in BODIES if kind not in {"return", "fail"}))
 
 
@@ -83,9 +85,11 @@ def _retries(draw: st.DrawFn) -> dict[str, Any]:
 
 
 @st.composite
-def _steps(draw: st.DrawFn, above: tuple[str, ...], name: str, *, shared: bool) -> Step:
+def _steps(
+    draw: st.DrawFn, above: tuple[str, ...], name: str, *, kinds: tuple[str, ...], shared: bool
+) -> Step:
     ends = above and draw(st.integers(0, 11)) == 0
-    kind = draw(st.sampled_from(("return", "fail") if ends else KINDS))
+    kind = draw(st.sampled_from(("return", "fail") if ends else kinds))
     body: dict[str, Any] = {"name": name, **BODIES[kind]}
     needs = draw(st.sampled_from(["above", "none", "some"]))
     if needs != "above":
@@ -113,7 +117,12 @@ def _steps(draw: st.DrawFn, above: tuple[str, ...], name: str, *, shared: bool) 
 
 @st.composite
 def scenarios(
-    draw: st.DrawFn, *, cancels: bool = False, parent_ends: bool = False, session_ends: bool = False
+    draw: st.DrawFn,
+    *,
+    cancels: bool = False,
+    parent_ends: bool = False,
+    session_ends: bool = False,
+    calls: bool = False,
 ) -> Scenario:
     shared = draw(st.integers(0, 2)) == 0
     names = NAMES[: draw(st.integers(1, len(NAMES)))]
@@ -121,7 +130,9 @@ def scenarios(
     scripts: dict[str, Script] = {}
     decisions: dict[str, Decision] = {}
     for name in names:
-        step = draw(_steps(tuple(s.name for s in steps), name, shared=shared))
+        step = draw(
+            _steps(tuple(s.name for s in steps), name, kinds=CALLERS if calls else KINDS, shared=shared)
+        )
         steps.append(step)
         lasts = step.wait is None or step.wait.timeout is None
         chosen = decisions[name] = Decision(

@@ -22,6 +22,19 @@ def test_a_task_ends_as_its_steps_do_whatever_the_order(scenario: Scenario, seed
     assert (end.phase, end.reason) in expected_ends(scenario)
 
 
+@given(scenario=scenarios(calls=True), seed=SEEDS)
+@settings(max_examples=200, deadline=None)
+def test_tool_calls_change_nothing_about_the_end_but_a_rejected_tool_step(
+    scenario: Scenario, seed: int
+) -> None:
+    simulation = Simulation(scenario, seed)
+
+    end = simulation.run()
+
+    assert (end.phase, end.reason) in expected_ends(scenario)
+    assert not [wait for wait in simulation.store.waits if wait.state == "Open"]
+
+
 @given(scenario=scenarios(cancels=True), seed=SEEDS)
 @settings(max_examples=120, deadline=None)
 def test_a_cancelled_task_ends_at_once_or_had_ended(scenario: Scenario, seed: int) -> None:
