@@ -144,7 +144,8 @@ def step_router() -> APIRouter:
             413: {"model": Problem, "description": "the value is larger than the store takes"},
             422: {
                 "model": Problem,
-                "description": "the body is malformed, or the store cannot hold it: definite",
+                "description": "the body is malformed, the store cannot hold it, or the call lacks a person's "
+                "approval: definite",
             },
             503: {"model": Problem, "description": "repeat the same request after Retry-After seconds"},
         },

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 
 from parley.kube.errors import KubeError, KubeUnavailable
 from parley.protocol.messages import Problem
-from parley.store.errors import OtherHolder, ResultTooLarge, Stopped, StoreUnavailable
+from parley.store.errors import NotAllowed, OtherHolder, ResultTooLarge, Stopped, StoreUnavailable
 
 RETRY_AFTER_SECONDS = 2
 
@@ -83,6 +83,12 @@ async def _not_storable(request: Request, error: DataError) -> JSONResponse:
     return problem_response(Problem(title="Not storable", status=422, detail=detail))
 
 
+async def _not_allowed(request: Request, error: NotAllowed) -> JSONResponse:
+    # A runner never asks for it of its own accord: either its versions differ, or somebody tries to go round a person.
+    log.warning("refused %s %s: %s", request.method, request.url.path, error)
+    return problem_response(Problem(title="Not allowed", status=422, detail=str(error), reason="NotAllowed"))
+
+
 async def _other_store(_: Request, error: OtherStore) -> JSONResponse:
     return unavailable("Another store", str(error))
 
@@ -140,6 +146,7 @@ _HANDLERS: list[tuple[type[Exception], Callable[[Request, Any], Awaitable[JSONRe
     (OtherStore, _other_store),
     (StoreUnavailable, _no_store),
     (Busy, _busy),
+    (NotAllowed, _not_allowed),
     (OtherHolder, _other_holder),
     (Stopped, _stopped),
     (ResultTooLarge, _too_large),

@@ -10,6 +10,7 @@ from parley.gateway.calling import Backend, Caller, Calling, Store, step_router
 from parley.protocol.messages import (
     MAX_INDEX,
     CallBody,
+    ContextBody,
     FinishAnswer,
     FinishBody,
     InputAnswer,
@@ -102,6 +103,15 @@ async def put_call(
     """Journal that a call begins, or its result; the answer is what was stored first."""
     async with backend.store_of(caller) as conn:
         return await runner_calls.put_call(conn, attempt, caller.holder, round_number, call, body)
+
+
+@router.put("/attempts/{attempt}/journal/{round_number}/calls/{call}/context")
+async def update_context(
+    attempt: AttemptId, round_number: Round, call: Call, body: ContextBody, caller: Calling, backend: Store
+) -> StoredAnswer:
+    """Change the session's context for a call, and journal its result with it; a repeat changes nothing again."""
+    async with backend.store_of(caller) as conn:
+        return await runner_calls.update_context_call(conn, attempt, caller.holder, round_number, call, body)
 
 
 @router.post("/attempts/{attempt}/heartbeat")

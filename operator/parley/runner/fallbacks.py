@@ -10,7 +10,7 @@ from parley.protocol.model_keys import model_key_variable
 from parley.resources.agent import ModelEndpoint, ModelSpec
 from parley.resources.common import shorten
 from parley.resources.reasons import Reason
-from parley.runner.chat import ChatMessage, ChatModel, JsonSchema, ModelFailure, ModelReply
+from parley.runner.chat import ChatMessage, ChatModel, JsonSchema, ModelFailure, ModelReply, ToolDefinition
 from parley.runner.daemon_thread import in_daemon_thread
 from parley.runner.failure import MAX_MESSAGE_BYTES, StepFailure, model_label
 from parley.runner.patience import ask_patiently
@@ -80,7 +80,12 @@ class ModelChain:
             return None
         return shorten(f"answered by fallback model {self.label}, for {self._told()}", MAX_MESSAGE_BYTES)
 
-    async def ask(self, messages: Sequence[ChatMessage], schema: JsonSchema | None) -> ModelReply:
+    async def ask(
+        self,
+        messages: Sequence[ChatMessage],
+        schema: JsonSchema | None,
+        tools: Sequence[ToolDefinition] = (),
+    ) -> ModelReply:
         """Ask until a model answers.
 
         Raises:
@@ -88,7 +93,7 @@ class ModelChain:
         """
         while len(self._failures) < len(self._specs):
             try:
-                reply = await self._ask_one(messages, schema)
+                reply = await self._ask_one(messages, schema, tools)
             except StepFailure as failure:
                 if failure.reason not in _FAILURES:
                     raise
@@ -106,7 +111,9 @@ class ModelChain:
         if model is not None:
             await model.close()
 
-    async def _ask_one(self, messages: Sequence[ChatMessage], schema: JsonSchema | None) -> ModelReply:
+    async def _ask_one(
+        self, messages: Sequence[ChatMessage], schema: JsonSchema | None, tools: Sequence[ToolDefinition]
+    ) -> ModelReply:
         model = self._model = self._model or await self._connected()
         # A model that does not answer leaves the others their shares of what is left of the time.
         others = len(self._specs) - len(self._failures) - 1
@@ -116,7 +123,7 @@ class ModelChain:
             # The last one's is not the deadline's: that may move, and cuts the request short by itself.
             share = max(self._remaining() - kept, _SHORTEST_REQUEST_SECONDS) if others else math.inf
             seconds = min(share, LONGEST_REQUEST_SECONDS)
-            return await model.ask(messages, schema=schema, timeout_seconds=seconds)
+            return await model.ask(messages, schema=schema, tools=tools, timeout_seconds=seconds)
 
         return await ask_patiently(
             once, model=self.label, remaining=lambda: self._remaining() - kept, sleep=self._sleep

@@ -22,10 +22,13 @@ from parley.protocol.messages import (
     NONCE_HEADER,
     STORE_HEADER,
     CallBody,
+    ContextBody,
     FinishAnswer,
     FinishBody,
     InputAnswer,
     InputBody,
+    PauseAnswer,
+    PauseBody,
     Problem,
     ResponseBody,
     StoredAnswer,
@@ -139,6 +142,17 @@ class GatewayClient:
         """Journal that a call begins, or its result."""
         path = f"/attempts/{attempt}/journal/{round_number}/calls/{call}"
         return await self._call("PUT", path, body, StoredAnswer)
+
+    async def update_context(
+        self, attempt: int, round_number: int, call: int, body: ContextBody
+    ) -> StoredAnswer:
+        """Change the session's context for a call; the answer is the call's result."""
+        path = f"/attempts/{attempt}/journal/{round_number}/calls/{call}/context"
+        return await self._call("PUT", path, body, StoredAnswer)
+
+    async def pause(self, attempt: int, body: PauseBody) -> PauseAnswer:
+        """Commit that the attempt waits for its calls."""
+        return await self._call("POST", f"/attempts/{attempt}/pause", body, PauseAnswer)
 
     async def finish(self, attempt: int, body: FinishBody) -> FinishAnswer:
         """Commit the outcome."""

@@ -6,6 +6,7 @@ Importing this module takes about a second, so it is done while the gateway's fi
 import asyncio
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import httpx2
@@ -21,10 +22,11 @@ from pydantic_ai.exceptions import (
 )
 from pydantic_ai.models import ModelRequestParameters
 from pydantic_ai.output import OutputObjectDefinition
+from pydantic_ai.tools import ToolDefinition as LibraryTool
 
 from parley.resources.agent import ModelEndpoint
 from parley.resources.common import shorten
-from parley.runner.chat import ChatMessage, JsonSchema, ModelFailure, ModelReply, Said
+from parley.runner.chat import ChatMessage, JsonSchema, ModelFailure, ModelReply, Said, ToolDefinition
 from parley.runner.providers import connect, settings_of
 from parley.runner.text import storable_text
 from parley.runner.translation import from_library, to_library
@@ -52,17 +54,23 @@ class LibraryModel:
                 retryable=False,
             )
         self._http = httpx2.AsyncClient(timeout=httpx2.Timeout(None, connect=CONNECT_SECONDS))
+        self._provider = spec.provider
         self._model = connect(spec, self._key, self._http)
         self._settings = settings_of(spec)
 
     async def ask(
-        self, messages: Sequence[ChatMessage], *, schema: JsonSchema | None, timeout_seconds: float
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        schema: JsonSchema | None,
+        tools: Sequence[ToolDefinition] = (),
+        timeout_seconds: float,
     ) -> ModelReply:
         """See ``ChatModel``."""
-        parameters = ModelRequestParameters()
-        if schema is not None and self._model.profile.get("supports_json_schema_output", True):
+        parameters = ModelRequestParameters(function_tools=[_to_library(tool) for tool in tools])
+        if schema is not None and self._takes_schema(tools):
             wanted = OutputObjectDefinition(json_schema=cast("dict[str, Any]", schema), name="output")
-            parameters = ModelRequestParameters(output_mode="native", output_object=wanted)
+            parameters = replace(parameters, output_mode="native", output_object=wanted)
         elif schema is not None:
             messages = [_in_words(schema), *messages]
         try:
@@ -82,6 +90,17 @@ class LibraryModel:
     async def close(self) -> None:
         """Close the connections to the model's server."""
         await self._http.aclose()
+
+    def _takes_schema(self, tools: Sequence[ToolDefinition]) -> bool:
+        """Whether the model's API can be told a schema; Google's older models cannot beside tools."""
+        profile = self._model.profile
+        if (
+            tools
+            and self._provider == "Google"
+            and not profile.get("google_supports_tool_combination", False)
+        ):
+            return False
+        return bool(profile.get("supports_json_schema_output", True))
 
     def _failure(self, error: ModelAPIError | UnexpectedModelBehavior | UserError) -> ModelFailure:
         if isinstance(error, ModelHTTPError):
@@ -105,6 +124,16 @@ class LibraryModel:
         if len(self._key) >= 4:
             text = text.replace(self._key, "***")
         return shorten(" ".join(storable_text(text).split()), MAX_SERVER_MESSAGE_BYTES)
+
+
+def _to_library(tool: ToolDefinition) -> LibraryTool:
+    # Not strict: a provider's strict mode takes only some schemas, and we check the arguments ourselves.
+    return LibraryTool(
+        name=tool.name,
+        description=tool.description or None,
+        parameters_json_schema=cast("dict[str, Any]", tool.parameters),
+        strict=False,
+    )
 
 
 def _in_words(schema: JsonSchema) -> Said:

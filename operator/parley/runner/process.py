@@ -61,7 +61,7 @@ async def _run(settings: RunnerSettings, *, serves: bool) -> int:
     gateway = GatewayClient(settings, secrets.token_hex(8))
     try:
         kind = Serving if serves else StepRun
-        return await run_to_end(kind(gateway, settings.model_api_keys))
+        return await run_to_end(kind(gateway, settings.secrets))
     finally:
         with contextlib.suppress(Exception):
             await gateway.close()

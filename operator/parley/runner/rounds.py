@@ -1,128 +1,108 @@
-"""Rounds of one attempt: ask the model, run what it calls, ask again, until it answers without a call.
+"""Rounds of one attempt: ask the model, carry out what it calls, ask again, until it answers without a call.
 
-Each response that contains calls is journaled before its calls run, each call before and each result after it
-runs; an attempt that continues another's work finds them there and asks for the missing rounds only.
+An attempt that continues another's work finds in the journal what was asked for and done, and goes on from there.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
-from pydantic import Field, JsonValue, TypeAdapter
+from pydantic import JsonValue
 
-from parley.protocol.messages import CallBody, EventDraft, JournalEntry, ResponseBody, Usage
-from parley.protocol.request import ProtocolModel
+from parley.protocol.messages import PausedCall, Usage
 from parley.resources.reasons import Reason
-from parley.runner.chat import Called, ChatMessage, ModelCall, ModelReply, tokens
+from parley.runner.calls import Calls
+from parley.runner.chat import Called, ChatMessage, ModelReply, tokens
 from parley.runner.failure import StepFailure
-from parley.runner.gateway_client import GatewayClient
+from parley.runner.journal import Journal, JournaledResponse
+from parley.runner.transcript import Transcript
 
-MAX_ROUNDS_WITH_CALLS = 8
-_RESPONSE = -1
-
-
-class JournaledCall(ProtocolModel):
-    """A call within a journaled response."""
-
-    id: str
-    name: str
-    arguments: JsonValue = None
+MAX_CALLS = 64
+"""Most calls that a model may ask for at once."""
 
 
-class JournaledResponse(ProtocolModel):
-    """A model's response as the journal keeps it: in words of our own, whichever library read it."""
+class Paused(Exception):
+    """The round's other calls are done; these wait for a person, a Job or a Task."""
 
-    text: str = ""
-    calls: list[JournaledCall] = Field(default_factory=list[JournaledCall])
-    model: str = Field(default="", description="name and server of the model that gave it")
-
-
-_RESPONSES = TypeAdapter(JournaledResponse)
+    def __init__(self, waiting: list[PausedCall]) -> None:
+        super().__init__(f"{len(waiting)} calls wait")
+        self.waiting = waiting
 
 
 class Rounds:
     """The rounds of one attempt.
 
     Args:
-        gateway: where the journal is.
-        attempt: the attempt's id.
-        journal: what earlier attempts of this step have journaled.
+        journal: of the step.
+        calls: carries out what the model asks for; None: calls are an answer, and nothing is carried out.
+        transcript: where calls and results are added for the session.
         ask: sends the conversation to the model.
+        limit: how many rounds may ask for calls.
+        count: is told the tokens that no journaled response carries.
     """
 
     def __init__(
         self,
-        gateway: GatewayClient,
-        attempt: int,
-        journal: Sequence[JournalEntry],
+        journal: Journal,
+        calls: Calls | None,
+        transcript: Transcript,
         ask: Callable[[Sequence[ChatMessage]], Awaitable[ModelReply]],
+        limit: int,
+        count: Callable[[Usage], None],
     ) -> None:
-        self._gateway = gateway
-        self._attempt = attempt
-        self._journal: Mapping[tuple[int, int], JournalEntry] = {(e.round, e.call): e for e in journal}
+        self._journal = journal
+        self._calls = calls
+        self._transcript = transcript
         self._ask = ask
+        self._limit = limit
+        self._count = count
         self._round = 0
-        self._spent = Usage()
-        self.events: list[EventDraft] = []
-        """What the rounds so far add to the session: calls and results."""
-
-    @property
-    def spent(self) -> Usage:
-        """Tokens of this attempt that no journaled response carries: the outcome must."""
-        return self._spent
 
     async def answer(self, messages: list[ChatMessage]) -> ModelReply:
-        """Get an answer without calls; what led to it is appended to ``messages``.
+        """Get an answer; what led to it is appended to ``messages``. It has calls only if none are carried out.
 
         Raises:
+            Paused: calls wait.
             StepFailure: ModelError, definite, after too many rounds: the journal would repeat them.
         """
         while True:
             response = await self._response(messages)
             if isinstance(response, ModelReply):
                 return response
-            if self._round >= MAX_ROUNDS_WITH_CALLS:
-                raise StepFailure(
-                    Reason.MODEL_ERROR,
-                    f"the model asked for calls {MAX_ROUNDS_WITH_CALLS} times in a row without an answer",
-                    definite=True,
-                )
-            calls = tuple(ModelCall(c.id, c.name, c.arguments) for c in response.calls)
-            results = tuple([await self._run(index, call) for index, call in enumerate(calls)])
-            messages.append(Called(response.text, calls, results))
+            messages.append(await self._carry_out(response))
             self._round += 1
 
-    async def _response(self, messages: list[ChatMessage]) -> JournaledResponse | ModelReply:
-        """Ask for this round's response, unless the journal has it; only one with calls is journaled."""
-        if entry := self._journal.get((self._round, _RESPONSE)):
-            return _RESPONSES.validate_python(entry.result)
-        reply = await self._ask(messages)
-        if not reply.calls:
-            self._spent = add(self._spent, reply.usage)
-            return reply
-        response = JournaledResponse(
-            text=reply.text,
-            calls=[JournaledCall(id=c.id, name=c.name, arguments=c.arguments) for c in reply.calls],
-            model=reply.model,
-        )
-        body = ResponseBody(response=response.model_dump(mode="json", by_alias=True), usage=reply.usage)
-        stored = await self._gateway.journal_response(self._attempt, self._round, body)
-        return _RESPONSES.validate_python(stored.stored)
+    async def _carry_out(self, response: JournaledResponse) -> Called:
+        if self._calls is None:
+            raise AssertionError("nothing is journaled where nothing is carried out")
+        if self._round >= self._limit:
+            raise StepFailure(
+                Reason.MODEL_ERROR,
+                f"the model asked for calls {self._limit + 1} times in a row without an answer; the agent's "
+                f"limits.maxToolRounds is {self._limit}",
+                definite=True,
+            )
+        calls = response.model_calls
+        outcome = await self._calls.run(self._round, calls)
+        self._transcript.add_round(self._round, response.text, calls, outcome.results)
+        if outcome.waiting:
+            raise Paused(outcome.waiting)
+        results: tuple[JsonValue, ...] = tuple(outcome.results[place] for place in range(len(calls)))
+        return Called(response.text, calls, results)
 
-    async def _run(self, index: int, call: ModelCall) -> JsonValue:
-        """Run one call, or take its result from the journal."""
-        place: dict[str, JsonValue] = {"round": self._round, "call": index, "tool": call.name}
-        self.events.append(EventDraft(type="toolCall", content={**place, "arguments": call.arguments}))
-        entry = self._journal.get((self._round, index))
-        if entry is not None and entry.done:
-            result = entry.result
-        else:
-            begun = CallBody(begun={"tool": call.name})
-            await self._gateway.journal_call(self._attempt, self._round, index, begun)
-            # No tools are offered yet, so whatever a model calls, it has made up.
-            answer: JsonValue = {"error": f"there is no tool called {call.name!r}"}
-            body = CallBody(result=answer)
-            result = (await self._gateway.journal_call(self._attempt, self._round, index, body)).stored
-        self.events.append(EventDraft(type="toolResult", content={**place, "result": result}))
-        return result
+    async def _response(self, messages: list[ChatMessage]) -> JournaledResponse | ModelReply:
+        """Ask for this round's response, unless the journal has it; only one with calls to carry out is journaled."""
+        if self._calls is not None and (stored := self._journal.response(self._round)) is not None:
+            return stored
+        reply = await self._ask(messages)
+        if len(reply.calls) > MAX_CALLS:
+            self._count(reply.usage)
+            message = (
+                f"the model asked for {len(reply.calls)} calls at once; at most {MAX_CALLS} are carried out"
+            )
+            raise StepFailure(Reason.MODEL_ERROR, message)
+        if not reply.calls or self._calls is None:
+            self._count(reply.usage)
+            return reply
+        return await self._journal.put_response(self._round, reply)
 
 
 def add(first: Usage, second: Usage) -> Usage:

@@ -22,7 +22,7 @@ class Serving:
 
     Args:
         gateway: where attempts are taken from and committed to.
-        api_keys: the models', by variable.
+        secrets: models' keys and tools' secrets, by variable.
         load_model: gives the model's constructor; it imports much the first time.
         sleep: between heartbeats, for tests.
     """
@@ -30,12 +30,12 @@ class Serving:
     def __init__(
         self,
         gateway: GatewayClient,
-        api_keys: Mapping[str, str],
+        secrets: Mapping[str, str],
         load_model: Callable[[], MakeModel] = load_model_seam,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._gateway = gateway
-        self._api_keys = api_keys
+        self._secrets = secrets
         self._load_model = load_model
         self._sleep = sleep
         self._step: StepRun | None = None
@@ -75,7 +75,7 @@ class Serving:
     async def _attempt(self, taken: TakeAnswer) -> None:
         """Run one attempt; whatever becomes of it, the next may be taken."""
         step = self._step = StepRun(
-            self._gateway, self._api_keys, self._load_model, _Again(self._gateway, taken)
+            self._gateway, self._secrets, self._load_model, _Again(self._gateway, taken)
         )
         work = asyncio.create_task(step.run())
         heart = asyncio.create_task(self._beat(taken.attempt))

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from parley.protocol.model_keys import MODEL_KEY_PREFIX
+from parley.protocol.model_keys import MODEL_KEY_PREFIX, TOOL_SECRET_PREFIX
 
 DEFAULT_TOKEN_FILE = "/var/run/secrets/parley.dev/token"  # noqa: S105 - a path, not a token
 
@@ -21,13 +21,14 @@ class RunnerSettings:
         gateway_url: base URL, without a slash at the end.
         store_id: id of the store that holds the attempt.
         token_file: the pod's projected token; the kubelet renews it there.
-        model_api_keys: those of the agent's models, by the variables they stand in (``model_key_variable``).
+        secrets: keys of the agent's models and secrets of its tools, by the variables they stand in
+            (``model_key_variable``, ``tool_secret_variable``).
     """
 
     gateway_url: str
     store_id: str
     token_file: Path
-    model_api_keys: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    secrets: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "RunnerSettings":
@@ -46,7 +47,9 @@ class RunnerSettings:
             gateway_url=required("PARLEY_GATEWAY_URL").rstrip("/"),
             store_id=required("PARLEY_STORE_ID"),
             token_file=Path(environment.get("PARLEY_TOKEN_FILE") or DEFAULT_TOKEN_FILE),
-            model_api_keys={
-                name: value for name, value in environment.items() if name.startswith(MODEL_KEY_PREFIX)
+            secrets={
+                name: value
+                for name, value in environment.items()
+                if name.startswith((MODEL_KEY_PREFIX, TOOL_SECRET_PREFIX))
             },
         )

@@ -9,8 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
-from parley.protocol.messages import FinishBody, InputMessage, JournalEntry, StoredEvent, TakeAnswer
-from parley.protocol.request import PromptRequest
+from parley.protocol.messages import (
+    CallBody,
+    FinishBody,
+    InputMessage,
+    JournalEntry,
+    PauseBody,
+    StoredEvent,
+    TakeAnswer,
+)
+from parley.protocol.request import PromptRequest, ToolRequest
 from parley.runner.gateway_client import GatewayClient
 from parley.runner.settings import RunnerSettings
 
@@ -32,16 +40,23 @@ def prompt_request(**changes: Any) -> PromptRequest:
     return PromptRequest.model_validate(base | changes)
 
 
-def stored_event(sequence: int, role: str, content: str) -> StoredEvent:
-    return StoredEvent.model_validate(
-        {
-            "type": "message",
-            "role": role,
-            "content": content,
-            "sequence": sequence,
-            "time": "2026-01-01T00:00:00Z",
-        }
-    )
+def tool_request(name: str, arguments: dict[str, Any], **changes: Any) -> ToolRequest:
+    """A tool step in a session, with what is given changed."""
+    base: dict[str, Any] = {
+        "task": {"name": "hello", "namespace": "shop"},
+        "step": "lookup",
+        "path": "spec.steps[0].tool",
+        "tool": {"name": name, "arguments": arguments},
+        "agent": {"name": "support", "model": {"provider": "OpenAI", "name": "scripted"}},
+        "session": {"name": "alice"},
+    }
+    return ToolRequest.model_validate(base | changes)
+
+
+def stored_event(sequence: int, role: str | None, content: Any, **more: Any) -> StoredEvent:
+    """A message, or with ``type`` another event."""
+    base = {"type": "message", "role": role, "content": content, "sequence": sequence}
+    return StoredEvent.model_validate({**base, "time": "2026-01-01T00:00:00Z", **more})
 
 
 class FakeGateway:
@@ -51,7 +66,9 @@ class FakeGateway:
     what was asked, in order, with the bodies as they arrived.
     """
 
-    def __init__(self, request: PromptRequest | None = None, *, token_file: Path, **taken: Any) -> None:
+    def __init__(
+        self, request: PromptRequest | ToolRequest | None = None, *, token_file: Path, **taken: Any
+    ) -> None:
         deadline = taken.pop("deadline", datetime.now(UTC) + timedelta(hours=1))
         self.taken = TakeAnswer(
             attempt=ATTEMPT,
@@ -66,6 +83,9 @@ class FakeGateway:
         self.input: list[InputMessage] | None = None
         self.journal: dict[tuple[int, int], JournalEntry] = {}
         self.outcome: dict[str, Any] | None = None
+        self.paused: PauseBody | None = None
+        self.context: dict[str, Any] = {}
+        self.context_version = 0
         self.slept: list[float] = []
         self.time = 0.0
         self.on_request: Callable[[str], None] = lambda _call: None
@@ -137,13 +157,38 @@ class FakeGateway:
             stored = [message.model_dump(mode="json") for message in self.input]
             return {"messages": stored, "nextPosition": len(stored)}
         if call == "journal":
-            place = (int(parts[3]), int(parts[5]) if len(parts) > 4 else -1)
-            given = body.get("response") or body.get("result")
-            entry = self.journal.setdefault(place, JournalEntry(round=place[0], call=place[1]))
-            if given is not None and entry.result is None:
-                entry = self.journal[place] = entry.model_copy(update={"result": given, "done": True})
-            return {"stored": entry.result if given is not None else body["begun"], "key": f"key-{place}"}
+            return self._journal(parts, body)
+        if call == "pause":
+            self.paused = PauseBody.model_validate(body)
+            return {"waits": [f"wait-{place}" for place in range(len(self.paused.calls))]}
         assert call == "finish"
         if self.outcome is None:
             self.outcome = FinishBody.model_validate(body).model_dump(mode="json", by_alias=True)
+            self.outcome["events"] = body.get("events", [])
         return {"firstSequence": 1, "lastSequence": 2}
+
+    def _journal(self, parts: list[str], body: Any) -> Any:
+        place = (int(parts[3]), int(parts[5]) if len(parts) > 4 else -1)
+        entry = self.journal.setdefault(place, JournalEntry(round=place[0], call=place[1]))
+        key = f"key-{place}"
+        if parts[-1] == "context":
+            result = self._update_context(body)
+        elif place[1] < 0:
+            result = body["response"]
+        else:
+            given = CallBody.model_validate(body)
+            if "begun" in given.model_fields_set:
+                if entry.begun is None and not entry.done:
+                    self.journal[place] = entry.model_copy(update={"begun": given.begun})
+                return {"stored": self.journal[place].begun, "key": key}
+            result = given.result
+        if not entry.done:
+            self.journal[place] = entry.model_copy(update={"result": result, "done": True})
+        return {"stored": self.journal[place].result, "key": key}
+
+    def _update_context(self, body: Any) -> Any:
+        if body.get("version") not in {None, self.context_version}:
+            return {"error": "changed meanwhile", "context": self.context, "version": self.context_version}
+        self.context = {**self.context, **body["changes"]}
+        self.context_version += 1
+        return {"context": self.context, "version": self.context_version}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from parley.protocol.messages import Usage
-from parley.runner.chat import ChatMessage, JsonSchema, ModelCall, ModelFailure, ModelReply
+from parley.runner.chat import ChatMessage, JsonSchema, ModelCall, ModelFailure, ModelReply, ToolDefinition
 
 
 def reply(text: str = "", **more: Any) -> ModelReply:
@@ -19,14 +19,21 @@ class FakeModel:
     def __init__(self, *says: ModelReply | ModelFailure | Exception) -> None:
         self._says = list(says)
         self.asked: list[list[ChatMessage]] = []
+        self.offered: list[list[str]] = []
         self.schemas: list[JsonSchema | None] = []
         self.closed = False
 
     async def ask(
-        self, messages: Sequence[ChatMessage], *, schema: JsonSchema | None, timeout_seconds: float
+        self,
+        messages: Sequence[ChatMessage],
+        *,
+        schema: JsonSchema | None,
+        tools: Sequence[ToolDefinition] = (),
+        timeout_seconds: float,
     ) -> ModelReply:
         assert timeout_seconds > 0
         self.asked.append(list(messages))
+        self.offered.append([tool.name for tool in tools])
         self.schemas.append(schema)
         said = self._says.pop(0)
         if isinstance(said, Exception):

@@ -149,7 +149,7 @@ def test_settings_come_from_the_environment_and_hide_the_key() -> None:
 
     assert settings.gateway_url == "http://gateway:8080"
     assert settings.token_file == Path("/var/run/secrets/parley.dev/token")
-    assert settings.model_api_keys == {"PARLEY_MODEL_API_KEY_1F": "sk-1"}
+    assert settings.secrets == {"PARLEY_MODEL_API_KEY_1F": "sk-1"}
     assert "sk-1" not in repr(settings)
     with pytest.raises(SettingsError, match="PARLEY_STORE_ID"):
         RunnerSettings.from_environment({"PARLEY_GATEWAY_URL": "http://gateway"})

@@ -11,7 +11,7 @@ import pytest
 from parley.protocol.messages import MAX_OUTPUT_BYTES, InputMessage
 from parley.protocol.model_keys import model_key_variable
 from parley.resources.common import SecretKeyRef
-from parley.runner.chat import ChatMessage, JsonSchema, ModelFailure, ModelReply, Said
+from parley.runner.chat import ChatMessage, ModelFailure, ModelReply, Said
 from parley.runner.gateway_client import NotAdmitted, Rejected, StopRunning
 from parley.runner.step import DEADLINE_GRACE, MakeModel, StepRun
 
@@ -62,7 +62,14 @@ async def test_a_turn_of_a_session(make_gateway: Callable[..., FakeGateway]) -> 
     assert outcome(gateway) == {
         "outcome": "Succeeded",
         "output": "Your name is Alice.",
-        "events": [{"type": "message", "role": "assistant", "content": "Your name is Alice."}],
+        "events": [
+            {
+                "type": "message",
+                "role": "assistant",
+                "content": "Your name is Alice.",
+                "speaker": "support",
+            }
+        ],
         "usage": {"inputTokens": 10, "outputTokens": 3},
         "reason": None,
         "message": None,
@@ -245,9 +252,9 @@ async def test_a_template_error_is_an_outcome_and_no_model_is_asked(
 async def test_a_template_that_takes_too_long(
     make_gateway: Callable[..., FakeGateway], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("parley.runner.step.RENDER_SECONDS", 0.05)
+    monkeypatch.setattr("parley.runner.prompt.RENDER_SECONDS", 0.05)
     release = threading.Event()
-    monkeypatch.setattr("parley.runner.step.render_prompt", lambda *_: release.wait(60))
+    monkeypatch.setattr("parley.runner.turn.render_prompt", lambda *_: release.wait(60))
     gateway = make_gateway()
 
     await run(gateway)
@@ -295,11 +302,9 @@ class SlowModel(FakeModel):
         super().__init__(reply("worth the wait"))
         self.may_answer = asyncio.Event()
 
-    async def ask(
-        self, messages: Sequence[ChatMessage], *, schema: JsonSchema | None, timeout_seconds: float
-    ) -> ModelReply:
+    async def ask(self, messages: Sequence[ChatMessage], **more: Any) -> ModelReply:
         await self.may_answer.wait()
-        return await super().ask(messages, schema=schema, timeout_seconds=timeout_seconds)
+        return await super().ask(messages, **more)
 
 
 async def test_a_deadline_that_has_moved_is_waited_for(gateway: FakeGateway) -> None:
