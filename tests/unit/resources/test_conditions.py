@@ -34,6 +34,15 @@ LATER = NOW + timedelta(minutes=5)
         ([*build.task_succeeded("done"), *build.is_pruned("no Jobs")], "Current", "True"),
         ([*build.task_failed(Reason.EXIT_CODE, "bad"), *build.is_pruned("no Jobs")], "Failed", "False"),
         ([*build.is_ready("ok"), *build.is_waiting("a task asks")], "Current", None),
+        ([*build.is_ready("ok"), *build.session_active("it takes messages")], "Current", None),
+        # A session that sleeps or has ended is as its spec wants it: nothing is to be waited for.
+        ([*build.is_ready("ok"), *build.session_inactive(Reason.DORMANT, "idle")], "Current", None),
+        ([*build.is_ready("ok"), *build.session_inactive(Reason.ARCHIVED, "as asked")], "Current", None),
+        (
+            [*build.not_ready(Reason.AGENT_NOT_FOUND, "no agent"), *build.session_active("")],
+            "InProgress",
+            None,
+        ),
         (build.schedule_suspended("stands still"), "Current", None),
         (build.reply_pending("no Task yet"), "InProgress", None),
         (build.reply_accepted("maria replied approve"), "Current", None),

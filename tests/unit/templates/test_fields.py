@@ -113,6 +113,8 @@ def test_every_kind_of_step_lists_its_templates_by_their_fields() -> None:
         return {path: field.template for path, field in kind_fields(step, "p").items()}
 
     assert listed(prompt={"text": "t"}) == {"p.prompt.text": "t"}
+    assert listed(tool={"name": "t", "arguments": {"a": "{{ 1 }}"}}) == {"p.tool.arguments": {"a": "{{ 1 }}"}}
+    assert listed(tool={"name": "t"}) == {}
     assert listed(container={"image": "i", "args": ["x"], "inputFile": [1]}) == {
         "p.container.args[0]": "x",
         "p.container.inputFile": [1],
