@@ -120,10 +120,10 @@ class ToolBox:
         if not isinstance(arguments, dict):
             return f"the arguments of {name} must be an object: call it again with one"
         try:
-            schema = await self._parameters(name)
+            schema, served = await self._parameters(name)
         except ToolProblem as problem:
             return str(problem)
-        problem = await self._problem(schema, arguments, "arguments")
+        problem = await self._problem(schema, arguments, "arguments", served=served)
         return None if problem is None else f"{name} cannot be called like this: {problem}"
 
     async def check_result(self, name: str, result: JsonValue) -> str | None:
@@ -131,10 +131,10 @@ class ToolBox:
         tool = spec_called(self._tools, name)
         if tool is None or name in self._builtin:
             return None
-        schema = tool.result_schema
-        if schema is None and tool.mcp is not None and not isinstance(result, str):
+        schema: Mapping[str, JsonValue] | None = tool.result_schema
+        if served := schema is None and tool.mcp is not None and not isinstance(result, str):
             schema = self._servers[tool.name].result_schema(name)
-        problem = None if schema is None else await self._problem(schema, result, "result")
+        problem = None if schema is None else await self._problem(schema, result, "result", served=served)
         if problem is None:
             return None
         # The arguments were fine, and the call may have changed something.
@@ -184,26 +184,29 @@ class ToolBox:
             network=self._network,
         )
 
-    async def _parameters(self, name: str) -> Mapping[str, JsonValue]:
+    async def _parameters(self, name: str) -> tuple[Mapping[str, JsonValue], bool]:
+        """The schema of a tool's arguments, and whether it is an MCP server's."""
         if name in self._builtin:
-            return self._builtin[name].parameters
+            return self._builtin[name].parameters, False
         tool = spec_called(self._tools, name)
         if tool is None:
             raise ToolProblem(f"there is no tool called {name!r}")
         if tool.mcp is None:
-            return tool.parameters_or_default
+            return tool.parameters_or_default, False
         try:
-            return (await self._servers[tool.name].listed(name)).parameters
+            return (await self._servers[tool.name].listed(name)).parameters, True
         except ToolProblem as problem:
             raise ToolProblem(self._secrets.hide(f"tool {name}: {problem}")) from problem
 
-    async def _problem(self, schema: Mapping[str, JsonValue], value: JsonValue, path: str) -> str | None:
+    async def _problem(
+        self, schema: Mapping[str, JsonValue], value: JsonValue, path: str, *, served: bool
+    ) -> str | None:
         try:
             return await self._checks.problem(schema, value, path)
         except UnusableSchema as unusable:
-            # An Agent's own schemas were checked when it was applied; a server checks again what it is sent.
-            log.warning("a schema cannot be used", extra={"why": str(unusable)})
-            return None
+            log.warning("a schema cannot be used", extra={"path": path, "why": str(unusable)})
+            # An MCP server that gives such a schema checks by itself what it is sent; nobody else does.
+            return None if served else f"{path}: cannot be checked against the schema: try again later"
 
     async def _ask_servers(self) -> None:
         servers = list(self._servers.items())

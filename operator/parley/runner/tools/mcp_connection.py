@@ -1,6 +1,7 @@
 """One conversation with an MCP server: the library's client, in a task of its own, behind checked connections."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from importlib import import_module
@@ -46,7 +47,7 @@ class McpConnection:
         )
         self._closing = asyncio.Event()
         self._client: asyncio.Future[Client] = asyncio.get_running_loop().create_future()
-        self._failure: ConversationFailed | None = None
+        self._failure = ConversationFailed("was asked when the conversation had ended")
         # The library's scopes must be left by the task that entered them, and calls come from others.
         self._holder = asyncio.create_task(self._hold())
 
@@ -65,7 +66,7 @@ class McpConnection:
         try:
             await asyncio.wait({asking, self._holder}, return_when=asyncio.FIRST_COMPLETED)
             if not asking.done():
-                raise self._failure or ConversationFailed("was asked when the conversation had ended")
+                raise self._failure
             return asking.result()
         finally:
             asking.cancel()
@@ -83,15 +84,13 @@ class McpConnection:
         from mcp.shared.exceptions import MCPError  # noqa: PLC0415 - see load_library
         from pydantic import ValidationError  # noqa: PLC0415 - with it
 
-        client = await asyncio.shield(self._client)  # cancelled if there will be none; ``ask`` says why
+        client = await asyncio.shield(self._client)
         try:
             return await question(client)
         except MCPError as error:
             raise ConversationFailed(self._said(error.message), error.code) from error
         except ValidationError as error:
-            raise ConversationFailed(
-                f"answered what is not of the protocol: {error.error_count()} errors"
-            ) from error
+            raise ConversationFailed(self._said(str(error))) from error
 
     async def _hold(self) -> None:
         """Keep the client open. How it fails is told to those who wait for it; nobody awaits this task's result."""
@@ -113,14 +112,16 @@ class McpConnection:
         except Exception as error:  # noqa: BLE001 - a group of whatever the library's tasks met
             self._failure = ConversationFailed(self._transport.problem or _words(error))
         finally:
-            self._client.cancel()
+            if not self._client.done():
+                self._client.set_exception(self._failure)
+                self._client.exception()  # told, even if nobody asks any more
 
     def _said(self, message: str) -> str:
         """What became of a request. The library says of all failed ones the same; its transport knows more."""
         problem = self._transport.problem
         if problem is None:
-            return f"answered: {message}"
-        return f"{problem}: {message}" if problem.startswith("answered") else problem
+            return f"answered: {_plain(message)}"
+        return f"{problem}: {_plain(message)}" if problem.startswith("answered") else problem
 
 
 def _words(error: Exception) -> str:
@@ -128,10 +129,17 @@ def _words(error: Exception) -> str:
     first: BaseException = error
     while isinstance(first, BaseExceptionGroup):
         first = cast("BaseExceptionGroup[BaseException]", first).exceptions[0]
-    return f"does not speak MCP as it should: {str(first) or type(first).__name__}"
+    return f"does not speak MCP as it should: {_plain(str(first)) or type(first).__name__}"
+
+
+def _plain(message: str) -> str:
+    """Spare the reader what a validation library has to say."""
+    return "what it answers is not of the protocol" if "validation error" in message else message
 
 
 async def load_library() -> None:
     """Import the MCP library, which takes seconds, while the event loop goes on."""
+    # What goes wrong is told; its log quotes whatever a server says, secrets that were sent to it included.
+    logging.getLogger("mcp").setLevel(logging.CRITICAL)
     for module in ("mcp.client.client", "mcp.client.streamable_http"):
         await in_daemon_thread(partial(import_module, module))

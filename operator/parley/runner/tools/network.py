@@ -17,6 +17,8 @@ from parley.runner.tools.addresses import refusal
 from parley.runner.tools.bounded import BoundedStream, without_encoding
 
 CONNECT_SECONDS = 5.0
+_NO_CONNECTION = "All connection attempts failed"
+"""What the library says when there is one address and nobody listens."""
 MAX_ADDRESSES = 4
 """Of those that a name has: how many are tried."""
 
@@ -178,4 +180,5 @@ def describe(error: httpx2.TransportError) -> str:
 def _root_cause(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
-    return str(error) or type(error).__name__
+    text = str(error) or type(error).__name__
+    return "nothing accepts connections there" if text == _NO_CONNECTION else text
