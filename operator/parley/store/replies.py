@@ -71,6 +71,8 @@ class _Wait:
     now: str
 
 
+FOR_PEOPLE: frozenset[WaitKind] = frozenset({"Question", "Approval"})
+"""What people answer; the leader answers for containers and tasks."""
 ACCEPTED = ReplyVerdict(accepted=True, why=None, message="")
 
 
@@ -139,7 +141,7 @@ async def _tell(
 
 def _judge(task: _Task, wait: _Wait | None, body: Mapping[str, JsonValue]) -> ReplyVerdict:
     """Decide on a reply."""
-    if wait is None or wait.kind not in {"Question", "Approval"}:
+    if wait is None or wait.kind not in FOR_PEOPLE:
         message = f"Task {task.name} has never asked this: copy waitID from its status.waiting"
         return _refusal(Reason.NOT_WAITING, message)
     if wait.state == "Answered":
@@ -205,7 +207,7 @@ async def expire_wait(
             return False
         which = {"task_uid": task_uid, "wait_id": identity}
         wait = await fetch_one(conn, _Wait, WAIT, which)
-        if wait is None or wait.state != "Open" or not wait.late:
+        if wait is None or wait.kind not in FOR_PEOPLE or wait.state != "Open" or not wait.late:
             return False
         await execute(conn, END_WAIT, which | {"state": "Expired"})
         if wait.kind == "Approval":
