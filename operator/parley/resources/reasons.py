@@ -30,6 +30,8 @@ class Reason(StrEnum):
     """What was said in the session was erased, up to an event."""
     TRANSCRIPT_NOT_FOUND = "TranscriptNotFound"
     """What restoreFrom names is no transcript that is kept in this namespace."""
+    ERASURE_HELD = "ErasureHeld"
+    """Much of what a namespace had is due to be erased at once: a person must confirm it."""
     CONCURRENCY_LIMITED = "ConcurrencyLimited"
     """The agent runs as many tasks as it may."""
     QUOTA_EXCEEDED = "QuotaExceeded"
