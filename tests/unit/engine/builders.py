@@ -28,6 +28,7 @@ from parley.engine.actions import (
     StartRound,
     StopJob,
 )
+from parley.engine.names import call_step
 from parley.engine.plan import Plan, make_plan
 from parley.engine.pods import JobView, PodView
 from parley.engine.state import (
@@ -40,6 +41,7 @@ from parley.engine.state import (
     Surroundings,
     TaskState,
     Wait,
+    WaitKind,
 )
 from parley.engine.views import StepView
 from parley.resources.reasons import Reason
@@ -119,6 +121,25 @@ def question(step: str = "ask", left: timedelta | None = None, **fields: Any) ->
     deadline = NOW + left if left is not None else None
     values = {"item": -1, "kind": "Question", "question": "Well?", "choices": (), "state": "Open", **fields}
     return Wait(id=f"w-{step}", step=step, since=NOW, deadline=deadline, **values)
+
+
+def approval(wait_id: str = "ok", left: timedelta | None = None, **fields: Any) -> Wait:
+    """An open call of step ``ask`` that a person must approve."""
+    values = {"call": "pay", "arguments": '{"sum":7}', "choices": ("approve", "reject"), **fields}
+    return replace(
+        question("ask", left), id=wait_id, kind="Approval", question="May support call pay?", **values
+    )
+
+
+def call(wait_id: str = "run", kind: WaitKind = "Container", **fields: Any) -> Wait:
+    """An open call of step ``ask`` that the operator runs."""
+    return replace(question("ask"), **{"id": wait_id, "kind": kind, "question": "", "call": "pay", **fields})
+
+
+def of_call(wait: Wait, phase: AttemptPhase = "Open", number: int = 1, **fields: Any) -> Attempt:
+    """The ``number``-th attempt of a call's container, in Job ``<id of the wait>-<number>``."""
+    own = attempt(call_step(wait.step, wait.id), phase, number, job=f"{wait.id}-{number}", **fields)
+    return replace(own, id=number * 100 + 50)
 
 
 def lost(times: int, step: str = "build", reason: Reason = Reason.POD_LOST) -> tuple[Attempt, ...]:
