@@ -60,7 +60,7 @@ class SessionLimits(ResourceModel):
     )
     token_budget: Annotated[int, Field(ge=100, le=100_000_000)] | None = Field(
         default=None,
-        description="How many tokens one request to the model may have, as estimated from its length (4 bytes a token): "
+        description="How many tokens one request to the model may have, estimated from its length (4 bytes a token): "
         "system prompt, tools, conversation and this turn. Default: no limit.",
     )
     context_overflow: ContextOverflow = Field(
