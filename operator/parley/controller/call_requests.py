@@ -12,11 +12,10 @@ from pydantic import JsonValue
 
 from parley.controller.child_requests import with_company
 from parley.controller.container_requests import render_container
-from parley.controller.workloads import find_tool
 from parley.engine.state import Wait
 from parley.protocol.request import ContainerRequest, InputFile, PromptRequest, ToolRequest
 from parley.protocol.request import runner_request as read_request
-from parley.resources.tools import TaskTool, ToolSpec
+from parley.resources.tools import TaskTool, ToolSpec, tool_called
 from parley.templates.errors import TemplateError
 from parley.templates.evaluator import Evaluator
 from parley.templates.fields import input_file_fields
@@ -57,7 +56,7 @@ def read_call(request: Mapping[str, JsonValue], wait: Wait) -> Call:
         TemplateError: the request has no such tool; the store lets no such call wait.
     """
     asked = read_request(request)
-    tool = find_tool(asked.agent.tools, wait.call)
+    tool = tool_called(asked.agent.tools, wait.call)
     if tool is None:
         raise TemplateError(f"Agent {asked.agent.name}: spec.tools", f"there is no tool {wait.call}")
     path = f"Agent {asked.agent.name}: spec.tools[{asked.agent.tools.index(tool)}]"

@@ -21,6 +21,8 @@ class Resolver:
         task.session, task.agent, task.agent_name, task.speaker = None, None, None, None
         task.session_spec, task.agent_spec, task.unusable = None, None, []
         own = task.spec.agent_ref.name if task.spec.agent_ref is not None else None
+        if own is not None:
+            self._context.projection.tasks.bind(task.resource, "agentRef", own)
         if task.spec.session_ref is None:
             task.agent_name = own
         else:

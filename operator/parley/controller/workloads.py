@@ -10,7 +10,7 @@ from parley.protocol.request import ContainerRequest, ToolRequest
 from parley.protocol.request import runner_request as read_request
 from parley.resources.common import SecretKeyRef
 from parley.resources.task import ContainerStep
-from parley.resources.tools import ToolSpec
+from parley.resources.tools import ToolSpec, tool_called
 
 _KEY_VARIABLE = "PARLEY_IDEMPOTENCY_KEY"
 
@@ -26,22 +26,12 @@ def workload_of(
     tools, models = asked.agent.tools, asked.agent.model.in_order
     if isinstance(asked, ToolRequest) and not serves:
         # It asks no model, and of the tools it calls one.
-        called = find_tool(tools, asked.tool.name)
+        called = tool_called(tools, asked.tool.name)
         tools, models = [called] if called is not None else [], []
     keys = [model.api_key_secret_ref for model in models if model.api_key_secret_ref is not None]
     return RunnerWorkload(
         gateway=gateway, api_keys=_distinct(keys), tool_secrets=_distinct(_secrets(tools)), serves=serves
     )
-
-
-def find_tool(tools: Iterable[ToolSpec], name: str) -> ToolSpec | None:
-    """Return the tool of which this is a call; the names of an MCP server's tools begin with its own."""
-    by_name = {tool.name: tool for tool in tools}
-    exact = by_name.get(name)
-    if exact is not None and exact.mcp is None:
-        return exact
-    servers = [tool for tool in by_name.values() if tool.mcp is not None and name.startswith(f"{tool.name}_")]
-    return max(servers, key=lambda tool: len(tool.name), default=None)
 
 
 def _container(request: ContainerRequest, gateway: Gateway) -> ContainerWorkload:

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
-from parley.controller.workloads import find_tool
 from parley.protocol.messages import (
     CallBody,
     EventDraft,
@@ -22,7 +21,7 @@ from parley.protocol.messages import (
     Usage,
 )
 from parley.protocol.request import PromptRequest
-from parley.resources.tools import ToolSpec
+from parley.resources.tools import ToolSpec, tool_called
 from parley.store import runner_calls
 from parley.store.pool import Connection
 
@@ -112,7 +111,7 @@ class ScriptedRunner:
         return stored.key
 
     def _tool(self, name: str) -> ToolSpec:
-        tool = find_tool(self.taken.request.agent.tools, name)
+        tool = tool_called(self.taken.request.agent.tools, name)
         assert tool is not None, f"the agent has no tool {name}"
         return tool
 

@@ -4,6 +4,10 @@ from typing import Any
 
 import pytest
 from parley.kube.kinds import REPLY
+from parley.protocol.messages import CallBody, ResponseBody
+from parley.store import runner_calls
+from parley.store.errors import NotAllowed
+from parley.store.pool import connect
 
 from tests.integration.controller.cluster import NAMESPACE, Cluster, Exit, Run, is_prompt
 from tests.integration.controller.scripted_runner import Script
@@ -188,7 +192,7 @@ async def test_who_waits_for_the_session_learns_for_whose_reply(cluster: Cluster
     assert "Task refund" in step["message"]
 
     # Once it is decided the others wait for a turn as any other, and then have theirs.
-    cluster.behaviour = lambda run: None if run.job.startswith("refund") else ["Hello."]
+    cluster.behaviour = lambda _: None if run.job.startswith("refund") else ["Hello."]
     await reply(cluster, "yes", entry["id"], "approve")
     await cluster.until(
         lambda: cluster.step("other", "reply")["reason"] == "SessionBusy", "that no reply is waited for"
@@ -278,12 +282,7 @@ async def test_items_ask_each_for_themselves(cluster: Cluster) -> None:
 
 async def test_no_pod_runs_what_nobody_has_approved(cluster: Cluster) -> None:
     """A runner that goes ahead by itself is refused by the store, whatever its model talks it into."""
-    from parley.protocol.messages import CallBody, ResponseBody
-    from parley.store import runner_calls
-    from parley.store.errors import NotAllowed
-    from parley.store.pool import connect
-
-    cluster.behaviour = lambda run: None
+    cluster.behaviour = lambda _: None
     await conversation(cluster, PAY)
     await say(cluster)
     (run,) = cluster.running.values()

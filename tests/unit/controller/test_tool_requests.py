@@ -8,11 +8,10 @@ import pytest
 from parley.controller.pod_builder import RunnerWorkload, build_pod_spec
 from parley.controller.requests import build_request, build_round
 from parley.controller.settings import Settings
-from parley.controller.workloads import find_tool, workload_of
+from parley.controller.workloads import workload_of
 from parley.protocol.model_keys import model_key_variable, tool_secret_variable
 from parley.protocol.request import PromptRequest, ToolRequest
 from parley.resources.common import SecretKeyRef
-from parley.resources.tools import ToolSpec
 from parley.templates.evaluator import Evaluator
 
 from tests.unit.controller.under_work import Values, under_work
@@ -225,24 +224,3 @@ async def test_two_tools_with_one_secret_mount_it_once(evaluator: Evaluator) -> 
     workload = workload_of(request.model_dump(mode="json", by_alias=True), SETTINGS, "store")
 
     assert len(variables(workload)) == 1
-
-
-@pytest.mark.parametrize(
-    ("called", "found"),
-    [
-        ("get_order", "get_order"),
-        ("tickets_search", "tickets"),
-        ("tickets_eu_search", "tickets_eu"),
-        # The server itself is no tool, nor is what only begins like one.
-        ("tickets", None),
-        ("get_order_x", None),
-        ("ticketsearch", None),
-    ],
-)
-def test_a_call_is_of_the_tool_it_names(called: str, found: str | None) -> None:
-    europe = {**TICKETS, "name": "tickets_eu"}
-    tools = [ToolSpec.model_validate(each) for each in (ORDERS, TICKETS, europe)]
-
-    tool = find_tool(tools, called)
-
-    assert (tool.name if tool else None) == found

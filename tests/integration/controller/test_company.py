@@ -1,0 +1,120 @@
+"""With whom a turn is: which of several agents speaks, which of several people, and what is nobody's."""
+
+from typing import Any
+
+import pytest
+from parley.kube.kinds import AGENT, SESSION
+from parley.protocol.request import PromptRequest
+
+from tests.integration.controller.cluster import Cluster
+
+PEOPLE = [{"id": "a@x", "name": "Alice"}, {"id": "b@x", "name": "Bob"}]
+
+
+async def group(cluster: Cluster) -> None:
+    """Two agents and two people in one session."""
+    await cluster.agent("support")
+    await cluster.agent("lawyer", instructions="Be careful.")
+    await cluster.apply(
+        SESSION, "alice", {"agents": [{"name": "support"}, {"name": "lawyer"}], "users": PEOPLE}
+    )
+
+
+async def say(cluster: Cluster, name: str = "hello", **fields: Any) -> PromptRequest:
+    await cluster.task(name, message="Hi.", sessionRef={"name": "alice"}, **fields)
+    await cluster.settle()
+    request = cluster.taken[-1].request
+    assert isinstance(request, PromptRequest)
+    return request
+
+
+async def test_the_first_agent_answers_and_the_first_person_asks_by_default(cluster: Cluster) -> None:
+    await group(cluster)
+
+    request = await say(cluster)
+
+    assert (request.agent.name, request.speaker, request.several) == ("support", "Alice", True)
+    assert request.session is not None
+    assert request.session.agents == ["support", "lawyer"]
+    assert cluster.status("hello")["agent"] == "support"
+
+
+async def test_a_task_names_who_answers_and_who_asks(cluster: Cluster) -> None:
+    await group(cluster)
+
+    request = await say(cluster, agentRef={"name": "lawyer"}, user="b@x")
+
+    assert (request.agent.name, request.speaker) == ("lawyer", "Bob")
+    assert request.agent.instructions == "Be careful."
+    assert request.session is not None
+    assert request.session.user is not None
+    assert request.session.user.id == "b@x"
+    assert cluster.status("hello")["agent"] == "lawyer"
+
+
+async def test_who_said_what_is_in_the_transcript(cluster: Cluster) -> None:
+    await group(cluster)
+    await say(cluster, agentRef={"name": "lawyer"}, user="b@x")
+
+    await say(cluster, "next")
+
+    assert [(event.role, event.speaker) for event in cluster.taken[-1].history] == [
+        ("user", "Bob"),
+        ("assistant", "lawyer"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("fields", "why"),
+    [
+        ({"agentRef": {"name": "stranger"}}, "spec.agentRef: Agent stranger is none of Session alice's"),
+        ({"user": "eve@x"}, "spec.user: eve@x is none of Session alice's users, which are a@x, b@x"),
+    ],
+)
+async def test_nobody_else_may_speak(cluster: Cluster, fields: dict[str, Any], why: str) -> None:
+    await group(cluster)
+    await cluster.agent("stranger")
+    await cluster.task("hello", message="Hi.", sessionRef={"name": "alice"}, **fields)
+
+    await cluster.settle()
+
+    (ready,) = [each for each in cluster.status("hello")["conditions"] if each["type"] == "Ready"]
+    assert ready["reason"] == "InvalidSpec"
+    assert why in ready["message"]
+    assert cluster.runs == []
+
+
+async def test_an_agent_that_comes_later_wakes_who_waits_for_it(cluster: Cluster) -> None:
+    """Also the second of a session's agents, which the Session's status does not name first."""
+    await cluster.agent("support")
+    await cluster.apply(SESSION, "alice", {"agents": [{"name": "support"}, {"name": "lawyer"}]})
+    await cluster.task("hello", message="Hi.", sessionRef={"name": "alice"}, agentRef={"name": "lawyer"})
+    await cluster.settle()
+    (ready,) = [each for each in cluster.status("hello")["conditions"] if each["type"] == "Ready"]
+    assert ready["reason"] == "AgentNotFound"
+
+    await cluster.apply(AGENT, "lawyer", {"model": {"provider": "OpenAI", "name": "scripted"}})
+    await cluster.settle()
+
+    assert cluster.status("hello")["phase"] == "Succeeded"
+
+
+async def test_a_child_is_with_whom_its_parent_is(cluster: Cluster) -> None:
+    await group(cluster)
+    child = {"spec": {"steps": [{"name": "ask", "prompt": {"text": "?"}}]}}
+    await cluster.task(
+        "hello",
+        {"name": "more", "task": child},
+        sessionRef={"name": "alice"},
+        agentRef={"name": "lawyer"},
+        user="b@x",
+    )
+
+    await cluster.settle()
+
+    (name,) = [each for each in cluster.tasks() if each != "hello"]
+    assert cluster.status("hello")["phase"] == "Succeeded", cluster.status("hello")
+    assert cluster.status(name)["agent"] == "lawyer"
+    request = cluster.taken[-1].request
+    assert isinstance(request, PromptRequest)
+    assert request.speaker == "Bob"
