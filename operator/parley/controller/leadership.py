@@ -31,6 +31,7 @@ from parley.controller.queue import KeyedQueue
 from parley.controller.settings import Settings
 from parley.controller.sights import Sights
 from parley.controller.store_identity import CONFIG_MAP_NAME, StoreMismatch, check_store, read_store_id
+from parley.controller.sweeper import Sweeper
 from parley.controller.watch import Watch
 from parley.controller.workers import Workers
 from parley.kube.client import JsonObject, KubeApi
@@ -154,14 +155,27 @@ class Leadership:
         await listen(self._settings.database_url, on_notify, lambda: _wake_all(context), asyncio.Event())
 
     async def _resync(self, context: Context, sights: Sights) -> None:
+        """Sweep after each complete list; the first was made before."""
+        sweeper = Sweeper(context)
         while True:
-            await asyncio.sleep(_RESYNC_SECONDS)
             try:
-                await take_in_everything(context, sights)
+                await sweeper.sweep()
             except (KubeError, StoreUnavailable) as error:
-                log.warning("the complete list failed, the next is in %d s: %s", _RESYNC_SECONDS, error)
-                continue
+                log.warning(
+                    "what is gone could not be swept, the next try is in %d s: %s", _RESYNC_SECONDS, error
+                )
+            await asyncio.sleep(_RESYNC_SECONDS)
+            while not await self._list_again(context, sights):
+                await asyncio.sleep(_RESYNC_SECONDS)
             _wake_all(context)
+
+    async def _list_again(self, context: Context, sights: Sights) -> bool:
+        try:
+            await take_in_everything(context, sights)
+        except (KubeError, StoreUnavailable) as error:
+            log.warning("the complete list failed, the next is in %d s: %s", _RESYNC_SECONDS, error)
+            return False
+        return True
 
     async def _cluster_id(self) -> str:
         body = await self._kube.get(NAMESPACE, None, "kube-system")

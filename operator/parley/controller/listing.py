@@ -53,7 +53,7 @@ async def take_in_everything(context: Context, sights: Sights) -> None:
             context.projection.workloads.forget_task(task.workload_key)
     living = {resource.uid for kind in (SESSION, TASK) for resource in sights.cache(kind)}
     for row in rows:
-        if row.uid not in living and _watched(context, row.namespace):
+        if row.uid not in living and context.settings.watches(row.namespace):
             gone = GONE_TASK_KEY if row.kind == "Task" else GONE_SESSION_KEY
             context.wake(gone, row.namespace, row.uid)
 
@@ -126,7 +126,3 @@ def _workloads(context: Context, kind: Kind) -> Iterator[tuple[str, str, str]]:
 
 def _uid(body: JsonObject) -> str:
     return str(cast("JsonObject", body["metadata"])["uid"])
-
-
-def _watched(context: Context, namespace: str) -> bool:
-    return not context.settings.watch_namespaces or namespace in context.settings.watch_namespaces
