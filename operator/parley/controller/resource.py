@@ -12,7 +12,7 @@ from pydantic import JsonValue
 
 from parley.controller.finality import is_final
 from parley.kube.client import JsonObject
-from parley.kube.kinds import PARLEY_GROUP
+from parley.kube.kinds import PARLEY_GROUP, SESSION
 from parley.resources.common import parse_duration
 
 REFERENCES = ("sessionRef", "agentRef", "templateRef", "taskRef")
@@ -66,6 +66,8 @@ class Resource:
     spec: Mapping[str, JsonValue]
     status: Mapping[str, JsonValue]
     owner: Owner | None = None
+    session: str | None = None
+    """Name of the Session that it goes with but is not controlled by: a tool of that session has queued this Task."""
     mark: str | None = None
     """The label or annotation by which a GitOps tool or Helm owns the object, if one does."""
     annotations: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
@@ -112,6 +114,7 @@ class Resource:
             spec=cast("Mapping[str, JsonValue]", body.get("spec") or {}),
             status=status,
             owner=_owner(metadata.get("ownerReferences")),
+            session=_session(metadata.get("ownerReferences")),
             mark=_mark(labels, annotations),
             annotations={key: value for key, value in annotations.items() if key.startswith(_OWN)}
             or _NOTHING,
@@ -137,6 +140,13 @@ def _owner(references: JsonValue) -> Owner | None:
     for each in cast("Iterable[JsonValue]", references or ()):
         if isinstance(each, dict) and each.get("controller"):
             return Owner(sys.intern(str(each.get("kind"))), str(each.get("name")), str(each.get("uid")))
+    return None
+
+
+def _session(references: JsonValue) -> str | None:
+    for each in cast("Iterable[JsonValue]", references or ()):
+        if isinstance(each, dict) and each.get("kind") == SESSION.kind and not each.get("controller"):
+            return sys.intern(str(each.get("name")))
     return None
 
 

@@ -189,6 +189,9 @@ def wake_session_tasks(context: Context, namespace: str, session: str) -> None:
 
 
 def wake_owner(context: Context, task: Resource) -> None:
-    """Queue the Schedule that made a task, or the Task whose child it is."""
+    """Queue whoever has something of a task: its Schedule, its parent, the session whose tool has queued it."""
     if task.owner is not None and (key := _KEYS_OF_OWNERS.get(task.owner.kind)):
         context.wake(key, task.namespace, task.owner.name)
+    if task.session is not None and is_final(task):
+        # It is told of the end, and shows it.
+        context.wake(SESSION_KEY, task.namespace, task.session)

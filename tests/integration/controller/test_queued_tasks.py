@@ -235,6 +235,9 @@ async def test_a_template_with_an_agent_of_its_own_keeps_it(cluster: Cluster) ->
     assert "sessionRef" not in cluster.object(TASK, name)["spec"]
     assert cluster.status(name)["phase"] == "Succeeded", cluster.status(name)
     assert cluster.status(name)["agent"] == "writer"
+    # The session it is not in hears of it all the same.
+    recent = cluster.object(SESSION, "alice")["status"]["recentEvents"]
+    assert [each["task"] for each in recent if each["type"] == "state"] == [name]
 
 
 async def test_a_tool_that_queues_itself_comes_to_an_end(cluster: Cluster) -> None:
