@@ -156,18 +156,15 @@ class Leadership:
 
     async def _resync(self, context: Context, sights: Sights) -> None:
         """Sweep after each complete list; the first was made before."""
-        sweeper = Sweeper(context)
+        sweeper, complete = Sweeper(context), True
         while True:
             try:
-                await sweeper.sweep()
+                if complete:
+                    await sweeper.sweep()
             except (KubeError, StoreUnavailable) as error:
-                log.warning(
-                    "what is gone could not be swept, the next try is in %d s: %s", _RESYNC_SECONDS, error
-                )
+                log.warning("what is gone could not be swept: %s", error)
             await asyncio.sleep(_RESYNC_SECONDS)
-            while not await self._list_again(context, sights):
-                await asyncio.sleep(_RESYNC_SECONDS)
-            _wake_all(context)
+            complete = await self._list_again(context, sights)
 
     async def _list_again(self, context: Context, sights: Sights) -> bool:
         try:
@@ -175,6 +172,7 @@ class Leadership:
         except (KubeError, StoreUnavailable) as error:
             log.warning("the complete list failed, the next is in %d s: %s", _RESYNC_SECONDS, error)
             return False
+        _wake_all(context)
         return True
 
     async def _cluster_id(self) -> str:
