@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx2
@@ -11,6 +12,8 @@ from parley.gateway.app import create_app
 from parley.gateway.settings import GatewaySettings
 from parley.kube.errors import KubeUnavailable
 from parley.store import pool as store_pool
+from parley.store import runner_calls
+from parley.store.errors import NotAllowed
 from parley.store.pool import open_pool
 
 from tests.fake_kube import FakeKube
@@ -129,6 +132,11 @@ async def test_headers_the_protocol_wants(
         (f"/runner/v1/attempts/{2**63}/finish", {"outcome": "Failed"}, "path.attempt"),
         ("/runner/v1/attempts/1/input", {"messages": []}, "body.messages"),
         ("/runner/v1/attempts/1/pause", {"calls": []}, "body.calls"),
+        (
+            "/runner/v1/attempts/1/pause",
+            {"calls": [{"round": 0, "call": 0, "kind": "Person"}]},
+            "body.calls.0.kind",
+        ),
     ],
 )
 async def test_a_malformed_body_says_where_and_never_repeats_what_was_said(
@@ -148,6 +156,49 @@ async def test_a_call_is_begun_or_done(
     response = await client.put("/runner/v1/attempts/1/journal/0/calls/0", headers=headers(step), json=body)
 
     assert problem(response)["status"] == 422
+
+
+async def test_a_change_of_the_context_is_of_a_call_in_a_round(
+    client: httpx2.AsyncClient, step: StepInCluster
+) -> None:
+    path = "/runner/v1/attempts/1/journal/{}/calls/{}/context"
+    changes = {"changes": {"a": None}}
+
+    no_changes = await client.put(path.format(0, 0), headers=headers(step), json={"version": 1})
+    no_round = await client.put(path.format(1001, 0), headers=headers(step), json=changes)
+    the_response = await client.put(path.format(0, -1), headers=headers(step), json=changes)
+    well_formed = await client.put(path.format(0, 0), headers=headers(step), json=changes)
+
+    assert "body.changes" in problem(no_changes)["detail"]
+    assert "path.round_number" in problem(no_round)["detail"]
+    assert "path.call" in problem(the_response)["detail"]
+    assert problem(well_formed)["status"] == 503, "the store is away"
+
+
+async def test_what_is_not_allowed_is_definite_and_says_why(
+    client: httpx2.AsyncClient, step: StepInCluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @asynccontextmanager
+    async def store(*_: Any) -> AsyncIterator[None]:
+        yield None
+
+    async def refuse(*_: Any) -> None:
+        raise NotAllowed("Nobody has approved the call of pay.")
+
+    monkeypatch.setattr("parley.gateway.calling.Backend.store_of", store)
+    monkeypatch.setattr(runner_calls, "put_call", refuse)
+
+    response = await client.put(
+        "/runner/v1/attempts/1/journal/0/calls/0", headers=headers(step), json={"begun": {"tool": "pay"}}
+    )
+
+    assert problem(response) == {
+        "title": "Not allowed",
+        "status": 422,
+        "detail": "Nobody has approved the call of pay.",
+        "stop": False,
+        "reason": "NotAllowed",
+    }
 
 
 async def test_no_json_at_all(client: httpx2.AsyncClient, step: StepInCluster) -> None:

@@ -7,7 +7,15 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from parley.protocol.messages import FinishBody, InputBody, InputMessage
+from parley.protocol.messages import (
+    CallBody,
+    ContextBody,
+    FinishBody,
+    InputBody,
+    InputMessage,
+    PauseBody,
+    PausedCall,
+)
 from parley.runner.gateway_client import NOT_ADMITTED_SECONDS, NotAdmitted, Rejected, StopRunning, TooLarge
 
 from tests.unit.runner.fake_gateway import ATTEMPT, FakeGateway
@@ -27,6 +35,28 @@ async def test_every_call_says_who_and_which_store_with_the_token_read_anew(
     assert first["Authorization"] == "Bearer the-token"
     assert second["Authorization"] == "Bearer a-newer-token"
     assert (second["Parley-Store"], second["Parley-Nonce"]) == ("store-1", "nonce-1")
+
+
+async def test_a_pause_and_a_change_of_the_context_go_where_they_belong(gateway: FakeGateway) -> None:
+    client = gateway.client()
+    call = PausedCall(round=0, call=1, kind="Approval", tool="pay", arguments=None)
+
+    paused = await client.pause(ATTEMPT, PauseBody(calls=[call]))
+    changed = await client.update_context(ATTEMPT, 2, 3, ContextBody(changes={"a": 1}))
+
+    assert paused.waits == ["wait-0"]
+    assert gateway.bodies("pause") == [
+        {"calls": [{"round": 0, "call": 1, "kind": "Approval", "tool": "pay", "arguments": None}]}
+    ]
+    assert changed.stored == {"context": {"a": 1}, "version": 1}
+    assert gateway.journal[2, 3].done
+
+
+async def test_what_is_not_allowed_is_not_asked_again(gateway: FakeGateway) -> None:
+    gateway.fail("journal", 422, reason="NotAllowed", detail="Nobody has approved the call of pay.")
+
+    with pytest.raises(Rejected, match="NotAllowed: Nobody has approved the call of pay"):
+        await gateway.client().journal_call(ATTEMPT, 0, 0, CallBody(begun={"tool": "pay"}))
 
 
 @pytest.mark.parametrize("status", [204, 429, 500, 502, 503, 504])
