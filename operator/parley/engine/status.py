@@ -22,7 +22,7 @@ from parley.engine.state import NO_ITEM, Hold, TaskState, Wait
 from parley.engine.summary import Summary, ask, open_waits, summarise
 from parley.engine.views import StepView
 from parley.resources import conditions
-from parley.resources.common import MAX_CONDITION_MESSAGE, Usage
+from parley.resources.common import MAX_CONDITION_MESSAGE, Usage, shorten
 from parley.resources.conditions import merge_conditions
 from parley.resources.task import StepPhase, TaskPhase
 from parley.resources.task_status import (
@@ -133,10 +133,8 @@ def _beside(summary: Summary, waits: Sequence[Wait], previous: TaskStatus) -> li
 def _waiting_entries(waits: Sequence[Wait]) -> list[WaitingEntry]:
     room, entries = Room(WAITING_BYTES), list[WaitingEntry]()
     for wait in waits[:MAX_WAITING]:
-        asked, arguments = (
-            fit_text(wait.question, MAX_STATUS_QUESTION),
-            fit_text(wait.arguments, MAX_STATUS_ARGUMENTS),
-        )
+        asked = fit_text(wait.question, MAX_STATUS_QUESTION)
+        arguments = shorten(wait.arguments, MAX_STATUS_ARGUMENTS)
         entry = WaitingEntry(
             id=wait.id,
             step=wait.step,

@@ -61,16 +61,17 @@ def summarise(steps: Sequence[StepView], state: TaskState, hold: Hold | None) ->
 def open_waits(steps: Iterable[StepView]) -> list[Wait]:
     """Return the questions that wait for a reply, oldest first."""
     waits = [wait for view in steps for wait in view.waits if wait.state == "Open" and wait.kind in _ASKED]
-    return sorted(waits, key=lambda wait: (wait.since, wait.id))
+    return sorted(waits, key=lambda wait: wait.since)
 
 
 def ask(waits: Sequence[Wait]) -> str:
     """Say what is asked, and how to answer."""
     first = waits[0]
     how = f"choose one of {', '.join(first.choices)}" if first.choices else "give a value"
-    more = f"; and {len(waits) - 1} more in status.waiting" if len(waits) > 1 else ""
-    # The id first: a question may be so long that what follows it is cut.
-    return f"step {first.step} waits for a Reply to {first.id} ({how}){more}: {first.question}"
+    more = f"; {len(waits) - 1} more in status.waiting" if len(waits) > 1 else ""
+    asked = f"{first.question} {first.arguments}" if first.arguments else first.question
+    # How to answer must not be cut off behind a long question.
+    return f"{shorten(asked, _MAX_ASKED)} (step {first.step}; {how}; waitID {first.id}){more}"
 
 
 def _running(steps: Sequence[StepView]) -> Summary | None:

@@ -4,7 +4,8 @@ import re
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from parley.engine.names import child_name, job_name, pod_key, round_name
+from parley.engine.names import call_step, child_name, job_name, pod_key, queued_name, round_name
+from parley.resources.task import Step
 
 LABEL = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?")
 _LETTERS = "ab1"
@@ -84,3 +85,28 @@ def test_whatever_differs_gives_another_round_and_another_child() -> None:
     names |= {job_name("a", "other", "b", item, number) for item in (-1, 0, 1) for number in (1, 2)}
 
     assert len(names) == 4 + 6 + 6
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    task=LABELS.map(lambda name: name[:52].rstrip("-")), step=LABELS.map(lambda name: name[:63].rstrip("-"))
+)
+def test_calls_have_names_of_steps_and_queued_tasks_those_of_tasks(task: str, step: str) -> None:
+    of_call, of_task = call_step(step, "wait"), queued_name(task, "uid", step, "wait")
+
+    assert LABEL.fullmatch(of_call), of_call
+    assert len(of_call) <= 63
+    assert Step.model_validate({"name": of_call, "prompt": {"text": "Hi"}}).name == of_call
+    assert LABEL.fullmatch(of_task), of_task
+    assert len(of_task) <= 52
+
+
+def test_the_names_of_calls_never_change() -> None:
+    """A repeat meets what the first call made."""
+    assert call_step("ask", "5f1c") == "ask--a550918539b1"
+    assert queued_name("refund-1", "5f1c", "ask", "77aa") == "refund-1-ask-f500804d74"
+
+
+def test_whatever_differs_gives_another_call() -> None:
+    assert len({call_step(step, wait) for step in ("a", "b") for wait in ("1", "2")}) == 4
+    assert len({queued_name("a", uid, "b", wait) for uid in ("1", "2") for wait in ("1", "2")}) == 4

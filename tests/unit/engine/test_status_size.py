@@ -1,6 +1,6 @@
 """A status has its bounds whatever a task did, and says what is cut."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -105,7 +105,14 @@ class Worst:
             items=counts,
             child="c" * 52 if self.fans_out else None,
             waits=(
-                question(name, self.message, tuple(f"{n:02}{self.choice}"[:63] for n in range(16)), place),
+                replace(
+                    question(
+                        name, self.message, tuple(f"{n:02}{self.choice}"[:63] for n in range(16)), place
+                    ),
+                    kind="Approval" if place % 4 else "Question",
+                    call="t" * 177,
+                    arguments=self.message,
+                ),
             )
             if asks
             else (),
