@@ -5,10 +5,12 @@ from dataclasses import dataclass, replace
 
 from parley.engine.state import Hold, TaskState, Wait
 from parley.engine.views import StepView
+from parley.resources.common import shorten
 from parley.resources.reasons import Reason
 from parley.resources.task_status import StepPhase, TaskPhase, WaitingKind
 
 _ASKED = {kind.value for kind in WaitingKind}
+_MAX_ASKED = 512
 _ORDINARY = {Reason.RUNNING: 1, Reason.SCHEDULING: 2}
 
 

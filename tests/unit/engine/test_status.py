@@ -369,7 +369,7 @@ def test_a_question_shows_whatever_else_the_task_does(
         }
     ]
     (said,) = (c.message for c in status.conditions if c.type == "WaitingForInput")
-    assert said == f"step confirm waits for a Reply to {QUESTION.id} (choose one of approve, reject): Refund?"
+    assert said == f"Refund? (step confirm; choose one of approve, reject; waitID {QUESTION.id})"
     assert kstatus(as_object(status)).status == "InProgress"
     assert not status_problems("tasks", status.to_json())
 
