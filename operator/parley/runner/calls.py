@@ -155,7 +155,7 @@ class _Result:
 def rejection(decision: ReplyEntry) -> str:
     """Say who has rejected a call, and why."""
     if decision.by is None:
-        return "rejected: nobody approved it in time"
+        return f"rejected: {decision.message or 'nobody answered in time'}"
     return f"rejected by {decision.by}" + (f": {decision.message}" if decision.message else "")
 
 

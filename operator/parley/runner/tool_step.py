@@ -20,7 +20,7 @@ from parley.runner.journal import Journal, error_in
 from parley.runner.means import Means
 from parley.runner.prompt import render_within, step_scope
 from parley.runner.text import storable
-from parley.runner.tool_opening import OpenTools, offered_by, open_tools
+from parley.runner.tool_opening import OpenTools, open_tools
 from parley.runner.tools.errors import ToolProblem
 from parley.runner.tools.naming import spec_called
 from parley.templates.errors import TemplateError
@@ -52,9 +52,6 @@ class ToolStepRun:
         agent = _with_one_tool(self._request.agent, self._request.tool.name)
         tools = await open_tools(self._means.load_tools, agent, self._means.secrets, self._scope)
         try:
-            # Only a server of tools must be asked what it has.
-            if any(tool.mcp is not None for tool in agent.tools):
-                await offered_by(tools, agent)
             return await self._outcome(tools)
         finally:
             await tools.close()
@@ -69,7 +66,8 @@ class ToolStepRun:
             raise self._failure(f"agent {self._request.agent.name} has no tool called {call.name!r}")
         wrong = await tools.check(call.name, call.arguments)
         if wrong is not None:
-            raise self._failure(wrong)
+            # What a server says of its tools may be otherwise the next time, or the server was away.
+            raise self._failure(wrong, definite=found.kind != "Mcp")
         if found.needs_approval:
             decision = self._journal.decision(_ROUND, _CALL)
             if decision is None:

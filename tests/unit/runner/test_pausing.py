@@ -66,7 +66,11 @@ async def test_of_two_calls_each_has_its_own_decision(gateway: FakeGateway) -> N
     ("decision", "told"),
     [
         (approved(0, "reject"), "rejected by alice"),
-        (approved(0, "reject", by=None), "rejected: nobody approved it in time"),
+        (approved(0, "reject", by=None), "rejected: nobody answered in time"),
+        (
+            approved(0, "reject", by=None, message="nobody answered by noon"),
+            "rejected: nobody answered by noon",
+        ),
         (approved(0, "maybe"), "rejected by alice"),
     ],
 )

@@ -133,26 +133,25 @@ async def test_an_item_is_known_to_the_arguments(make_gateway: Make) -> None:
     assert tools.runs[0].arguments == {"to": "ann", "n": 2}
 
 
-async def test_only_the_tool_that_is_called_is_opened_and_only_a_server_is_asked(make_gateway: Make) -> None:
-    plain, served = FakeTools(), FakeTools()
+async def test_only_the_tool_that_is_called_is_opened(make_gateway: Make) -> None:
+    tools = FakeTools()
 
-    await run(make_gateway(calling("look")), tools=plain)
-    await run(make_gateway(calling("tickets_create")), tools=served)
+    await run(make_gateway(calling("look")), tools=tools)
+    await run(make_gateway(calling("tickets_create")), tools=tools)
 
-    assert [[each.name for each in made.tools] for made in (*plain.made, *served.made)] == [
-        ["look"],
-        ["tickets"],
-    ]
-    assert (plain.asked, served.asked) == (0, 1)
+    assert [[each.name for each in made.tools] for made in tools.made] == [["look"], ["tickets"]]
+    assert tools.asked == 0, "what a model would be offered is nobody's concern here"
 
 
-async def test_a_server_that_is_away_fails_the_attempt(make_gateway: Make) -> None:
-    tools = FakeTools(unavailable="the server of tool tickets does not answer")
+async def test_a_server_of_tools_that_is_away_may_be_back_for_the_next_attempt(make_gateway: Make) -> None:
+    away = "tool tickets: its server does not answer"
 
-    assert await fails(make_gateway(calling("tickets_create")), tools) == (
+    assert await fails(
+        make_gateway(calling("tickets_create")), FakeTools(wrong={"tickets_create": away})
+    ) == (
         "ToolError",
         False,
-        "agent support: the server of tool tickets does not answer",
+        f"spec.steps[0].tool: {away}",
     )
 
 
