@@ -23,7 +23,7 @@ from tests.integration.controller.cluster import Cluster
 from tests.integration.controller.isolated import SHAPES, TOOLS, WORD, World
 from tests.postgres import EmbeddedPostgres
 
-SESSIONS = 6
+SESSIONS = 50
 TEXTS: dict[str, LiteralString] = {
     "events": "SELECT s.name, e::text FROM events e JOIN sessions s ON s.uid = e.session_uid",
     "sessions": "SELECT s.name, s::text FROM sessions s",
@@ -96,7 +96,7 @@ async def check(cluster: Cluster, world: World, words: list[str], logged: str) -
             rows = await (await connection.execute(question)).fetchall()
         wrong = [row for row in rows if foreign(words[session_of(row[0])], row[1])]
         assert not wrong, f"{table} has texts of others: {wrong[:2]}"
-        assert rows or table in {"waits", "replies"}, table
+        assert rows or table not in {"events", "attempts", "inputs"}, table
     assert not WORD.findall(logged), "what is said in a session is in no log"
 
 
@@ -110,12 +110,14 @@ def logged(caplog: pytest.LogCaptureFixture) -> Iterator[list[logging.LogRecord]
 @given(
     shapes=st.lists(turns, min_size=SESSIONS, max_size=SESSIONS),
     seed=st.integers(0, 2**32),
-    deadly=st.sampled_from((0.0, 0.2, 0.5)),
+    deadly=st.sampled_from((0.5, 0.2, 0.0)),
 )
 @settings(
-    max_examples=1,
+    max_examples=2,
     deadline=None,
-    phases=(Phase.generate,),
+    derandomize=True,
+    database=None,
+    phases=[Phase.generate],
     suppress_health_check=[
         HealthCheck.function_scoped_fixture,
         HealthCheck.too_slow,
