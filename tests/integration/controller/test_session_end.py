@@ -1,17 +1,13 @@
-"""What becomes of what was said: cleared on request, too old, swept when its Session is gone, or handed on."""
-
-from datetime import timedelta
-from typing import Any
+"""What becomes of what was said: cleared on request, too old, hidden, or handed on to a new Session."""
 
 import pytest
-from parley.controller import sweeper as sweeping
-from parley.controller.metrics import ERASURE_HELD
-from parley.controller.sweeper import Sweeper, are_too_many
-from parley.kube.kinds import CONFIG_MAP, SESSION, TASK
+from parley.kube.kinds import SESSION
+from parley.protocol.messages import InputBody, InputMessage
 from parley.resources.reasons import Reason
-from parley.store.sweeping import count_kept
+from parley.store import runner_calls
+from parley.store.pool import connect
 
-from tests.integration.controller.cluster import NAMESPACE, Cluster
+from tests.integration.controller.cluster import NAMESPACE, Cluster, Run, labels_of
 from tests.integration.controller.test_session_life import (
     ALICE,
     ask,
@@ -31,11 +27,15 @@ def texts(cluster: Cluster, name: str = "alice") -> list[str | None]:
     return [each.get("text") for each in shown(cluster, name)["recentEvents"]]
 
 
-async def gone_for(cluster: Cluster, passed: timedelta) -> None:
-    for table in ("sessions", "tasks"):
-        await sql(cluster, f"ALTER TABLE {table} DISABLE TRIGGER USER")
-        await sql(cluster, f"UPDATE {table} SET gone_since = gone_since - %s::interval", passed)
-        await sql(cluster, f"ALTER TABLE {table} ENABLE TRIGGER USER")
+async def say(cluster: Cluster, run: Run, text: str) -> None:
+    """Let a runner that goes on store what it tells the model."""
+    uid, holder = labels_of(run.body)["parley.dev/task-uid"], f"pod-{run.job}-{run.index}/nonce"
+    async with connect(cluster.pool) as connection:
+        taken = await runner_calls.take(
+            connection, job=run.job, index=run.index, task_uid=uid, namespace=NAMESPACE, holder=holder
+        )
+        asked = InputBody(messages=[InputMessage(role="user", content=text)])
+        await runner_calls.record_input(connection, taken.attempt, holder, asked)
 
 
 async def test_a_request_clears_the_history_and_says_who_asked(cluster: Cluster) -> None:
@@ -68,9 +68,12 @@ async def test_a_turn_under_way_loses_its_words_once_its_status_is_written(
     cluster.behaviour = lambda _: None
     await ask(cluster, "first", f"My card is {SECRET}")
     (run,) = cluster.running.values()
+    await say(cluster, run, f"My card is {SECRET}")
 
     edit(cluster, clearHistory={"throughSequence": 100})
     await cluster.settle()
+    assert shown(cluster)["clearedThrough"] == 1
+    assert await sql(cluster, "SELECT messages::text LIKE %s FROM inputs", f"%{SECRET}%") == [(True,)]
     await cluster.end(run, "Thank you")
     await cluster.settle()
 
@@ -79,6 +82,7 @@ async def test_a_turn_under_way_loses_its_words_once_its_status_is_written(
         if await sql(cluster, "SELECT spec FROM tasks") == [({},)]:
             break
         await cluster.settle()
+    assert await sql(cluster, "SELECT messages FROM inputs") == [(None,)]
     assert await sql(cluster, "SELECT spec, output, erased_at IS NOT NULL FROM tasks") == [({}, None, True)]
 
 
@@ -177,116 +181,3 @@ async def test_a_transcript_that_is_not_kept_is_not_found(cluster: Cluster) -> N
 
     assert condition(cluster, "Ready") == ("False", "TranscriptNotFound")
     assert "no-such-uid" in shown(cluster)["conditions"][0]["message"]
-
-
-async def test_what_is_gone_is_swept_in_its_time(cluster: Cluster) -> None:
-    await begin(cluster, retention={"after": "1h"})
-    await ask(cluster, "first", f"My card is {SECRET}")
-    sweeper = Sweeper(cluster.context)
-    await cluster.kube.delete(SESSION, NAMESPACE, "alice")
-    await cluster.settle()
-
-    assert await sweeper.sweep() == 0
-    await gone_for(cluster, timedelta(hours=2))
-    assert await sweeper.sweep() == 1
-
-    assert await sql(cluster, "SELECT count(*) FROM events") == [(0,)]
-    assert await sql(cluster, "SELECT count(*) FROM tasks") == [(0,)]
-    await cluster.settle()
-    assert cluster.status("first")["phase"] == "Succeeded", "its Task stays as it ended"
-    cluster.lead_anew()
-    await cluster.settle()
-    assert cluster.status("first")["phase"] == "Succeeded"
-    assert len(cluster.runs) == 1, "and runs no second time"
-
-
-async def test_what_exists_is_never_swept(cluster: Cluster) -> None:
-    """Its row says it is gone: a list lied, once."""
-    await begin(cluster)
-    await ask(cluster, "first")
-    uid = cluster.object(SESSION, "alice")["metadata"]["uid"]
-    await sql(cluster, "UPDATE sessions SET gone_since = now() - interval '1 year' WHERE uid = %s", uid)
-
-    assert await Sweeper(cluster.context).sweep() == 0
-    assert await sql(cluster, "SELECT count(*) FROM events") == [(2,)]
-
-
-async def many_are_gone(cluster: Cluster, gone: int, living: int) -> None:
-    rows = (
-        "INSERT INTO sessions (uid, cluster, install, namespace, name, retention, gone_since) SELECT"
-        " %s || n, %s, 'parley', %s, 'name', '{\"transcript\": \"Delete\", \"afterSeconds\": 3600}',"
-        " CASE WHEN %s THEN now() - interval '2 h' END FROM generate_series(1, %s) AS n"
-    )
-    cluster_uid = cluster.context.cluster
-    await sql(cluster, rows, "gone-", cluster_uid, NAMESPACE, True, gone)
-    await sql(cluster, rows, "living-", cluster_uid, NAMESPACE, False, living)
-
-
-async def test_much_of_a_namespace_at_once_waits_for_a_person(cluster: Cluster) -> None:
-    await many_are_gone(cluster, gone=30, living=60)
-    sweeper = Sweeper(cluster.context)
-
-    assert await sweeper.sweep() == 0
-    assert await sweeper.sweep() == 0
-
-    warnings = [each for each in cluster.told if each.reason == Reason.ERASURE_HELD]
-    assert {(each.type, each.key) for each in warnings} == {("Warning", warnings[0].key)}
-    assert f"30 of the 90 sessions and tasks of namespace {NAMESPACE}" in warnings[0].note
-    assert ERASURE_HELD.labels(NAMESPACE)._value.get() == 30
-
-    body: Any = {"metadata": {"name": "parley-store"}, "data": {"id": "x", "erase": f"other, {NAMESPACE}"}}
-    await cluster.kube.create(CONFIG_MAP, "parley-system", body)
-    assert await sweeper.sweep() == 30
-    assert ERASURE_HELD.labels(NAMESPACE)._value.get() == 0
-
-
-async def test_a_few_go_without_a_word(cluster: Cluster) -> None:
-    await many_are_gone(cluster, gone=20, living=1)
-
-    assert await Sweeper(cluster.context).sweep() == 20
-    assert cluster.told == []
-
-
-@pytest.mark.parametrize(
-    ("due", "kept", "held"),
-    [
-        (20, 20, False),
-        (21, 21, True),
-        (21, 104, True),
-        (21, 105, False),
-        (1000, 4999, True),
-        (1000, 5000, False),
-    ],
-)
-def test_how_much_is_too_much(due: int, kept: int, held: bool) -> None:
-    assert are_too_many(due, kept) is held
-
-
-async def test_only_namespaces_that_are_watched_are_swept(
-    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await many_are_gone(cluster, gone=3, living=0)
-    asked: list[str] = []
-
-    async def counted(*given: Any) -> dict[str, int]:
-        asked.append("counted")
-        return await count_kept(*given)
-
-    monkeypatch.setattr(sweeping, "count_kept", counted)
-    monkeypatch.setattr(type(cluster.context.settings), "watches", lambda _, namespace: namespace == "other")
-
-    assert await Sweeper(cluster.context).sweep() == 0
-    assert asked == []
-    assert await sql(cluster, "SELECT count(*) FROM sessions") == [(3,)]
-
-
-async def test_a_task_that_is_still_open_keeps_its_sessions_rows(cluster: Cluster) -> None:
-    await begin(cluster, retention={"after": "1h"})
-    cluster.behaviour = lambda _: None
-    await ask(cluster, "first")
-    await cluster.kube.delete(SESSION, NAMESPACE, "alice")
-    # The rows are closed, and before the Task's status says so
-    await sql(cluster, "UPDATE sessions SET gone_since = now() - interval '2 h'")
-    assert cluster.object(TASK, "first")["status"]["phase"] == "Running"
-
-    assert await Sweeper(cluster.context).sweep() == 0
