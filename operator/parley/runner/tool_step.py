@@ -12,6 +12,7 @@ from pydantic import JsonValue
 from parley.protocol.messages import ContextBody, FinishBody, PauseBody, PausedCall, TakeAnswer, Usage
 from parley.protocol.request import AgentSnapshot, ToolRequest
 from parley.resources.reasons import Reason
+from parley.resources.tools import tool_called
 from parley.runner.answers import check_size
 from parley.runner.calls import rejection
 from parley.runner.chat import ModelCall, ModelReply
@@ -22,7 +23,6 @@ from parley.runner.prompt import render_within, step_scope
 from parley.runner.text import storable
 from parley.runner.tool_opening import OpenTools, open_tools
 from parley.runner.tools.errors import ToolProblem
-from parley.runner.tools.naming import spec_called
 from parley.templates.errors import TemplateError
 from parley.templates.render import render_value
 
@@ -147,7 +147,7 @@ class ToolStepRun:
 
 def _with_one_tool(agent: AgentSnapshot, name: str) -> AgentSnapshot:
     """The agent with no tool but the one that is called: the others may be out of order, or lack their secrets here."""
-    called = spec_called(agent.tools, name)
+    called = tool_called(agent.tools, name)
     return agent.model_copy(update={"tools": [called] if called is not None else []})
 
 

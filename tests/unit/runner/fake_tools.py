@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from parley.protocol.request import AgentSnapshot
+from parley.resources.tools import tool_called
 from parley.runner.chat import ToolDefinition
 from parley.runner.tool_opening import MakeTools
 from parley.runner.tools.box import Found
 from parley.runner.tools.errors import ToolProblem, ToolsUnavailable
-from parley.runner.tools.naming import spec_called
 
 KINDS: dict[str, dict[str, Any]] = {
     "Http": {"http": {"url": "http://shop/x"}},
@@ -65,7 +65,7 @@ class FakeTools:
         agent = self.made[-1]
         if name in agent.builtin_tools:
             return Found(None, "Builtin", needs_approval=False)
-        spec = spec_called(agent.tools, name)
+        spec = tool_called(agent.tools, name)
         kinds: Any = {"http": "Http", "mcp": "Mcp", "container": "Container", "task": "Task"}
         return None if spec is None else Found(spec, kinds[spec.kind], spec.needs_approval)
 
