@@ -45,6 +45,8 @@ class TaskReconciler:
         self._pruner = Pruner(context)
         self._rests: dict[str, float] = {}
         """By uid: until when a task with many attempts is left alone."""
+        self._patience: dict[str, float] = {}
+        """By uid: until when nothing is said of a ticket that has not come."""
 
     async def reconcile(self, namespace: str, name: str) -> None:
         """Bring a Task as far as it goes now. Raises what the store and the API server raise."""
@@ -79,6 +81,7 @@ class TaskReconciler:
             wake_session_tasks(self._context, task.namespace, session)
         self._templates.forget(task)
         self._rests.pop(task.uid, None)
+        self._patience.pop(task.uid, None)
 
     async def _after_the_end(self, resource: Resource) -> None:
         if not is_settled(resource):
@@ -97,9 +100,11 @@ class TaskReconciler:
             seen = await self._observer.observe(task)
             begun = begun or seen.state
             plan, around = self._plan(task, seen)
-            if self._note_turns(task, plan) and not plan.actions and awaits_ticket(plan, around):
+            if self._note_turns(task, plan):
+                self._patience[resource.uid] = get_running_loop().time() + _TICKET_PATIENCE
+            if not plan.actions and awaits_ticket(plan, around) and (rest := self._rest_of_patience(resource)):
                 # The ticket comes at once; if the turn does not come with it, that is shown soon enough.
-                self._context.queue.add_after(_key(resource), _TICKET_PATIENCE)
+                self._context.queue.add_after(_key(resource), rest)
                 return
             if not plan.actions:
                 status = await self._writer.show(task, plan, seen.state, around.hold)
@@ -166,6 +171,13 @@ class TaskReconciler:
             return False
         self._context.wake(TURNS_KEY, resource.namespace, session.name)
         return True
+
+    def _rest_of_patience(self, resource: Resource) -> float:
+        """Return for how many more seconds nothing is said of a ticket that has not come."""
+        rest = self._patience.get(resource.uid, 0.0) - get_running_loop().time()
+        if rest <= 0:
+            self._patience.pop(resource.uid, None)
+        return max(rest, 0.0)
 
     def _note_asker(self, task: TaskUnderWork, status: TaskStatus, around: Surroundings) -> None:
         """Let the others of the session say whose reply they wait for, once this task's status says what is asked."""

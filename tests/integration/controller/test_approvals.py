@@ -192,7 +192,7 @@ async def test_who_waits_for_the_session_learns_for_whose_reply(cluster: Cluster
     assert "Task refund" in step["message"]
 
     # Once it is decided the others wait for a turn as any other, and then have theirs.
-    cluster.behaviour = lambda _: None if run.job.startswith("refund") else ["Hello."]
+    cluster.behaviour = lambda run: None if run.job.startswith("refund") else ["Hello."]
     await reply(cluster, "yes", entry["id"], "approve")
     await cluster.until(
         lambda: cluster.step("other", "reply")["reason"] == "SessionBusy", "that no reply is waited for"

@@ -84,16 +84,20 @@ async def test_nobody_else_may_speak(cluster: Cluster, fields: dict[str, Any], w
     assert cluster.runs == []
 
 
-async def test_an_agent_that_comes_later_wakes_who_waits_for_it(cluster: Cluster) -> None:
-    """Also the second of a session's agents, which the Session's status does not name first."""
-    await cluster.agent("support")
+@pytest.mark.parametrize("fields", [{}, {"agentRef": {"name": "lawyer"}}])
+async def test_an_agent_that_comes_later_wakes_who_waits_for_it(
+    cluster: Cluster, fields: dict[str, Any]
+) -> None:
+    """Also where no Task names it, but the list of its Session does."""
+    late = "lawyer" if fields else "support"
+    await cluster.agent("support" if fields else "lawyer")
     await cluster.apply(SESSION, "alice", {"agents": [{"name": "support"}, {"name": "lawyer"}]})
-    await cluster.task("hello", message="Hi.", sessionRef={"name": "alice"}, agentRef={"name": "lawyer"})
+    await cluster.task("hello", message="Hi.", sessionRef={"name": "alice"}, **fields)
     await cluster.settle()
     (ready,) = [each for each in cluster.status("hello")["conditions"] if each["type"] == "Ready"]
     assert ready["reason"] == "AgentNotFound"
 
-    await cluster.apply(AGENT, "lawyer", {"model": {"provider": "OpenAI", "name": "scripted"}})
+    await cluster.apply(AGENT, late, {"model": {"provider": "OpenAI", "name": "scripted"}})
     await cluster.settle()
 
     assert cluster.status("hello")["phase"] == "Succeeded"
