@@ -81,7 +81,7 @@ BOTH = rows(PAUSED, RUNNING, waits=(approval(), RUN))
             "WaitingForInput",
             "WaitingForInput",
             "True",
-            "step ask waits for a Reply to ok (choose one of approve, reject): May support call pay?",
+            'May support call pay? {"sum":7} (step ask; choose one of approve, reject; waitID ok)',
             id="it asks",
         ),
         pytest.param(
