@@ -55,8 +55,8 @@ SELECT json_build_object(
                                                 ORDER BY a.id DESC LIMIT 1), false) AS paused
           FROM turns h WHERE h.task_uid = t.uid) u),
   'waits', (
-    SELECT coalesce(json_agg(w ORDER BY w.created_at, w.id), '[]')
-    FROM (SELECT id, step, item, kind, body, deadline, state, created_at
+    SELECT coalesce(json_agg(w ORDER BY w.created_at, w.item, w.round, w.call, w.id), '[]')
+    FROM (SELECT id, step, item, kind, body, deadline, state, created_at, round, call
           FROM waits WHERE task_uid = t.uid AND state = 'Open') w),
   'children', (
     SELECT coalesce(json_agg(c ORDER BY c.name), '[]')
