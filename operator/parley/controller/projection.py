@@ -79,6 +79,10 @@ class ResourceCache:
         """Return the objects that the object of this uid controls."""
         return [self._objects[self._names[each]] for each in self._owned.get(uid, ())]
 
+    def refers(self, resource: Resource, reference: str) -> bool:
+        """Whether an object has a reference, of its own or from elsewhere."""
+        return referred(resource, reference) is not None or reference in self._bound.get(resource.uid, {})
+
     def bind(self, resource: Resource, reference: str, name: str) -> None:
         """Let an object be found by a reference that it has from elsewhere, as a task from its template."""
         if self.by_uid(resource.uid) is not None and referred(resource, reference) is None:

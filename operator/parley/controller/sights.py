@@ -2,6 +2,7 @@
 
 import logging
 
+from parley.controller.agent_counts import count_soon
 from parley.controller.context import (
     AGENT_KEY,
     GONE_SESSION_KEY,
@@ -130,6 +131,7 @@ class Sights:
         if new or is_final(task):
             wake_owner(self._context, task)
         if new:
+            count_soon(self._context, task)
             # Applied in any order, a Reply may come before its Task.
             for reply in self._context.projection.replies.referring_to(task.namespace, task.name):
                 self._context.wake(REPLY_KEY, reply.namespace, reply.name)
@@ -138,6 +140,7 @@ class Sights:
         """Queue what waits for this object, or did until it went."""
         projection, namespace, name = self._context.projection, resource.namespace, resource.name
         if kind is SESSION:
+            count_soon(self._context, resource)
             self._context.wake(TURNS_KEY, namespace, name)
             tasks = projection.tasks.referring_to(namespace, name)
         elif kind is AGENT:
@@ -164,6 +167,7 @@ class Sights:
             if (session := self._context.askers.forget(resource.uid)) is not None:
                 wake_session_tasks(self._context, resource.namespace, session)
             wake_owner(self._context, resource)
+            count_soon(self._context, resource)
             if name := referred(resource, "sessionRef"):
                 # Tickets may have waited for this task alone: it was gone before its first plan.
                 self._context.wake(TURNS_KEY, resource.namespace, name)

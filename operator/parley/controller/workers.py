@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable
 
-from parley.controller.agent_reconciler import AgentReconciler
+from parley.controller.agent_counts import AgentCounts
 from parley.controller.context import (
     AGENT_KEY,
     GONE_SESSION_KEY,
@@ -23,10 +23,13 @@ from parley.controller.queue import Key
 from parley.controller.reply_reconciler import ReplyReconciler
 from parley.controller.schedule_reconciler import ScheduleReconciler
 from parley.controller.session_reconciler import SessionReconciler
+from parley.controller.spec_reconciler import SpecReconciler
 from parley.controller.task_reconciler import TaskReconciler
-from parley.controller.template_reconciler import TaskTemplateReconciler
 from parley.kube.errors import Conflict, KubeUnavailable, NotFound
+from parley.kube.kinds import AGENT, TASK_TEMPLATE
 from parley.kube.lease import LostLease
+from parley.resources.agent import AgentSpec, AgentStatus
+from parley.resources.task_template import TaskTemplateSpec, TaskTemplateStatus
 from parley.store.errors import Fenced, StoreUnavailable
 from parley.store.tasks import load_task, task_gone
 
@@ -46,8 +49,21 @@ class Workers:
             TASK_KEY: tasks.reconcile,
             SESSION_KEY: sessions.show,
             TURNS_KEY: sessions.queue,
-            AGENT_KEY: AgentReconciler(context).reconcile,
-            TEMPLATE_KEY: TaskTemplateReconciler(context).reconcile,
+            AGENT_KEY: SpecReconciler(
+                context,
+                (AGENT, AGENT_KEY),
+                context.projection.agents,
+                (AgentSpec, AgentStatus),
+                "the agent can be used",
+                AgentCounts(context).of,
+            ).reconcile,
+            TEMPLATE_KEY: SpecReconciler(
+                context,
+                (TASK_TEMPLATE, TEMPLATE_KEY),
+                context.projection.templates,
+                (TaskTemplateSpec, TaskTemplateStatus),
+                "Tasks can use the template",
+            ).reconcile,
             SCHEDULE_KEY: ScheduleReconciler(context).reconcile,
             REPLY_KEY: ReplyReconciler(context).reconcile,
             GONE_TASK_KEY: self._close_task,

@@ -30,7 +30,6 @@ def told(cluster: Cluster, name: str = "alice") -> list[str]:
 def edit(cluster: Cluster, name: str = "alice", **fields: Any) -> None:
     def change(body: Any) -> None:
         body["spec"].update(fields)
-        body["metadata"]["generation"] = body["metadata"].get("generation", 1) + 1
 
     cluster.kube.edit(SESSION, NAMESPACE, name, change)
 
