@@ -10,14 +10,13 @@ from pydantic import JsonValue
 
 from parley.protocol.request import AgentSnapshot
 from parley.resources.common import parse_duration
-from parley.resources.tools import ToolSpec
+from parley.resources.tools import ToolSpec, tool_called
 from parley.runner.chat import ToolDefinition
 from parley.runner.tools.builtin import BUILTIN
 from parley.runner.tools.errors import ToolProblem, ToolsUnavailable
 from parley.runner.tools.http_tool import call_http
 from parley.runner.tools.mcp_listing import LISTINGS, Listings
 from parley.runner.tools.mcp_tools import McpTools
-from parley.runner.tools.naming import spec_called
 from parley.runner.tools.network import Network
 from parley.runner.tools.results import usable
 from parley.runner.tools.schemas import SchemaChecks, UnusableSchema
@@ -110,7 +109,7 @@ class ToolBox:
         """
         if name in self._builtin:
             return Found(None, "Builtin", needs_approval=False)
-        tool = spec_called(self._tools, name)
+        tool = tool_called(self._tools, name)
         if tool is None or (tool.mcp is not None and not self._servers[tool.name].may_have(name)):
             return None
         return Found(tool, _KINDS[tool.kind], tool.needs_approval)
@@ -128,7 +127,7 @@ class ToolBox:
 
     async def check_result(self, name: str, result: JsonValue) -> str | None:
         """Do the same for a result, by the tool's ``resultSchema``; ``run`` has done so for what it returns."""
-        tool = spec_called(self._tools, name)
+        tool = tool_called(self._tools, name)
         if tool is None or name in self._builtin:
             return None
         schema: Mapping[str, JsonValue] | None = tool.result_schema
@@ -154,7 +153,7 @@ class ToolBox:
         Raises:
             ToolProblem: there is no result; the text is for the model.
         """
-        tool = spec_called(self._tools, name)
+        tool = tool_called(self._tools, name)
         if tool is None or name in self._builtin or not (tool.http or tool.mcp):
             raise ValueError(f"{name} is no tool that runs in a runner")
         given = arguments if isinstance(arguments, dict) else {}
@@ -188,7 +187,7 @@ class ToolBox:
         """The schema of a tool's arguments, and whether it is an MCP server's."""
         if name in self._builtin:
             return self._builtin[name].parameters, False
-        tool = spec_called(self._tools, name)
+        tool = tool_called(self._tools, name)
         if tool is None:
             raise ToolProblem(f"there is no tool called {name!r}")
         if tool.mcp is None:
@@ -228,7 +227,7 @@ class ToolBox:
                     raise ToolsUnavailable(f"tool {tool.name}: its header {header.name}: {missing}") from None
 
     def _check_name(self, name: str, tool: ToolSpec, offered: Mapping[str, ToolDefinition]) -> None:
-        if name in offered or spec_called(self._tools, name) is not tool:
+        if name in offered or tool_called(self._tools, name) is not tool:
             raise ToolsUnavailable(_clash(name))
 
 

@@ -3,12 +3,12 @@
 from typing import Any
 
 import pytest
-from parley.resources.tools import ToolSpec
+from parley.resources.tools import ToolSpec, tool_called
 from parley.runner.chat import ToolDefinition
 from parley.runner.tools.box import MAX_OFFERED, Found
 from parley.runner.tools.builtin import UPDATE_CONTEXT
 from parley.runner.tools.errors import ToolProblem, ToolsUnavailable
-from parley.runner.tools.naming import model_name, spec_called
+from parley.runner.tools.naming import model_name
 from parley.runner.tools.secrets import ToolSecrets
 from parley.templates.evaluator import EvaluatorUnavailableError
 
@@ -220,7 +220,7 @@ class TestNames:
         tools = [self.spec("a", **url), self.spec("a_b", **url), self.spec("a_b_c"), self.spec("d")]
 
         meant = {
-            name: (tool := spec_called(tools, name)) and tool.name
+            name: (tool := tool_called(tools, name)) and tool.name
             for name in ("a_x", "a_b_x", "a_b_c", "a_b_cd", "a", "a_", "d", "d_x", "e")
         }
 

@@ -257,11 +257,11 @@ class TestRedirects:
             "ftp://other.test/",
             "http://[",
             "http://0251.0376.0251.0376/",
-            "http://u:p@127.0.0.1/",
+            "http://u:p@127.0.0.1:{port}/",
         ],
     )
     async def test_a_redirect_to_something_else_is_a_problem(self, server: Server, location: str) -> None:
-        server.says("/", status=302, headers={"Location": location})
+        server.says("/", status=302, headers={"Location": location.replace("{port}", str(server.port))})
 
         with pytest.raises(ToolProblem, match="tool get_order: http"):
             await run(make_box(http(server.url + "/")))
@@ -301,6 +301,19 @@ async def test_a_server_that_says_a_secret_is_not_quoted(server: Server) -> None
     assert result == {"seen": "***", "***": ["x ***"]}
     assert "s3cret" not in str(caught.value)
     assert "answered 401: bad token ***" in str(caught.value)
+
+
+async def test_a_secret_is_hidden_before_a_long_answer_is_cut(server: Server) -> None:
+    headers = [{"name": "Authorization", "valueFrom": SECRET}]
+    server.says("/", b"x" * 1015 + b"s3cret-token", status=500, content_type="text/plain")
+
+    with pytest.raises(ToolProblem) as caught:
+        await run(
+            make_box(http(server.url + "/", headers=headers), environment=secrets(token="s3cret-token"))
+        )
+
+    assert "x***" in str(caught.value)
+    assert "s3c" not in str(caught.value)
 
 
 async def test_a_result_must_fit_its_schema(server: Server) -> None:

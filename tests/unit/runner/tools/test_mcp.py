@@ -135,6 +135,15 @@ async def test_structured_content_is_the_result_else_the_texts(
     assert await run(make_box(mcp(plain.url)), "tickets_create") == result
 
 
+async def test_a_result_that_is_too_large_is_a_problem(plain: Tickets) -> None:
+    plain.has("create", reply="x" * 300_000)
+
+    with pytest.raises(
+        ToolProblem, match="tool tickets_create: gave a result of more than 256 KiB: ask for less"
+    ):
+        await run(make_box(mcp(plain.url)), "tickets_create")
+
+
 async def test_the_servers_own_error_is_told_without_secrets(tickets: Tickets) -> None:
     tickets.has("create", reply=said("no\nsuch   user s3cret-token", is_error=True))
     headers = [{"name": "Authorization", "valueFrom": SECRET}]
