@@ -8,6 +8,7 @@ POST /refunds {order, amount}   a refund's number; a repeat of the same Idempote
 GET /refunds                    how many refunds there are, and for which orders
 GET /whoami                     a hash of the Authorization header, to see that one came
 GET /hang/NAME                  the first request of a name waits up to 60 s, later ones are answered at once
+GET /gate/NAME                  waits up to 60 s until somebody gets /open/NAME
 GET /status/503                 that status
 GET /moved/12345                a redirect to /orders/12345
 GET /away?to=URL                a redirect to that URL
@@ -48,6 +49,7 @@ class Shop(ThreadingHTTPServer):
         self.calls: deque[dict[str, Json]] = deque(maxlen=MAX_CALLS)
         self.refunds: dict[str, dict[str, Json]] = {}
         self.hung: set[str] = set()
+        self.gates: dict[str, threading.Event] = {}
         self.closing = threading.Event()
 
     def refund(self, key: str, body: dict[str, Json]) -> dict[str, Json]:
@@ -55,6 +57,11 @@ class Shop(ThreadingHTTPServer):
         with self.lock:
             made = {"refund": f"r-{len(self.refunds) + 1}", "order": body["order"], "amount": body["amount"]}
             return self.refunds.setdefault(key or made["refund"], made)
+
+    def gate(self, name: str) -> threading.Event:
+        """Return what a name waits for."""
+        with self.lock:
+            return self.gates.setdefault(name, threading.Event())
 
     def first(self, name: str) -> bool:
         """Tell whether a name comes for the first time."""
@@ -104,10 +111,22 @@ class Handler(BaseHTTPRequestHandler):
             case "whoami":
                 given = self.headers.get("Authorization") or ""
                 self.answer(200, {"authorization": hashlib.sha256(given.encode()).hexdigest()})
+            case _:
+                self.trouble(what, name, query)
+
+    def trouble(self, what: str, name: str, query: dict[str, list[str]]) -> None:
+        """Answer what a tool should cope with."""
+        match what:
             case "hang":
                 if self.server.first(name):
                     self.server.closing.wait(HANG_SECONDS)
                 self.answer(200, {"answered": name})
+            case "gate":
+                self.server.gate(name).wait(HANG_SECONDS)
+                self.answer(200, {"passed": name})
+            case "open":
+                self.server.gate(name).set()
+                self.answer(200, {"open": name})
             case "status":
                 self.answer(int(name), {"problem": f"scripted status {name}"})
             case "moved":

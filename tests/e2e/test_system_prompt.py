@@ -9,7 +9,7 @@ from tests.e2e.servers import get_order
 pytestmark = pytest.mark.cluster
 
 WHOLE = """You are {{ agent.displayName }}.
-{{ agent.instructions }}
+{{ instructions }}
 You talk with {{ user.name }}, {{ user.about }}, about: {{ situation }}
 {% if context.budget > 100 %}They are rich.{% endif %} They write from {{ metadata.channel }}.
 {% for tool in tools %}{{ tool.name }}: {{ tool.description }}{% endfor %} ({{ users | length }})"""
@@ -22,8 +22,13 @@ def test_the_system_prompt(cluster: Cluster, namespace: str) -> None:
     templated = agent(
         "templated", displayName="Ann", instructions="Rooms: {{ 1 + 1 }}.", systemTemplate=WHOLE, tools=tools
     )
-    plain = agent("plain", displayName="Ann", instructions="Be kind to {{ user.name or 'them' }}.")
-    broken = agent("broken", systemTemplate="first\nsecond {{ situation }}\nthird {{ nonsense.name }}\n")
+    plain = agent(
+        "plain",
+        displayName="Ann",
+        instructions="Be kind to {{ user.name if user.name is defined else 'them' }}.",
+    )
+    broken = agent("broken", systemTemplate="first\nsecond {{ situation }}\nthird {{ user.nickname }}\n")
+    unknown = agent("unknown", systemTemplate="first\nsecond {{ nonsense }}\n")
     person = {"user": {"id": "b", "name": "Bea", "about": "a guest"}, "situation": "a room"}
     more = {"context": {"budget": 500}, "metadata": {"channel": "web"}}
     cluster.apply(
@@ -31,6 +36,7 @@ def test_the_system_prompt(cluster: Cluster, namespace: str) -> None:
         templated,
         plain,
         broken,
+        unknown,
         session("own", agentRef={"name": "templated"}, **person, **more),
         session("default", agentRef={"name": "plain"}, **person),
         session(
@@ -39,9 +45,11 @@ def test_the_system_prompt(cluster: Cluster, namespace: str) -> None:
             systemTemplate="Only {{ user.name }}, {{ agent.displayName }}.",
             **person,
         ),
-        session("wrong", agentRef={"name": "broken"}),
+        session("wrong", agentRef={"name": "broken"}, **person),
+        session("waits", agentRef={"name": "unknown"}),
     )
     names = ("own", "default", "over", "wrong")
+    cluster.apply(namespace, say("waits", "waits", QUESTION))
     cluster.apply(
         namespace,
         *(say(name, name, QUESTION) for name in names),
@@ -61,10 +69,22 @@ def test_the_system_prompt(cluster: Cluster, namespace: str) -> None:
         assert part in said["default"]
     assert "Be kind to them." in said["alone"]
 
-    # And a mistake fails the turn, for good, and says in which line
+    # And a mistake that shows only then fails the turn, for good, and says in which line
     wrong = cluster.wait_task(namespace, "wrong")
     assert step_of(wrong, "reply")["reason"] == "TemplateError"
     message = condition(wrong, "Succeeded")["message"]
-    assert "systemTemplate" in message
-    assert "line 3" in message
-    assert "nonsense" in message
+    for part in ("systemTemplate", "line 3", "nickname"):
+        assert part in message
+
+    # And one that is plain to see is said of the agent, and its turns wait until it is mended
+    def says() -> bool:
+        found = condition(cluster.get("agent", namespace, "unknown") or {}, "Ready")
+        return (
+            found.get("reason") == "InvalidSpec"
+            and "line 2" in found["message"]
+            and "nonsense" in found["message"]
+        )
+
+    cluster.wait("the agent says what is wrong", namespace, says)
+    cluster.apply(namespace, agent("unknown", systemTemplate="first\nsecond\n"))
+    assert cluster.wait_task(namespace, "waits")["status"]["output"] == "first\nsecond"
