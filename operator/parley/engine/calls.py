@@ -3,7 +3,7 @@
 Nobody's pod waits meanwhile. Once no call of a step, or of its item, is left open, its next attempt resumes.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -12,7 +12,7 @@ from parley.engine.names import call_step
 from parley.engine.single import plan_single
 from parley.engine.situation import Situation
 from parley.engine.starting import held_back, session_pause
-from parley.engine.state import NO_ITEM, Wait
+from parley.engine.state import NO_ITEM, Attempt, Wait
 from parley.engine.views import StepOutcome, StepView
 from parley.resources.common import format_duration
 from parley.resources.container import ContainerStep
@@ -102,20 +102,31 @@ def with_calls(outcome: StepOutcome, pause: Pause) -> StepOutcome:
     )
 
 
-def _run(situation: Situation, calls: Iterable[Wait]) -> list[StepOutcome]:
+def _run(situation: Situation, calls: Sequence[Wait]) -> list[StepOutcome]:
     """Return what each call that the operator runs comes to, those that wait for room at the end."""
     each = situation.step.for_each
     room = each.parallelism if each is not None else MAX_CONTAINERS
     begun, fresh = list[StepOutcome](), list[StepOutcome]()
+    tried = _tries(situation, calls)
     for wait in calls:
         if wait.kind == "Task":
             begun.append(_queue(situation, wait))
             continue
-        outcome = _contain(situation, wait)
+        attempts = tried[call_step(wait.step, wait.id)]
+        outcome = _contain(situation, wait, tuple(attempts))
         starts = any(isinstance(action, StartCall) and action.close is None for action in outcome.actions)
         (fresh if starts else begun).append(outcome)
-        room -= any(a.open for a in situation.state.of_step(call_step(wait.step, wait.id)))
+        room -= any(attempt.open for attempt in attempts)
     return [*begun, *fresh[: max(room, 0)]]
+
+
+def _tries(situation: Situation, calls: Iterable[Wait]) -> Mapping[str, list[Attempt]]:
+    """Return the attempts of calls' containers by step name, oldest first; a thousand items may have one each."""
+    found = {call_step(wait.step, wait.id): list[Attempt]() for wait in calls}
+    for attempt in sorted(situation.state.attempts, key=lambda attempt: attempt.number):
+        if attempt.step in found:
+            found[attempt.step].append(attempt)
+    return found
 
 
 def _queue(situation: Situation, wait: Wait) -> StepOutcome:
@@ -127,11 +138,11 @@ def _queue(situation: Situation, wait: Wait) -> StepOutcome:
     return StepOutcome(view, (QueueTask(wait),))
 
 
-def _contain(situation: Situation, wait: Wait) -> StepOutcome:
+def _contain(situation: Situation, wait: Wait, attempts: tuple[Attempt, ...]) -> StepOutcome:
     """Plan a call's container as the one attempt of a step of its own, which a disruption alone repeats."""
-    step = _step_of(wait)
-    attempts = situation.state.of_step(step.name)
-    outcome = plan_single(replace(situation, step=step, attempts=attempts, mark=None, served=frozenset()))
+    outcome = plan_single(
+        replace(situation, step=_step_of(wait), attempts=attempts, mark=None, served=frozenset())
+    )
     view = outcome.view
     if attempts and view.phase in _OVER:
         message = f"tool {wait.call} has ended in Job {attempts[-1].job}"

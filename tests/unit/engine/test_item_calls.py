@@ -248,3 +248,32 @@ def test_suspended_items_resume_later() -> None:
 
     assert actions(made) == []
     assert made.steps[0].reason is Reason.SUSPENDED
+
+
+def test_a_call_of_an_item_asks_for_a_slot() -> None:
+    made = plan(asked(), of(1, item(0), waits=(runs(0),)), around(slot=BUSY))
+
+    assert (views(made), made.wants_slot) == (["ask Queued ConcurrencyLimited"], True)
+
+
+def test_a_call_that_runs_is_shown_before_an_item_that_waits_to_be_repeated() -> None:
+    retry = {"limit": 1, "backoff": {"initial": "1h", "max": "1h"}}
+    failed = item(1, "Failed", reason=Reason.MODEL_ERROR, message="no")
+    given = of(2, item(0), failed, of_call(runs(0)), waits=(runs(0),))
+
+    made = plan(asked(retry=retry), given, around(pods={"run0-1": pod()}))
+
+    assert (actions(made), views(made)) == ([], ["ask Running Running"])
+    assert made.steps[0].message == "0 of 2 items are done; tool pay runs in Job run0-1"
+    assert made.wake_at is not None
+
+
+def test_a_call_that_runs_is_shown_before_a_round_that_the_session_holds_back() -> None:
+    given = of(2, item(0), of_call(runs(0)), waits=(runs(0),))
+    known = around(
+        pods={"run0-1": pod()}, session_hold=Hold(Reason.SESSION_PAUSED, "Session alice is paused")
+    )
+
+    made = plan(asked(), given, known)
+
+    assert (actions(made), views(made)) == ([], ["ask Running Running"])
