@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pydantic import JsonValue, TypeAdapter
 
 from parley.protocol.snapshots import ToolSnapshot
-from parley.resources.tools import ToolSpec
+from parley.resources.tools import ToolSpec, tool_called
 from parley.store.errors import NotAllowed
 from parley.store.holding import LockedAttempt
 from parley.store.pool import Connection
@@ -16,7 +16,7 @@ SELECT result AS value FROM journal
 WHERE task_uid = %(task_uid)s AND step = %(step)s AND item = %(item)s AND round = %(round)s AND call = -1
 """
 
-_TOOL: TypeAdapter[ToolSpec] = TypeAdapter(ToolSnapshot)
+_TOOLS: TypeAdapter[list[ToolSpec]] = TypeAdapter(list[ToolSnapshot])
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +57,5 @@ def offers(attempt: LockedAttempt, builtin: str) -> bool:
 
 
 def _find(attempt: LockedAttempt, name: str) -> ToolSpec | None:
-    """Return the tool of this name, else the MCP server's whose name with an underscore the name begins with."""
     listed = attempt.agent.get("tools")
-    named = [tool for tool in listed if isinstance(tool, dict)] if isinstance(listed, list) else []
-    tools = {str(tool["name"]): tool for tool in named}
-    exact = tools.get(name)
-    if exact is not None and not exact.get("mcp"):
-        return _TOOL.validate_python(exact)
-    servers = [each for each in tools if tools[each].get("mcp") and name.startswith(f"{each}_")]
-    return _TOOL.validate_python(tools[max(servers, key=len)]) if servers else None
+    return tool_called(_TOOLS.validate_python(listed), name) if listed else None
