@@ -1,7 +1,9 @@
 """What is decided about a step before anything of it runs, and how steps end that no attempt ends."""
 
+from asyncio import Lock
 from datetime import datetime
 from uuid import uuid4
+from weakref import WeakValueDictionary
 
 from pydantic import JsonValue
 
@@ -28,9 +30,20 @@ class EntryActions:
     def __init__(self, context: Context, ends: EndActions) -> None:
         self._context = context
         self._ends = ends
+        self._writers: WeakValueDictionary[str, Lock] = WeakValueDictionary()
+        """By session: who writes its context."""
 
     async def enter(self, action: EnterStep, task: TaskUnderWork, state: TaskState) -> None:
         """Decide a step, and write that down; a ``return`` ends the task instead."""
+        if action.step.set is None or task.session is None:
+            await self._enter(action, task, state)
+            return
+        # Writers that all begin with what they have read lose in turns, and the last of them each time. In a line they
+        # lose only to a tool that writes at the same moment.
+        async with self._writers.setdefault(task.session.uid, Lock()):
+            await self._enter(action, task, state)
+
+    async def _enter(self, action: EnterStep, task: TaskUnderWork, state: TaskState) -> None:
         values, index, step = values_of(self._context, task, state), action.index, action.step
         try:
             entry = await self._decide(task, index, step, values)

@@ -4,7 +4,9 @@ import asyncio
 from typing import Any
 
 import pytest
+from parley.controller.context import TASK_KEY
 from parley.kube.kinds import SESSION
+from parley.store import steps as steps_store
 from parley.store.pool import connect
 
 from tests.integration.controller.cluster import NAMESPACE, Cluster, Run
@@ -176,3 +178,30 @@ async def _write_from_elsewhere(cluster: Cluster) -> None:
         await connection.execute(
             "UPDATE sessions SET context = '{\"count\": 10}', context_version = context_version + 1"
         )
+
+
+async def test_many_writers_of_one_context_take_turns(cluster: Cluster) -> None:
+    """Three tasks, worked on at once as the operator's workers do, with ten changes each."""
+    await conversation(cluster, context={"count": 0})
+    change = {"context": {"count": "{{ session.context.count + 1 }}"}}
+    steps = [{"name": f"add-{number}", "set": change} for number in range(10)]
+    for number in range(3):
+        await cluster.task(f"writer-{number}", *steps, sessionRef={"name": "alice"})
+    reconcile = cluster.workers._by_kind[TASK_KEY]
+    entered: list[str] = []
+    enter = steps_store.enter_step
+
+    async def noted(connection: Any, fence: Any, uid: str, step: str, entry: Any) -> bool:
+        done = await enter(connection, fence, uid, step, entry)
+        entered.append("written" if done else "lost")
+        return done
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(steps_store, "enter_step", noted)
+        await asyncio.gather(*(reconcile(NAMESPACE, f"writer-{number}") for number in range(3)))
+    await cluster.settle()
+
+    async with connect(cluster.pool) as connection:
+        cursor = await connection.execute("SELECT context FROM sessions")
+        assert await cursor.fetchone() == ({"count": 30},)
+    assert entered.count("lost") == 0
