@@ -93,12 +93,12 @@ class Calls:
         wrong = await self._tools.check(call.name, call.arguments)
         if wrong is not None:
             return await self._refuse(number, place, wrong)
-        if found.needs_approval:
-            decision = self._journal.decision(number, place)
-            if decision is None:
-                return _paused(number, place, "Approval", call)
-            if decision.choice != "approve":
-                return await self._refuse(number, place, rejection(decision))
+        decision = self._journal.decision(number, place)
+        if decision is not None and decision.choice != "approve":
+            # Also where the tool needs no approval any more.
+            return await self._refuse(number, place, rejection(decision))
+        if found.needs_approval and decision is None:
+            return _paused(number, place, "Approval", call)
         match found.kind:
             case "Container" | "Task":
                 return _paused(number, place, found.kind, call)

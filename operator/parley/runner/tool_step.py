@@ -68,14 +68,14 @@ class ToolStepRun:
         if wrong is not None:
             # What a server says of its tools may be otherwise the next time, or the server was away.
             raise self._failure(wrong, definite=found.kind != "Mcp")
-        if found.needs_approval:
-            decision = self._journal.decision(_ROUND, _CALL)
-            if decision is None:
-                return _pause("Approval", call)
-            if decision.choice != "approve":
-                raise StepFailure(
-                    Reason.REJECTED, f"the call of tool {call.name} was {rejection(decision)}", definite=True
-                )
+        decision = self._journal.decision(_ROUND, _CALL)
+        if decision is not None and decision.choice != "approve":
+            # Also where the tool needs no approval any more.
+            raise StepFailure(
+                Reason.REJECTED, f"the call of tool {call.name} was {rejection(decision)}", definite=True
+            )
+        if found.needs_approval and decision is None:
+            return _pause("Approval", call)
         match found.kind:
             case "Container" | "Task":
                 return _pause(found.kind, call)

@@ -43,6 +43,8 @@ async def decision(
     conn: Connection, attempt: LockedAttempt, round_number: int, call: int
 ) -> Literal["approve", "reject"] | None:
     """Return what was decided about one call; None while nothing is."""
+    if attempt.number == 1:
+        return None  # nobody was asked: no attempt has paused yet
     for made in await decisions(conn, attempt):
         if (made.round, made.call) == (round_number, call):
             return "approve" if made.choice == "approve" else "reject"

@@ -98,9 +98,13 @@ async def _require_runnable(
 async def _require_approval(
     conn: Connection, attempt: LockedAttempt, round_number: int, call: int, asked: JournaledCall
 ) -> None:
-    if asked.tool is None or not asked.tool.needs_approval:
+    if asked.tool is None:
         return
-    if await decision(conn, attempt, round_number, call) != "approve":
+    made = await decision(conn, attempt, round_number, call)
+    if made == "reject":
+        # Whatever the agent says of the tool by now.
+        raise NotAllowed(f"Call {call} of round {round_number}, of {asked.name}, was rejected.")
+    if asked.tool.needs_approval and made is None:
         raise NotAllowed(f"Nobody has approved call {call} of round {round_number}, of {asked.name}.")
 
 

@@ -91,10 +91,12 @@ async def _waiting_tool(
         raise NotAllowed(f"{which} is of no tool of the agent: it has nothing to wait for.")
     if await has_result(conn, attempt, paused.round, paused.call):
         raise NotAllowed(f"{which} has its result.")
-    made = await decision(conn, attempt, paused.round, paused.call) if call.tool.needs_approval else APPROVE
+    made = await decision(conn, attempt, paused.round, paused.call)
     if made == REJECT:
+        # Whatever the agent says of the tool by now.
         raise NotAllowed(f"{which} was rejected.")
-    due = "Approval" if made is None else CARRIED_OUT.get(call.tool.kind)
+    asks = made is None and call.tool.needs_approval
+    due = "Approval" if asks else CARRIED_OUT.get(call.tool.kind)
     if paused.kind != due:
         raise NotAllowed(f"{which} waits for {due or 'nothing'}, not for {paused.kind}.")
     return call.tool

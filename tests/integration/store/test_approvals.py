@@ -50,7 +50,7 @@ async def test_a_rejected_call_never_runs(story: Story) -> None:
     (wait,) = await pause(story, attempt, (0, "Approval"))
     assert (await reply(story, task, wait, "reject", message="too much")).accepted
     attempt = await resume(story, task)
-    with pytest.raises(NotAllowed, match="Nobody has approved"):
+    with pytest.raises(NotAllowed, match="was rejected"):
         await begin(story, attempt, holder="pod/2")
     with pytest.raises(NotAllowed, match="was rejected"):
         await pause(story, attempt, (0, "Approval"), holder="pod/2")
