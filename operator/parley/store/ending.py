@@ -23,7 +23,8 @@ SELECT u.session_uid, u.ticket, u.task_uid, u.task_name, u.step,
 FROM turns u
 WHERE u.task_uid = %(task_uid)s AND u.step = coalesce(%(step)s, u.step) AND u.state = 'Held'
 """
-# With what the journal has of them: a call that ran and whose turn then failed has its own result.
+# With what the journal has of them: a call that ran and whose turn then failed has its own result. One whose content
+# was erased needs none.
 OPEN_CALLS = """
 SELECT c.content ->> 'id' AS id, c.content ->> 'tool' AS tool, c.place[1] AS round, c.place[2] AS call,
        j.result IS NOT NULL AS done, j.result
@@ -31,7 +32,8 @@ FROM (SELECT sequence, content, task_uid, step, item,
              CASE WHEN content ->> 'round' ~ '^[0-9]{1,6}$' AND content ->> 'call' ~ '^[0-9]{1,6}$'
                   THEN ARRAY[(content ->> 'round')::int, (content ->> 'call')::int] END AS place
       FROM events
-      WHERE session_uid = %(session_uid)s AND ticket = %(ticket)s AND type = 'toolCall') c
+      WHERE session_uid = %(session_uid)s AND ticket = %(ticket)s AND type = 'toolCall'
+        AND json_typeof(content) = 'object') c
 LEFT JOIN journal j ON (j.task_uid, j.step, j.item, j.round, j.call)
                      = (c.task_uid, c.step, c.item, c.place[1], c.place[2])
 WHERE NOT EXISTS (SELECT FROM events r

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from parley.store.errors import NotAllowed
+from pydantic import JsonValue
 
 from tests.integration.store import calling
 from tests.integration.store.calling import begin, pause, reply, result, turn
@@ -36,5 +37,5 @@ async def test_a_rejected_call_stays_rejected_when_its_tool_needs_no_approval_an
         await result(story, attempt, "scrapped", 0, holder="pod/2")
     with pytest.raises(NotAllowed):
         await pause(story, attempt, (1, "Container"), holder="pod/2")
-    told = {"error": "rejected by ann"}
+    told: JsonValue = {"error": "rejected by ann"}
     assert (await result(story, attempt, told, 0, holder="pod/2")).stored == told
