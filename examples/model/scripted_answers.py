@@ -80,7 +80,9 @@ def answer(request: dict[str, Any]) -> Reply:
         return Reply(content="")
     if found := LONG.search(last):
         return Reply(content=("long " * (int(found[1]) // 5 + 1))[: int(found[1])])
-    schema = (request.get("response_format") or {}).get("json_schema", {}).get("schema")
+    schema = (request.get("response_format") or {}).get("json_schema", {}).get("schema") or schema_in_words(
+        messages
+    )
     if "[badjson]" in last or any("[badjson always]" in text for text in texts):
         reply = Reply(content='{"unexpected": tru')
     elif schema is not None:
@@ -90,6 +92,15 @@ def answer(request: dict[str, Any]) -> Reply:
     if "[cutoff]" in last:
         return Reply(content=(reply.content or "")[:10], finish_reason="length")
     return reply
+
+
+def schema_in_words(messages: list[Message]) -> Json:
+    """Return the JSON Schema that a system message writes out; None if there is none."""
+    for message in messages:
+        _, found, rest = text_of(message).partition("JSON Schema:")
+        if found and message.get("role") == "system":
+            return json.JSONDecoder().raw_decode(rest.lstrip())[0]
+    return None
 
 
 def converse(messages: list[Message], texts: list[str], request: dict[str, Any]) -> str:

@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.cluster import Cluster, Refused, condition
+from tests.cluster import SYSTEM_NAMESPACE, Cluster, Refused, condition
 from tests.e2e.conftest import Store, new_namespace, say, session, task
+from tests.e2e.disruption import all_ready, leader
 from tests.e2e.test_lifecycle import becomes
 from tests.e2e.test_replies_signed import needs_signing
 from tests.e2e.test_tools import events_of, succeeded
@@ -14,8 +15,6 @@ from tests.e2e.test_tools import events_of, succeeded
 pytestmark = pytest.mark.cluster
 
 CLEARER = "maria@company.com"
-SWEEP = 240.0
-"""Seconds until the sweeper has surely come by."""
 
 
 def clear(cluster: Cluster, namespace: str, name: str, through: int, *options: str, **more: object) -> None:
@@ -113,68 +112,28 @@ def test_who_has_a_history_cleared(cluster: Cluster, namespace: str, store: Stor
     assert succeeded(cluster, namespace, "again")["status"]["output"] == "I do not know your name."
 
 
-def test_what_is_gone_is_erased_kept_or_restored(cluster: Cluster, namespace: str, store: Store) -> None:
-    # Given conversations whose transcripts are to be erased an hour after their end, kept, and gone with age
-    brief = {"transcript": "Delete", "after": "1h"}
-    cluster.apply(
-        namespace,
-        session("erased", retention=brief, context={"secret": "Xanthippe"}),
-        session("retained", retention={"transcript": "Retain"}),
-        session("aged", retention={"maxAge": "1h"}),
-        task("alone", agentRef={"name": "support"}, message="I am Quasimodo"),
-    )
-    names = {"erased": "Xanthippe", "retained": "Yolanda", "aged": "Wilhelmina"}
-    cluster.apply(namespace, *(say(f"{n}-1", n, f"My name is {name}.") for n, name in names.items()))
-    for name in (*(f"{n}-1" for n in names), "alone"):
-        succeeded(cluster, namespace, name)
-    uids = {name: uid_of(cluster, namespace, name) for name in names}
+def away(store: Store, namespace: str, number: int) -> bool:
+    """Whether the store has seen so many sessions go."""
+    gone = "SELECT count(*) FROM sessions WHERE namespace = %s AND gone_since IS NOT NULL"
+    return store.rows(gone, namespace)[0][0] == number
 
-    # When two of them are deleted, and time goes by
-    cluster.kubectl("delete", "session", "erased", "retained", "-n", namespace)
-    cluster.kubectl("delete", "task", "erased-1", "retained-1", "-n", namespace)
-    cluster.wait(
-        "the store has seen them go",
-        namespace,
-        lambda: store.rows(
-            "SELECT 1 FROM sessions WHERE namespace = %s AND gone_since IS NOT NULL HAVING count(*) = 2",
-            namespace,
-        ),
-    )
-    assert texts_left(store, namespace, "Xanthippe"), "not before its time"
-    store.rewrite(
-        "UPDATE sessions SET gone_since = gone_since - interval '2 hours'"
-        " WHERE namespace = %s AND gone_since IS NOT NULL",
-        namespace,
-    )
-    store.rewrite("UPDATE events SET time = time - interval '2 hours' WHERE session_uid = %s", uids["aged"])
 
-    # Then what was to go is gone from every table, and what was to stay is there; age takes contents, not numbers
-    cluster.wait(
-        "the sweeper has erased it",
-        namespace,
-        lambda: texts_left(store, namespace, "Xanthippe") == [],
-        timeout=SWEEP,
-        every=1,
-    )
-    assert texts_left(store, namespace, "Yolanda")
-    assert store.rows("SELECT 1 FROM sessions WHERE uid = %s", uids["erased"]) == []
-    cluster.wait(
-        "age has taken the contents",
-        namespace,
-        lambda: contents(store, uids["aged"])[:2] == [None, None],
-        timeout=SWEEP,
-        every=1,
-    )
-    assert "Quasimodo" in json.dumps(store.rows("SELECT output FROM tasks WHERE namespace = %s", namespace))
+def test_a_transcript_is_restored_once_and_by_nobody_else(
+    cluster: Cluster, namespace: str, store: Store
+) -> None:
+    # Given a conversation whose Session was deleted
+    cluster.apply(namespace, session("yola"), say("hello", "yola", "My name is Yolanda."))
+    succeeded(cluster, namespace, "hello")
+    uid = uid_of(cluster, namespace, "yola")
+    cluster.kubectl("delete", "session", "yola", "-n", namespace)
+    cluster.wait("the store has seen it go", namespace, lambda: away(store, namespace, 1))
 
-    # When Sessions are made again under the old names, then they know nothing, unless they say whose transcript they take
-    restored = {"restoreFrom": {"uid": uids["retained"]}}
-    cluster.apply(namespace, session("erased"), session("retained"))
-    cluster.apply(
-        namespace, say("anew", "retained", "What is my name?"), say("anew-2", "erased", "What is my name?")
-    )
-    for name in ("anew", "anew-2"):
-        assert succeeded(cluster, namespace, name)["status"]["output"] == "I do not know your name."
+    # When a Session is made again under the old name, then it knows nothing
+    restored = {"restoreFrom": {"uid": uid}}
+    cluster.apply(namespace, session("yola"), say("anew", "yola", "What is my name?"))
+    assert succeeded(cluster, namespace, "anew")["status"]["output"] == "I do not know your name."
+
+    # And one of another namespace gets nothing, whatever uid it names
     with new_namespace(cluster, "restore") as elsewhere:
         cluster.apply(elsewhere, session("thief", **restored), say("steal", "thief", "What is my name?"))
         thief = cluster.wait(
@@ -182,24 +141,83 @@ def test_what_is_gone_is_erased_kept_or_restored(cluster: Cluster, namespace: st
             elsewhere,
             lambda: found_reason(cluster, elsewhere, "thief", "TranscriptNotFound"),
         )
-        assert uids["retained"] in condition(thief, "Ready")["message"]
+        assert uid in condition(thief, "Ready")["message"]
         steal = cluster.get("task", elsewhere, "steal")
         assert steal is not None
         assert not steal["status"].get("completionTime")
 
+    # And one that takes it over goes on where it was
     cluster.apply(namespace, session("heir", **restored), say("known", "heir", "What is my name?"))
     assert succeeded(cluster, namespace, "known")["status"]["output"] == "Your name is Yolanda."
     heir = becomes(cluster, namespace, "heir", "Active")
-    assert heir["status"]["events"]["count"] >= 4
     stored = [content for kind, content in events_of(store, namespace, "heir") if kind == "message"]
-    assert "Yolanda" in json.dumps(stored[:2])
-    # One heir is enough.
+    assert stored[0] == "My name is Yolanda."
+    assert heir["status"]["events"]["messages"] == 4
+
+    # And there is one heir
     cluster.apply(namespace, session("second", **restored))
     cluster.wait(
         "a second one is refused",
         namespace,
         lambda: found_reason(cluster, namespace, "second", "TranscriptNotFound"),
     )
+
+
+def test_age_takes_contents_and_leaves_numbers(cluster: Cluster, namespace: str, store: Store) -> None:
+    # Given a conversation that forgets what is older than an hour
+    cluster.apply(namespace, session("aged", retention={"maxAge": "1h"}))
+    cluster.apply(namespace, say("hello", "aged", "My name is Wilhelmina."))
+    succeeded(cluster, namespace, "hello")
+    uid = uid_of(cluster, namespace, "aged")
+    assert "Wilhelmina" in json.dumps(contents(store, uid))
+
+    # When that hour is over, and the operator looks at it
+    store.rewrite("UPDATE events SET time = time - interval '2 hours' WHERE session_uid = %s", uid)
+    cluster.kubectl("annotate", "session", "aged", "-n", namespace, "look=now")
+
+    # Then the contents are gone and the numbers are not
+    cluster.wait("age has taken the contents", namespace, lambda: contents(store, uid)[:2] == [None, None])
+    rows = store.rows(
+        "SELECT sequence, role FROM events WHERE session_uid = %s ORDER BY sequence LIMIT 2", uid
+    )
+    assert rows == [(1, "user"), (2, "assistant")]
+
+
+@pytest.mark.disruptive
+def test_what_is_gone_is_erased_or_kept(cluster: Cluster, namespace: str, store: Store) -> None:
+    # Given conversations, of which one is to be erased an hour after its end and one is kept, and a task of neither
+    brief = {"transcript": "Delete", "after": "1h"}
+    names = {"erased": "Xanthippe", "retained": "Yolanda"}
+    cluster.apply(
+        namespace,
+        session("erased", retention=brief, context={"secret": "Xanthippe"}),
+        session("retained", retention={"transcript": "Retain"}),
+        task("alone", agentRef={"name": "support"}, message="I am Quasimodo"),
+        *(say(f"{name}-1", name, f"My name is {who}.") for name, who in names.items()),
+    )
+    for name in ("alone", "erased-1", "retained-1"):
+        succeeded(cluster, namespace, name)
+    uid = uid_of(cluster, namespace, "erased")
+
+    # When both are deleted, with their tasks, and a new leader looks after that hour
+    cluster.kubectl("delete", "session", "erased", "retained", "-n", namespace)
+    cluster.kubectl("delete", "task", "erased-1", "retained-1", "-n", namespace)
+    cluster.wait("the store has seen them go", namespace, lambda: away(store, namespace, 2))
+    assert texts_left(store, namespace, "Xanthippe"), "not before its time"
+    past = "UPDATE sessions SET gone_since = gone_since - interval '2 hours' WHERE namespace = %s AND gone_since IS NOT NULL"
+    store.rewrite(past, namespace)
+    led = leader(cluster)
+    assert led
+    cluster.delete("pod", SYSTEM_NAMESPACE, led)
+
+    # Then what was to go is gone from every table, and what was to stay is there
+    cluster.wait(
+        "it is erased", namespace, lambda: texts_left(store, namespace, "Xanthippe") == [], every=0.5
+    )
+    assert store.rows("SELECT 1 FROM sessions WHERE uid = %s", uid) == []
+    assert {"events", "tasks"} <= set(texts_left(store, namespace, "Yolanda"))
+    assert "Quasimodo" in json.dumps(store.rows("SELECT output FROM tasks WHERE namespace = %s", namespace))
+    all_ready(cluster)
 
 
 def found_reason(cluster: Cluster, namespace: str, name: str, reason: str) -> dict[str, Any] | None:

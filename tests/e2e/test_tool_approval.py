@@ -31,7 +31,7 @@ def asked(cluster: Cluster, namespace: str, name: str, number: int = 1) -> list[
 
 def paid(cluster: Cluster, order: str) -> int:
     """How often the shop was told to pay for an order."""
-    return len(shop_calls(cluster, order))
+    return len([entry for entry in shop_calls(cluster, order) if json.loads(entry["body"])["order"] == order])
 
 
 def assert_shown(cluster: Cluster, namespace: str, entries: list[dict[str, Any]]) -> None:

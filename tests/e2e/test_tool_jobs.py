@@ -14,7 +14,10 @@ pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("tools")]
 
 WORD = {"type": "object", "properties": {"word": {"type": "string"}}, "required": ["word"]}
 ORDER = {"type": "object", "properties": {"order": {"type": "string"}}, "required": ["order"]}
-COUNT = 'printf \'{"length": %s, "key": "%s"}\' "${#0}" "$PARLEY_IDEMPOTENCY_KEY" > /dev/termination-log'
+COUNT = (
+    'printf \'{"length": %s, "key": "%s"}\' "$(printf %s "$0" | wc -c)" "$PARLEY_IDEMPOTENCY_KEY"'
+    " > /dev/termination-log"
+)
 
 
 def count(after: float = 0) -> dict[str, object]:
