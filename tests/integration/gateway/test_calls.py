@@ -79,20 +79,23 @@ async def test_a_forged_job_in_another_namespace_takes_nothing(
     assert (await Caller(client, step, store).get("/take"))["attempt"] == attempt
 
 
+REFUND = {"response": {"text": "", "calls": [{"id": "c", "name": "refund", "arguments": {"amount": 7}}]}}
+
+
 async def test_each_call_may_be_repeated(
     client: httpx2.AsyncClient, story: Story, kube: FakeKube, store: str
 ) -> None:
     session, attempt, step = await turn(story, kube)
     call = Caller(client, step, store)
     response = {
-        "response": {"text": "", "calls": [{"id": "c", "name": "look"}]},
+        "response": {"text": "", "calls": [{"id": "c", "name": "get_order"}]},
         "usage": {"outputTokens": 2},
     }
     calls: list[tuple[str, Any, str]] = [
         ("/take", None, "POST"),
         (f"/attempts/{attempt}/input", INPUT, "POST"),
         (f"/attempts/{attempt}/journal/0", response, "PUT"),
-        (f"/attempts/{attempt}/journal/0/calls/0", {"begun": {"tool": "look"}}, "PUT"),
+        (f"/attempts/{attempt}/journal/0/calls/0", {"begun": {"tool": "get_order"}}, "PUT"),
         (f"/attempts/{attempt}/journal/0/calls/0", {"result": {"found": True}}, "PUT"),
         (f"/attempts/{attempt}/finish", SUCCESS, "POST"),
     ]
@@ -115,16 +118,17 @@ async def test_the_first_write_of_the_journal_wins(
     await call.get("/take")
     path = f"/attempts/{attempt}/journal/0"
 
-    await call.get(path, {"response": {"text": "first"}}, "PUT")
+    response = {"text": "first", "calls": [{"id": "c", "name": "get_order"}]}
+    await call.get(path, {"response": response}, "PUT")
     again = await call.get(path, {"response": {"text": "second"}}, "PUT")
     done = await call.get(f"{path}/calls/0", {"result": "first"}, "PUT")
     done_again = await call.get(f"{path}/calls/0", {"result": "second"}, "PUT")
 
-    assert again["stored"] == {"text": "first"}
+    assert again["stored"] == response
     assert (done_again["stored"], done_again["key"]) == ("first", done["key"])
     journal = (await call.get("/take"))["journal"]
     assert [(entry["round"], entry["call"], entry["result"]) for entry in journal] == [
-        (0, -1, {"text": "first"}),
+        (0, -1, response),
         (0, 0, "first"),
     ]
 
@@ -136,6 +140,7 @@ async def test_a_paused_attempt_waits_for_its_calls_and_keeps_the_turn(
     call = Caller(client, step, store)
     await call.get("/take")
     await call.get(f"/attempts/{attempt}/heartbeat")
+    await call.get(f"/attempts/{attempt}/journal/0", REFUND, "PUT")
     body = {
         "calls": [{"round": 0, "call": 0, "kind": "Approval", "tool": "refund", "arguments": {"amount": 7}}]
     }
@@ -148,7 +153,54 @@ async def test_a_paused_attempt_waits_for_its_calls_and_keeps_the_turn(
     assert (await call(f"/attempts/{attempt}/finish", SUCCESS)).status_code == 410
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "method", "why"),
+    [
+        ("journal/0/calls/0", {"begun": {"tool": "refund"}}, "PUT", "Nobody has approved"),
+        ("journal/0/calls/0", {"result": {"refund": "r-1"}}, "PUT", "Nobody has approved"),
+        ("journal/0/calls/1", {"begun": {"tool": "get_order"}}, "PUT", "no call 1 in round 0"),
+        ("journal/0/calls/0/context", {"changes": {"a": 1}}, "PUT", ""),
+        (
+            "pause",
+            {"calls": [{"round": 0, "call": 0, "kind": "Task", "tool": "x", "arguments": {}}]},
+            "POST",
+            "",
+        ),
+        (
+            "finish",
+            {"outcome": "Succeeded", "events": [{"type": "reply", "content": {}}]},
+            "POST",
+            "type reply",
+        ),
+    ],
+)
+async def test_what_a_runner_may_not_do_is_refused_for_good(
+    client: httpx2.AsyncClient,
+    story: Story,
+    kube: FakeKube,
+    store: str,
+    path: str,
+    body: Any,
+    method: str,
+    why: str,
+) -> None:
+    # Given a model that has asked for a call which a person must approve
+    session, attempt, step = await turn(story, kube)
+    call = Caller(client, step, store)
+    await call.get("/take")
+    await call.get(f"/attempts/{attempt}/journal/0", REFUND, "PUT")
+
+    response = await call(f"/attempts/{attempt}/{path}", body, method)
+
+    assert response.status_code == 422
+    assert response.json()["reason"] == "NotAllowed"
+    assert why in response.json()["detail"]
+    assert await story.sql("SELECT count(*) FROM journal WHERE call >= 0") == [(0,)]
+    assert await story.events(session) == []
+
+
 CALLS: list[tuple[str, Any, str]] = [
+    ("/attempts/{}/journal/0/calls/0/context", {"changes": {"a": 1}}, "PUT"),
     ("/attempts/{}/input", INPUT, "POST"),
     ("/attempts/{}/journal/0", {"response": {}}, "PUT"),
     ("/attempts/{}/journal/0/calls/0", {"begun": 1}, "PUT"),

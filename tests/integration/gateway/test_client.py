@@ -1,25 +1,20 @@
 """The runner's own client against the gateway's own app: what one writes, the other must read."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx2
 import pytest
 from parley.gateway.app import create_app
 from parley.gateway.settings import GatewaySettings
-from parley.protocol.messages import CallBody
-from parley.runner.chat import ChatMessage, ModelReply, Said
-from parley.runner.gateway_client import GatewayClient
-from parley.runner.rounds import Rounds
+from parley.protocol.messages import CallBody, ContextBody, ResponseBody
+from parley.runner.gateway_client import GatewayClient, Rejected
 from parley.runner.settings import RunnerSettings
 from parley.store.pool import Pool
 
 from tests.fake_kube import FakeKube
 from tests.integration.gateway.test_calls import turn
 from tests.integration.store.story import Story
-from tests.unit.runner.fake_model import FakeModel, calls, reply
-
-UNKNOWN = {"error": "there is no tool called 'look'"}
 
 
 @pytest.fixture
@@ -45,34 +40,47 @@ async def runner(pool: Pool, kube: FakeKube, store: str, tmp_path: Path) -> Asyn
     await client.close()
 
 
-def rounds_of(runner: GatewayClient, attempt: int, model: FakeModel) -> Rounds:
-    async def ask(messages: Sequence[ChatMessage]) -> ModelReply:
-        return await model.ask(messages, schema=None, timeout_seconds=1)
-
-    return Rounds(runner, attempt, (), ask)
-
-
-async def test_a_model_that_calls_gets_its_result_and_answers(
-    runner: GatewayClient, attempt: int, story: Story
-) -> None:
-    await runner.take()
-
-    answer = await rounds_of(runner, attempt, FakeModel(calls("look"), reply("done"))).answer(
-        [Said("user", "hi")]
-    )
-
-    assert answer.text == "done"
-    assert await story.sql("SELECT round, call, begun, result FROM journal WHERE call >= 0") == [
-        (0, 0, {"tool": "look"}, UNKNOWN)
-    ]
-
-
 async def test_null_is_a_result(runner: GatewayClient, attempt: int, story: Story) -> None:
     await runner.take()
+    await runner.journal_response(
+        attempt, 0, ResponseBody(response={"calls": [{"id": "c", "name": "get_order"}]})
+    )
 
     await runner.journal_call(attempt, 0, 0, CallBody(begun=None))
     await runner.journal_call(attempt, 0, 0, CallBody(result=None))
     late = await runner.journal_call(attempt, 0, 0, CallBody(result="late"))
 
     assert late.stored is None
-    assert await story.sql("SELECT begun::text, result::text FROM journal") == [("null", "null")]
+    stored = await story.sql("SELECT begun::text, result::text FROM journal WHERE call >= 0")
+    assert stored == [("null", "null")]
+
+
+async def test_the_context_is_changed_through_the_gateway(
+    runner: GatewayClient, attempt: int, story: Story
+) -> None:
+    await runner.take()
+    calls = [{"id": "c", "name": "update_context"}]
+    await runner.journal_response(attempt, 0, ResponseBody(response={"calls": calls}))
+
+    body = ContextBody(changes={"order": "12", "gone": None})
+    first = await runner.update_context(attempt, 0, 0, body)
+    again = await runner.update_context(attempt, 0, 0, ContextBody(changes={"order": "13"}))
+
+    assert first == again
+    assert isinstance(first.stored, dict)
+    assert first.stored["context"] == {"order": "12"}
+    assert await story.sql("SELECT context FROM sessions") == [({"order": "12"},)]
+
+
+async def test_a_call_that_nobody_approved_cannot_begin(
+    runner: GatewayClient, attempt: int, story: Story
+) -> None:
+    await runner.take()
+    await runner.journal_response(
+        attempt, 0, ResponseBody(response={"calls": [{"id": "c", "name": "refund"}]})
+    )
+
+    with pytest.raises(Rejected, match="NotAllowed: Nobody has approved"):
+        await runner.journal_call(attempt, 0, 0, CallBody(begun={"tool": "refund"}))
+
+    assert await story.sql("SELECT 1 FROM journal WHERE call >= 0") == []
