@@ -10,6 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from functools import partial
+from itertools import count
 from typing import TypeVar, cast
 
 from parley.controller.announcer import Announcer
@@ -49,7 +50,9 @@ from parley.templates.evaluator import Evaluator
 log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 _TICK_SECONDS = 5.0
-_RESYNC_SECONDS = 600.0
+_SWEEP_SECONDS = 60.0
+_SWEEPS_TO_A_LIST = 10
+_RESYNC_SECONDS = _SWEEP_SECONDS * _SWEEPS_TO_A_LIST
 _RETRY_SECONDS = 1.0
 
 
@@ -155,16 +158,17 @@ class Leadership:
         await listen(self._settings.database_url, on_notify, lambda: _wake_all(context), asyncio.Event())
 
     async def _resync(self, context: Context, sights: Sights) -> None:
-        """Sweep after each complete list; the first was made before."""
+        """List everything now and then, and sweep while the last list was complete; the first one was."""
         sweeper, complete = Sweeper(context), True
-        while True:
+        for turn in count(1):
             try:
                 if complete:
                     await sweeper.sweep()
             except (KubeError, StoreUnavailable) as error:
                 log.warning("what is gone could not be swept: %s", error)
-            await asyncio.sleep(_RESYNC_SECONDS)
-            complete = await self._list_again(context, sights)
+            await asyncio.sleep(_SWEEP_SECONDS)
+            if turn % _SWEEPS_TO_A_LIST == 0:
+                complete = await self._list_again(context, sights)
 
     async def _list_again(self, context: Context, sights: Sights) -> bool:
         try:

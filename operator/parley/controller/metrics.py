@@ -1,7 +1,7 @@
 """The operator's metrics. Labels are bounded: kinds, verbs, outcomes; never a name."""
 
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
@@ -58,25 +58,26 @@ ERASURE_HELD = Gauge(
 )
 
 
-class _TasksWaiting(Collector):
-    """Tasks that wait for a person, counted when somebody asks, so that no change of a task can be missed."""
+class _Objects(Collector):
+    """Objects, counted by some labels when somebody asks, so that no change of one can be missed."""
 
-    def __init__(self) -> None:
-        self._namespaces: Callable[[], Iterable[str]] = tuple[str]
+    def __init__(self, name: str, what: str, labels: Sequence[str]) -> None:
+        self._name, self._what, self._labels = name, what, tuple(labels)
+        self._found: Callable[[], Iterable[tuple[str, ...]]] = tuple[tuple[str, ...]]
 
-    def watch(self, namespaces: Callable[[], Iterable[str]]) -> None:
-        """Count from now on what this tells: the namespace of each such task."""
-        self._namespaces = namespaces
+    def watch(self, found: Callable[[], Iterable[tuple[str, ...]]]) -> None:
+        """Count from now on what this tells: the labels of each such object."""
+        self._found = found
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         """Answer a scrape."""
-        family = GaugeMetricFamily(
-            "parley_tasks_waiting", "Tasks that wait for a person's reply.", labels=["namespace"]
-        )
-        for namespace, number in sorted(Tally(self._namespaces()).items()):
-            family.add_metric([namespace], number)  # pyright: ignore[reportUnknownMemberType]
+        family = GaugeMetricFamily(self._name, self._what, labels=self._labels)
+        for labels, number in sorted(Tally(self._found()).items()):
+            family.add_metric(labels, number)  # pyright: ignore[reportUnknownMemberType]
         yield family
 
 
-TASKS_WAITING = _TasksWaiting()
-REGISTRY.register(TASKS_WAITING)
+TASKS_WAITING = _Objects("parley_tasks_waiting", "Tasks that wait for a person's reply.", ["namespace"])
+SESSIONS = _Objects("parley_sessions", "Sessions by phase.", ["namespace", "phase"])
+for each in (TASKS_WAITING, SESSIONS):
+    REGISTRY.register(each)

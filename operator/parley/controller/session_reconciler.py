@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 from parley.controller.context import SESSION_KEY, TASK_KEY, Context
 from parley.controller.finality import is_final
-from parley.controller.metrics import TRANSCRIPTS_RESTORED
+from parley.controller.metrics import SESSIONS, TRANSCRIPTS_RESTORED
 from parley.controller.queue import Key
 from parley.controller.resource import Resource, all_referred
 from parley.controller.session_keeping import SessionKeeper, written_retention
@@ -38,6 +38,10 @@ class SessionReconciler:
         """By uid: why a session does not have the transcript it is to go on with."""
         self._hoped_for: dict[str, Resource] = {}
         """By the uid of the session whose transcript it is: who waits for it."""
+        sessions = context.projection.sessions
+        SESSIONS.watch(
+            lambda: ((each.namespace, str(each.status.get("phase", "Pending"))) for each in sessions)
+        )
 
     async def register(self, connection: Connection, session: Resource) -> None:
         """Make sure that the session has its row, and in it the transcript that it is to go on with."""

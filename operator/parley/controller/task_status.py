@@ -47,7 +47,7 @@ class TaskStatusWriter:
         self._sessions = sessions
         self._pace = Pace()
         tasks = context.projection.tasks
-        TASKS_WAITING.watch(lambda: (task.namespace for task in tasks if task.status.get("waiting")))
+        TASKS_WAITING.watch(lambda: ((task.namespace,) for task in tasks if task.status.get("waiting")))
 
     async def show(self, task: TaskUnderWork, plan: Plan, state: TaskState, hold: Hold | None) -> TaskStatus:
         """Write the task's status if it is not what it should be; returns what it should be."""
