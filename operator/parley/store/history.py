@@ -18,10 +18,11 @@ memory by gateway and runner."""
 TRUNCATE = "Truncate"
 
 # Tickets are granted in their order, so this is the order in which turns were granted. An event without a turn is
-# no part of what the model is shown. Of the events before the oldest message in the window none is shown either:
-# a result never comes without its call, nor where one of the two was erased. The end of a queued task may have come
-# between them: it comes after its turn. What this step itself has said already is its input, not its history; but a
-# summary that it has made stands for what it says, in its next attempt too.
+# no part of what the model is shown, but for a queued task's end that came before any turn: it goes with the first. Of
+# the events before the oldest message in the window none is shown either: a result never comes without its call, nor
+# where one of the two was erased. The end of a queued task may have come between them: it comes after its turn. What
+# this step itself has said already is its input, not its history; but a summary that it has made stands for what it
+# says, in its next attempt too.
 HISTORY = """
 WITH summary AS (
   SELECT sequence, time, type, role, content, speaker, task, step, item, attempt
@@ -32,11 +33,12 @@ WITH summary AS (
   SELECT (each.range ->> 0)::bigint AS first, (each.range ->> 1)::bigint AS last
   FROM summary, json_array_elements(summary.content -> 'ranges') AS each (range)
 ), kept AS (
-  SELECT e.sequence, e.time, e.type, e.role, e.content, e.speaker, e.task, e.step, e.item, e.attempt, e.ticket,
-         e.type = 'state' AS aside,
+  SELECT e.sequence, e.time, e.type, e.role, e.content, e.speaker, e.task, e.step, e.item, e.attempt,
+         coalesce(e.ticket, 1) AS ticket, e.type = 'state' AS aside,
          CASE WHEN e.type IN ('toolCall', 'toolResult') THEN e.content ->> 'id' END AS call_id
-  FROM events e JOIN turns t ON t.session_uid = e.session_uid AND t.ticket = e.ticket
-  WHERE e.session_uid = %(session_uid)s AND t.state = 'Done' AND json_typeof(e.content) <> 'null'
+  FROM events e LEFT JOIN turns t ON t.session_uid = e.session_uid AND t.ticket = e.ticket
+  WHERE e.session_uid = %(session_uid)s AND (t.state = 'Done' OR (e.ticket IS NULL AND e.type = 'state'))
+    AND json_typeof(e.content) <> 'null'
     AND (e.task_uid, e.step, e.item) IS DISTINCT FROM (%(task_uid)s, %(own_step)s, %(item)s)
     AND CASE e.type WHEN 'summary' THEN false WHEN 'state' THEN e.content ->> 'state' = 'TaskEnded' ELSE true END
     AND NOT EXISTS (SELECT FROM told WHERE e.sequence BETWEEN told.first AND told.last)

@@ -253,6 +253,22 @@ async def test_sessions_that_tell_each_other_do_not_wait_for_each_other(story: S
     assert len(await told(story, alice)) == len(await told(story, bob)) == 8
 
 
+async def test_an_end_before_the_first_turn_is_shown_to_it(story: Story) -> None:
+    """A tool step takes no turn, and may queue a task before anybody has said anything."""
+    alice = await story.session()
+    task = await story.task(alice)
+    attempt = await story.start(task, request=calling.request_of(story, task))
+    await story.take(task)
+    await story.respond(attempt, "report")
+    (wait,) = await pause(story, attempt, (0, "Task"))
+    assert await queue(story, wait, "report-1") is True
+    await story.end(await register(story, "report-1", alice))
+    first = await story.converse(alice, "Hello", "Hello")
+    second = await story.converse(alice, "And?", "Nothing")
+    assert [event.type for event in first.history] == ["state"]
+    assert [event.type for event in second.history] == ["message", "message", "state"]
+
+
 async def test_the_wrong_task_is_not_bound(story: Story) -> None:
     """A second Task of the name, made by hand once the first is gone, is none of the session's business."""
     alice = await story.session()
