@@ -1,0 +1,36 @@
+"""What a runner imports: a pod's start is most of a short step's time, so nothing comes along that it does not need."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ["pydantic_ai", "mcp", "jsonschema", "openai", "anthropic", "google.genai", "parley.runner.tools.box"]
+
+
+def imported_by(statement: str) -> list[str]:
+    """Which of the heavy modules a fresh process has after a statement."""
+    program = f"import json, sys; {statement}; print(json.dumps([m for m in {HEAVY} if m in sys.modules]))"
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found: list[str] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("statement", "modules"),
+    [
+        ("import parley.runner.process", []),
+        (
+            "from parley.runner.tool_opening import load_tool_box; load_tool_box()",
+            ["parley.runner.tools.box"],
+        ),
+        ("from parley.runner.step import load_model_seam; load_model_seam()", ["pydantic_ai"]),
+        ("import parley.runner.input_file, parley.runner.output_file", []),
+    ],
+)
+def test_nothing_comes_along_that_a_step_does_not_need(statement: str, modules: list[str]) -> None:
+    assert imported_by(statement) == modules
