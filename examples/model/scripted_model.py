@@ -34,8 +34,9 @@ rounds: what is after it is called when the results of what is before it are the
 in every round, for ever. ``[saying I will look.]`` is said beside the calls. When a round has no calls, it answers
 ``The tool says: …; …``, the results of the last round as they came.
 
-With ``response_format: json_schema``, or a system message that writes a schema out after ``JSON Schema:``, the answer is a value that fits the schema: an enum's value that the
-message names, a property's value that follows its name in the message (``order 12345``), else a default.
+With ``response_format: json_schema``, or a system message that writes a schema out after ``JSON Schema:``, the answer
+is a value that fits the schema: an enum's value that the message names, a property's value that follows its name in the
+message (``order 12345``), else a default.
 
 Directives anywhere in the last user message, for tests:
 

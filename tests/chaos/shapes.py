@@ -5,8 +5,10 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from tests.e2e.conftest import MODEL_URL, agent, container, gives, schedule, session, task, template
+from tests.e2e.servers import call, refund
 
 SESSIONS = ("alice", "bob", "carol")
+AGENTS = ({"name": "support"}, {"name": "buyer"})
 SCHEDULE = "every-minute"
 AGAIN = {"retry": {"limit": 3, "backoff": {"initial": "1s", "max": "2s"}}}
 """For prompts: a busy machine may keep a pod from the model for longer than a runner tries."""
@@ -28,6 +30,8 @@ class Work(NamedTuple):
     output: object
     turns: int = 0
     """Turns it has in its session."""
+    pays: tuple[str, ...] = ()
+    """The orders that it has the shop pay, each once."""
 
     @property
     def name(self) -> str:
@@ -42,10 +46,21 @@ def shared() -> list[dict[str, object]]:
     ]
     narrow = agent("narrow", limits={"maxConcurrentTasks": 2})
     quick = {"steps": [{"name": "only", "return": {"value": 1}}]}
+    word = {"type": "object", "properties": {"word": {"type": "string"}}}
+    count = container('printf %s "$0" | wc -c > /dev/termination-log', args=["{{ arguments.word }}"])
+    tools = [
+        refund(),
+        refund(name="guarded", approval="Required"),
+        {"name": "count", "parameters": word, "container": count},
+        {"name": "send", "task": {"templateRef": {"name": "send"}}},
+    ]
+    buyer = agent("buyer", tools=tools)
     kept = {"successfulTasksHistoryLimit": 1000, "failedTasksHistoryLimit": 1000}
     return [
-        *(session(name) for name in SESSIONS),
+        *(session(name, agents=AGENTS) for name in SESSIONS),
         narrow,
+        buyer,
+        template("send", quick),
         template("add-one", {"inputs": {"n": 0}, "steps": steps}),
         schedule(SCHEDULE, quick, schedule="* * * * *", **kept),
     ]
@@ -160,6 +175,26 @@ def staying(name: str, dice: random.Random) -> Work:
     return Work(task(name, **ref, runtime={"mode": "Task"}, steps=steps), f"{name}-{count - 1}", turns=count)
 
 
+def buys(name: str, dice: random.Random) -> Work:
+    """A turn whose model pays twice, the second time with a person's approval; the order is what is paid once."""
+    free, asked = f"{name}-free-{dice.random()}", f"{name}-asked-{dice.random()}"
+    calls = f"{call('refund', order=free, amount=1)} [then] {call('guarded', order=asked, amount=1)}"
+    steps = [{"name": "buy", "prompt": {"text": calls}, **AGAIN}, {"name": "end", "return": {"value": name}}]
+    by = {"sessionRef": {"name": dice.choice(SESSIONS)}, "agentRef": {"name": "buyer"}}
+    return Work(task(name, **by, steps=steps), name, turns=1, pays=(free, asked))
+
+
+def jobs(name: str, dice: random.Random) -> Work:
+    """Tools that run as Jobs and as Tasks, called by a model and by a step."""
+    word = "x" * dice.randrange(1, 30)
+    calls = f"{call('count', word=word)} {call('send')}"
+    steps = [
+        {"name": "ask", "prompt": {"text": calls}, **AGAIN},
+        {"name": "count", "tool": {"name": "count", "arguments": {"word": word}}},
+    ]
+    return Work(task(name, agentRef={"name": "buyer"}, steps=steps), len(word))
+
+
 def files(name: str, dice: random.Random) -> Work:
     """A large output, from file to file."""
     size = dice.randrange(10_000, 1_000_000)
@@ -180,7 +215,7 @@ def files(name: str, dice: random.Random) -> Work:
 
 
 SHAPES: tuple[Callable[[str, random.Random], Work], ...] = (
-    flow, chain, items, prompts, flaky, asks, parent, turn, staying, files,
+    flow, chain, items, prompts, flaky, asks, parent, turn, staying, files, buys, jobs,
 )  # fmt: skip
 
 

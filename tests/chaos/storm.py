@@ -122,7 +122,8 @@ class Storm:
         if wait_id in self._answered:
             return
         twice = self._dice(task).random() < 0.5
-        for name in (f"{task}-yes", f"{task}-again")[: 2 if twice else 1]:
+        words = (f"{task}-yes-{wait_id[:8]}", f"{task}-again-{wait_id[:8]}")
+        for name in words[: 2 if twice else 1]:
             made = self._cluster.request(
                 "POST",
                 collection("reply", self._namespace),

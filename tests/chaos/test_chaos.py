@@ -16,18 +16,19 @@ SEED = 5
 
 
 def test_a_storm_of_a_seed_is_the_same_each_time() -> None:
-    assert mixed(20, random.Random(SEED)) == mixed(20, random.Random(SEED))
-    shapes = {work.name.rpartition("-")[0] for work in mixed(20, random.Random(SEED))}
+    assert mixed(24, random.Random(SEED)) == mixed(24, random.Random(SEED))
+    shapes = {work.name.rpartition("-")[0] for work in mixed(24, random.Random(SEED))}
     assert shapes == {shape.__name__ for shape in SHAPES}
 
 
 @pytest.mark.cluster
 @pytest.mark.disruptive
+@pytest.mark.usefixtures("tools")
 @pytest.mark.timeout(600)
 def test_nothing_is_lost_duplicate_or_stuck(cluster: Cluster, namespace: str, store: Store) -> None:
     # Given tasks of all shapes, while operator, gateway, pods and Postgres are killed at random
     all_ready(cluster)
-    storm = Storm(cluster, store, namespace, seconds=60, count=20, seed=SEED, pause=(4.0, 8.0))
+    storm = Storm(cluster, store, namespace, seconds=60, count=24, seed=SEED, pause=(4.0, 8.0))
     assert {kill for _, kill in storm.plan} == set(KILLS)
     # When all have ended
     verdict = storm.run(patience=300)

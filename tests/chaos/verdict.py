@@ -7,6 +7,7 @@ from typing import Any, LiteralString
 from tests.chaos.shapes import SCHEDULE, Work
 from tests.cluster import Cluster, condition
 from tests.e2e.conftest import Store
+from tests.e2e.servers import ask
 
 ENDS = {"Succeeded", "Failed", "Cancelled"}
 
@@ -18,7 +19,7 @@ _DUPLICATES: dict[str, LiteralString] = {
     " JOIN sessions s ON s.uid = e.session_uid WHERE s.namespace = %s AND e.type = 'message'"
     " GROUP BY 1, 2, 3, 4 HAVING count(*) > 1",
     "reply taken more than once": "SELECT t.name, w.step, count(*) FROM replies r JOIN waits w ON w.id = r.wait_id"
-    " JOIN tasks t ON t.uid = w.task_uid WHERE t.namespace = %s AND r.accepted GROUP BY 1, 2 HAVING count(*) > 1",
+    " JOIN tasks t ON t.uid = w.task_uid WHERE t.namespace = %s AND r.accepted GROUP BY 1, 2, w.id HAVING count(*) > 1",
     "child made more than once": "SELECT t.parent_uid, t.parent_attempt, count(*) FROM tasks t"
     " WHERE t.namespace = %s AND t.parent_attempt IS NOT NULL GROUP BY 1, 2 HAVING count(*) > 1",
 }
@@ -26,6 +27,10 @@ _LOST: dict[str, LiteralString] = {
     "session with a gap": "SELECT s.name, count(*), max(e.sequence), s.last_sequence FROM events e"
     " JOIN sessions s ON s.uid = e.session_uid WHERE s.namespace = %s GROUP BY s.uid, s.name, s.last_sequence"
     " HAVING count(*) <> max(e.sequence) OR min(e.sequence) <> 1 OR max(e.sequence) <> s.last_sequence",
+    "call without a result": "SELECT s.name, e.task, e.content->>'id' FROM events e"
+    " JOIN sessions s ON s.uid = e.session_uid WHERE s.namespace = %s AND e.type = 'toolCall'"
+    " AND 1 <> (SELECT count(*) FROM events r WHERE r.session_uid = e.session_uid AND r.type = 'toolResult'"
+    "           AND r.task_uid = e.task_uid AND r.content->>'id' = e.content->>'id')",
     "question without an answer": "SELECT s.name, e.task, e.step, count(*) FROM events e"
     " JOIN sessions s ON s.uid = e.session_uid WHERE s.namespace = %s AND e.type = 'message'"
     " GROUP BY 1, 2, 3 HAVING count(DISTINCT e.role) <> 2",
@@ -86,6 +91,7 @@ def judge(
     bodies = {body["metadata"]["name"]: body for body in cluster.list("task", namespace)}
     for work in works:
         _judge_task(bodies.get(work.name), work, verdict)
+    _judge_payments(cluster, works, verdict)
     slots = [f"{SCHEDULE}-{minute:010d}" for minute in minutes]
     verdict.lost += [f"task {name} of the Schedule was never made" for name in slots if name not in bodies]
     verdict.stuck += [f"task {name}" for name in unended(cluster, namespace)]
@@ -106,6 +112,14 @@ def judge(
     if said > expected:
         verdict.duplicate.append(f"{said - expected} messages more than {expected}")
     return verdict
+
+
+def _judge_payments(cluster: Cluster, works: list[Work], verdict: Verdict) -> None:
+    """What a tool does must be done once, however often its call is repeated."""
+    orders = [order for work in works for order in work.pays]
+    paid = ask(cluster, "shop", "refunds")["orders"] if orders else []
+    verdict.lost += [f"payment of {order}" for order in orders if order not in paid]
+    verdict.duplicate += [f"payment of {order}" for order in orders if paid.count(order) > 1]
 
 
 def _judge_task(body: dict[str, Any] | None, work: Work, verdict: Verdict) -> None:
