@@ -73,19 +73,23 @@ class SessionKeeper:
         self, connection: Connection, session: Resource, spec: SessionSpec, summary: SessionSummary
     ) -> bool:
         fence, uid = self._context.fence, session.uid
-        busy = [task.uid for task in self._open_tasks(session)]
         asked, max_age = spec.clear_history, spec.retention.max_age_or_none()
         if asked is not None and asked.through_sequence > summary.clear_asked:
+            busy = self._busy(session)
             reached = await clear_history(connection, fence, uid, asked.through_sequence, asked.by, busy)
             if reached is not None:
                 HISTORIES_CLEARED.labels("Request").inc()
                 self._tell_cleared(session, reached, asked.through_sequence, asked.by)
                 return True
         is_old = max_age is not None and _is_past(summary.oldest, max_age, summary.now)
-        if max_age and is_old and await erase_old(connection, fence, uid, max_age, busy) is not None:
+        if (
+            max_age
+            and is_old
+            and await erase_old(connection, fence, uid, max_age, self._busy(session)) is not None
+        ):
             HISTORIES_CLEARED.labels("Age").inc()
             return True
-        if summary.cleared_through and await finish_erasing(connection, fence, uid, busy):
+        if summary.cleared_through and await finish_erasing(connection, fence, uid, self._busy(session)):
             self._context.queue.add_after(_key(session), _BUSY_SECONDS)
         if max_age is not None and summary.oldest is not None and summary.now is not None:
             due = (summary.oldest + max_age - summary.now).total_seconds()
@@ -100,6 +104,11 @@ class SessionKeeper:
     def _open_tasks(self, session: Resource) -> list[Resource]:
         tasks = self._context.projection.tasks.referring_to(session.namespace, session.name)
         return [task for task in tasks if not is_final(task)]
+
+    def _busy(self, session: Resource) -> list[str]:
+        """Return the tasks whose status does not say yet how they ended; children and queued ones name no session."""
+        tasks = self._context.projection.tasks
+        return [task.uid for task in tasks if task.namespace == session.namespace and not is_final(task)]
 
     def _newest_open(self, session: Resource) -> datetime | None:
         return max((task.created for task in self._open_tasks(session)), default=None)

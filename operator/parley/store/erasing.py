@@ -34,41 +34,53 @@ OLDER = """
 SELECT max(sequence) FROM events
 WHERE session_uid = %(uid)s AND sequence > %(cleared_through)s AND time < now() - %(max_age)s::interval
 """
-# What the session's own states say was said by nobody. A summary stands for what it sums up, however late it came.
+# What the session's own states say was said by nobody.
 ERASE_EVENTS = """
 UPDATE events e SET content = 'null'::json, speaker = NULL
 FROM sessions s
-WHERE s.uid = %(uid)s AND e.session_uid = s.uid AND json_typeof(e.content) <> 'null'
-  AND CASE e.type
-    WHEN 'state' THEN e.sequence <= s.cleared_through
-                      AND coalesce(e.content ->> 'state', '') NOT IN
-                        ('Active', 'Dormant', 'Paused', 'Expired', 'Ended', 'Archived', 'Cleared', 'Restored')
-    WHEN 'summary' THEN e.sequence <= s.cleared_through
-                        OR EXISTS (SELECT FROM json_array_elements(e.content -> 'ranges') AS range
-                                   WHERE (range ->> 0)::bigint <= s.cleared_through)
-    ELSE e.sequence <= s.cleared_through
-  END
+WHERE s.uid = %(uid)s AND e.session_uid = s.uid
+  AND e.sequence > %(after)s AND e.sequence <= s.cleared_through
+  AND json_typeof(e.content) <> 'null'
+  AND NOT (e.type = 'state'
+           AND coalesce(e.content ->> 'state', '') IN
+             ('Active', 'Dormant', 'Paused', 'Expired', 'Ended', 'Archived', 'Cleared', 'Restored'))
 """
-# Tasks of the session, and those below them that have none, that are over and began to speak before what is kept: a
-# message that waited in the queue until then is no part of it. A parent copies what its child gave, and a session is
-# told how what it queued has ended: not before.
-TO_ERASE = """
+# A summary stands for what it sums up, however late it came.
+ERASE_SUMMARIES = """
+UPDATE events e SET content = 'null'::json, speaker = NULL
+FROM sessions s
+WHERE s.uid = %(uid)s AND e.session_uid = s.uid AND e.type = 'summary' AND json_typeof(e.content) <> 'null'
+  AND EXISTS (SELECT FROM json_array_elements(e.content -> 'ranges') AS range
+              WHERE (range ->> 0)::bigint <= s.cleared_through)
+"""
+# Tasks of the session, and those below them that have none, that are over. A parent copies what its child gave, and a
+# session is told how what it queued has ended: not before.
+OVER = """
 SELECT t.uid FROM sessions s
 CROSS JOIN LATERAL (
-  SELECT uid FROM tasks WHERE session_uid = s.uid
+  SELECT uid FROM tasks WHERE session_uid = s.uid AND erased_at IS NULL
   UNION
   SELECT below.uid FROM tasks root JOIN tasks below ON below.root_uid = root.uid
-  WHERE root.session_uid = s.uid AND below.session_uid IS NULL) family
+  WHERE root.session_uid = s.uid AND below.session_uid IS NULL AND below.erased_at IS NULL) family
 JOIN tasks t ON t.uid = family.uid
-WHERE s.uid = %(uid)s AND t.registered_at <= s.cleared_until AND t.erased_at IS NULL
+WHERE s.uid = %(uid)s AND t.registered_at <= s.cleared_until
   AND (t.ended_at IS NOT NULL OR t.gone_since IS NOT NULL)
-  AND (EXISTS (SELECT FROM events e
-               WHERE e.session_uid = s.uid AND e.sequence <= s.cleared_through AND e.task_uid = t.uid)
-       OR NOT EXISTS (SELECT FROM events e WHERE e.session_uid = s.uid AND e.task_uid = t.uid))
   AND NOT EXISTS (SELECT FROM attempts a WHERE a.id = t.parent_attempt AND a.state IN ('Open', 'Running'))
   AND NOT EXISTS (SELECT FROM queued_tasks q
                   WHERE q.task_uid = t.uid AND q.told_at IS NULL AND q.session_uid IS NOT NULL)
 ORDER BY t.uid FOR NO KEY UPDATE OF t
+"""
+# Those of them that began to speak before what is kept: a message that waited in the queue until then is no part of
+# it. One pass over the events, however many tasks there are.
+TO_ERASE = """
+WITH spoke AS (
+  SELECT task_uid, min(sequence) AS first FROM events
+  WHERE session_uid = %(uid)s AND task_uid IS NOT NULL
+  GROUP BY task_uid
+)
+SELECT over.uid FROM unnest(%(over)s::text[]) AS over (uid)
+LEFT JOIN spoke ON spoke.task_uid = over.uid
+WHERE spoke.first IS NULL OR spoke.first <= (SELECT cleared_through FROM sessions WHERE uid = %(uid)s)
 """
 ERASE_TASKS = (
     "UPDATE inputs SET messages = NULL WHERE task_uid = ANY(%(tasks)s::text[]) AND messages IS NOT NULL",
@@ -128,7 +140,8 @@ async def clear_history(
         await execute(conn, REACH, {"uid": uid, "asked": through, "through": reached})
         content: Mapping[str, JsonValue] = {"state": "Cleared", "through": reached, "by": by}
         await append_state(conn, uid, row.last_sequence, content)
-        await _erase(conn, uid, busy)
+        await _erase_events(conn, uid, row)
+        await _erase_tasks(conn, uid, busy)
         return reached
 
 
@@ -149,25 +162,35 @@ async def erase_old(
         if through is None:
             return None
         await execute(conn, REACH, {"uid": uid, "asked": row.clear_asked, "through": through})
-        await _erase(conn, uid, busy)
+        await _erase_events(conn, uid, row)
+        await _erase_tasks(conn, uid, busy)
         return through
 
 
 async def finish_erasing(conn: Connection, fence: Fence, uid: str, busy: Sequence[str] = ()) -> bool:
     """Erase tasks that were under way when what they began with was erased; tell whether some are still ``busy``."""
     async with leading(conn, fence):
-        return False if await _lock(conn, uid) is None else await _erase(conn, uid, busy)
+        return False if await _lock(conn, uid) is None else await _erase_tasks(conn, uid, busy)
 
 
 async def _lock(conn: Connection, uid: str) -> _Locked | None:
     return await fetch_one(conn, _Locked, LOCK, {"uid": uid})
 
 
-async def _erase(conn: Connection, uid: str, busy: Sequence[str]) -> bool:
+async def _erase_events(conn: Connection, uid: str, before: _Locked) -> None:
+    """Erase what was said after what had been erased before: no event comes later with a sequence that was passed."""
     await fetch_value(conn, str, REWRITE, {})
-    await execute(conn, ERASE_EVENTS, {"uid": uid})
-    over = await fetch_values(conn, str, TO_ERASE, {"uid": uid})
-    tasks = [each for each in over if each not in set(busy)]
+    await execute(conn, ERASE_EVENTS, {"uid": uid, "after": before.cleared_through})
+
+
+async def _erase_tasks(conn: Connection, uid: str, busy: Sequence[str]) -> bool:
+    """Erase the tasks that are over, and summaries; tell whether some of the tasks are still busy."""
+    await fetch_value(conn, str, REWRITE, {})
+    await execute(conn, ERASE_SUMMARIES, {"uid": uid})
+    over = await fetch_values(conn, str, OVER, {"uid": uid})
+    if over:
+        over = await fetch_values(conn, str, TO_ERASE, {"uid": uid, "over": over})
+    tasks = sorted(set(over).difference(busy))
     if tasks:
         for statement in ERASE_TASKS:
             await execute(conn, statement, {"tasks": tasks})
