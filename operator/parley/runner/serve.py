@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from parley.protocol.messages import RUNNER_LIFE_SECONDS, TakeAnswer
 from parley.runner.daemon_thread import in_daemon_thread
 from parley.runner.gateway_client import GatewayClient, NotAdmitted, Rejected, StopRunning
+from parley.runner.needed_secrets import missing_secret
 from parley.runner.step import MakeModel, StepRun, load_model_seam
 
 IDLE_SECONDS = 5
@@ -40,6 +41,7 @@ class Serving:
         self._sleep = sleep
         self._step: StepRun | None = None
         self._winding_down = False
+        self._has_served = False
 
     @property
     def committing(self) -> bool:
@@ -67,7 +69,15 @@ class Serving:
                 if taken is None:
                     log.info("no attempt is ready, ending")
                     return
+                if self._has_served and (missing := missing_secret(taken.request, self._secrets)) is not None:
+                    # The Agent has changed since this pod was started. The operator sees the pod end with the attempt
+                    # in its hands, and starts another, which has the secret, without counting a failure.
+                    log.warning(
+                        "another pod must take over", extra={"secret": f"{missing.name}/{missing.key}"}
+                    )
+                    return
                 await self._attempt(taken)
+                self._has_served = True
         finally:
             loading.cancel()
             await asyncio.gather(loading, return_exceptions=True)

@@ -12,6 +12,7 @@ from parley.runner.calls import Tools
 from parley.runner.chat import ToolDefinition
 from parley.runner.daemon_thread import in_daemon_thread
 from parley.runner.failure import StepFailure
+from parley.runner.needed_secrets import header_secrets
 from parley.runner.tools.errors import ToolsUnavailable
 
 if TYPE_CHECKING:
@@ -87,9 +88,8 @@ async def open_tools(
     if not agent.tools and not agent.builtin_tools:
         return NoTools()
     for tool in agent.tools:
-        for header in tool.headers:
-            reference = header.value_from.secret_key_ref if header.value_from else None
-            if reference is not None and tool_secret_variable(reference) not in secrets:
+        for reference in header_secrets(tool):
+            if tool_secret_variable(reference) not in secrets:
                 raise StepFailure(
                     Reason.TOOL_ERROR,
                     f"tool {tool.name} needs key {reference.key} of Secret {reference.name}, and this pod was started "

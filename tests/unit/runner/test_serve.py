@@ -14,7 +14,8 @@ from parley.runner.serve import IDLE_SECONDS, Serving
 from parley.runner.step import MakeModel
 
 from tests.unit.runner.fake_gateway import FakeGateway, prompt_request
-from tests.unit.runner.fake_model import FakeModel, reply
+from tests.unit.runner.fake_model import FakeModel, calls, reply
+from tests.unit.runner.fake_tools import tool
 
 
 class FakeTask(FakeGateway):
@@ -25,6 +26,7 @@ class FakeTask(FakeGateway):
         self.waiting = deque(attempts)
         self.held: int | None = None
         self.outcomes: dict[int, Any] = {}
+        self.on_pause: Any = None
 
     def _serve(self, call: str, parts: list[str], body: Any) -> Any:
         if call == "take":
@@ -37,10 +39,13 @@ class FakeTask(FakeGateway):
         assert parts[1] == str(self.held), f"{call} of an attempt that is not held"
         if call == "heartbeat":
             return {}
-        assert call == "finish"
+        if call == "journal":
+            return super()._journal(parts, body)
+        assert call in {"finish", "pause"}
         self.outcomes[int(parts[1])] = body
         self.held = None
-        return {}
+        self.journal.clear()
+        return self.on_pause if call == "pause" else {}
 
 
 class Thinking(FakeModel):
@@ -103,6 +108,39 @@ async def test_it_takes_one_attempt_after_the_other_until_none_is_ready(token: P
         9: "Failed",
     }
     assert gateway.bodies("take") == [{"wait": IDLE_SECONDS}] * 4
+
+
+async def test_a_pause_is_an_outcome_and_the_next_attempt_is_taken(token: Path) -> None:
+    gateway = FakeTask(token, 7, 8)
+    pay = {**tool("pay", approval=True), "parameters": {"type": "object"}}
+    agent = {"name": "support", "model": {"provider": "OpenAI", "name": "m"}, "tools": [pay]}
+    request = prompt_request(history="None", agent=agent)
+    gateway.taken = gateway.taken.model_copy(update={"request": request})
+    gateway.on_pause = {"waits": ["w"]}
+
+    await serving(gateway, FakeModel(calls("pay"), reply("paid"))).run()
+
+    assert gateway.outcomes[7]["calls"][0]["kind"] == "Approval"
+    assert gateway.outcomes[8]["output"] == "paid"
+
+
+async def test_a_runner_that_lacks_a_secret_of_a_later_attempt_leaves_it_to_another_pod(token: Path) -> None:
+    gateway = FakeTask(token, 7, 8)
+    changed: Any = {"secretKeyRef": {"name": "orders", "key": "token"}}
+    header = {"name": "Authorization", "valueFrom": changed}
+    look = {"name": "look", "http": {"url": "http://shop/", "headers": [header]}}
+    agent = {"name": "support", "model": {"provider": "OpenAI", "name": "m"}, "tools": [look]}
+
+    def change_the_agent(call: str) -> None:
+        if call == "finish":
+            request = prompt_request(history="None", agent=agent)
+            gateway.taken = gateway.taken.model_copy(update={"request": request})
+
+    gateway.on_request = change_the_agent
+    await serving(gateway, FakeModel(reply("a"))).run()
+
+    assert list(gateway.outcomes) == [7]
+    assert gateway.held == 8, "it ends with the attempt in its hands"
 
 
 async def test_a_heartbeat_that_says_stop_ends_the_attempt_and_not_the_runner(token: Path) -> None:
