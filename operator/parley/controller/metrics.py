@@ -1,7 +1,7 @@
 """The operator's metrics. Labels are bounded: kinds, verbs, outcomes; never a name."""
 
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram
 from prometheus_client.core import GaugeMetricFamily
@@ -61,8 +61,8 @@ ERASURE_HELD = Gauge(
 class _Objects(Collector):
     """Objects, counted by some labels when somebody asks, so that no change of one can be missed."""
 
-    def __init__(self, name: str, what: str, labels: Sequence[str]) -> None:
-        self._name, self._what, self._labels = name, what, tuple(labels)
+    def __init__(self, empty: Callable[[], GaugeMetricFamily]) -> None:
+        self._empty = empty
         self._found: Callable[[], Iterable[tuple[str, ...]]] = tuple[tuple[str, ...]]
 
     def watch(self, found: Callable[[], Iterable[tuple[str, ...]]]) -> None:
@@ -71,13 +71,19 @@ class _Objects(Collector):
 
     def collect(self) -> Iterable[GaugeMetricFamily]:
         """Answer a scrape."""
-        family = GaugeMetricFamily(self._name, self._what, labels=self._labels)
+        family = self._empty()
         for labels, number in sorted(Tally(self._found()).items()):
             family.add_metric(labels, number)  # pyright: ignore[reportUnknownMemberType]
         yield family
 
 
-TASKS_WAITING = _Objects("parley_tasks_waiting", "Tasks that wait for a person's reply.", ["namespace"])
-SESSIONS = _Objects("parley_sessions", "Sessions by phase.", ["namespace", "phase"])
+TASKS_WAITING = _Objects(
+    lambda: GaugeMetricFamily(
+        "parley_tasks_waiting", "Tasks that wait for a person's reply.", labels=["namespace"]
+    )
+)
+SESSIONS = _Objects(
+    lambda: GaugeMetricFamily("parley_sessions", "Sessions by phase.", labels=["namespace", "phase"])
+)
 for each in (TASKS_WAITING, SESSIONS):
     REGISTRY.register(each)

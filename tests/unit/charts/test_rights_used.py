@@ -42,6 +42,7 @@ PARLEYS = (AGENT, SESSION, TASK, TASK_TEMPLATE, SCHEDULE, REPLY)
 VARIABLE_KINDS = {
     ("controller/listing.py", "get"): PARLEYS,
     ("controller/listing.py", "pages"): (*PARLEYS, JOB, POD),
+    ("controller/spec_reconciler.py", "apply_status"): (AGENT, TASK_TEMPLATE),
 }
 Right = tuple[str, str, str]
 

@@ -13,6 +13,7 @@ from parley.controller.sights import Sights
 from parley.kube.errors import Invalid
 from parley.kube.kinds import AGENT, SESSION
 from parley.store.session_records import SessionSummary
+from prometheus_client import REGISTRY
 
 from tests.fake_kube import FakeKube
 from tests.unit.controller.contexts import storeless
@@ -61,3 +62,16 @@ async def test_a_context_that_the_api_server_cannot_hold_hides_nothing_else(
     assert made["status"]["phase"] == "Active"
     assert "context" not in made["status"]
     assert made["status"]["contextTruncated"] is True
+
+
+async def test_sessions_are_counted_by_phase() -> None:
+    context = storeless()
+    for name, phase in (("alice", "Dormant"), ("bob", "Dormant"), ("carl", None)):
+        made: dict[str, Any] = session_body(name)
+        made["status"] = {"phase": phase} if phase else {}
+        Sights(context).see(SESSION, made, False)
+    SessionReconciler(context)
+
+    (family,) = (each for each in REGISTRY.collect() if each.name == "parley_sessions")
+
+    assert {(each.labels["phase"], each.value) for each in family.samples} == {("Dormant", 2), ("Pending", 1)}
