@@ -79,11 +79,13 @@ class Conversation:
     def to_sum_up(self, turn: Sequence[ChatMessage]) -> Sequence[Unit]:
         """What a summary must stand for so that the rest has room, and more than the next message has.
 
-        Raises:
-            StepFailure: as for ``shown``.
+        Nothing if this turn alone has no room: no summary would help.
         """
+        budget = self._limits.budget
+        if self._limits.overflow != "Summarize" or (budget is not None and self._needed(turn) > budget):
+            return []
         room = self._room(turn)
-        if self._limits.overflow != "Summarize" or first_shown(self._past.units, room) == 0:
+        if first_shown(self._past.units, room) == 0:
             return []
         free = tokens_of(Said("user", "x" * self._limits.summary_bytes))
         return self._past.units[: first_shown(self._past.units, room.halved(free))]
@@ -109,7 +111,7 @@ class Conversation:
         messages = None if window is None else max(window - self._own, 0)
         if budget is None:
             return Room(messages)
-        needed = sum(map(tokens_of, [*self._beginning, *turn])) + self._tools_tokens
+        needed = self._needed(turn)
         if needed > budget:
             raise StepFailure(
                 Reason.BUDGET_EXCEEDED,
@@ -118,6 +120,10 @@ class Conversation:
                 definite=True,
             )
         return Room(messages, budget - needed)
+
+    def _needed(self, turn: Sequence[ChatMessage]) -> int:
+        """Tokens of all that is always shown."""
+        return sum(map(tokens_of, [*self._beginning, *turn])) + self._tools_tokens
 
     def _fail(self) -> None:
         window, budget = self._limits.window, self._limits.budget

@@ -117,7 +117,11 @@ async def test_a_turn_that_grows_out_of_the_budget_shows_less_of_the_past(make_g
 
 @pytest.mark.parametrize(
     ("limits", "named"),
-    [({"tokenBudget": 3}, "tokenBudget"), ({"contextWindow": 3, "contextOverflow": "Fail"}, "contextWindow")],
+    [
+        ({"tokenBudget": 3}, "tokenBudget"),
+        ({"tokenBudget": 3, "contextOverflow": "Summarize"}, "tokenBudget"),
+        ({"contextWindow": 3, "contextOverflow": "Fail"}, "contextWindow"),
+    ],
 )
 async def test_a_budget_that_is_exceeded_fails_the_turn_for_good(
     make_gateway: Make, limits: dict[str, Any], named: str
@@ -130,3 +134,4 @@ async def test_a_budget_that_is_exceeded_fails_the_turn_for_good(
     assert (failed["reason"], failed["definite"]) == ("BudgetExceeded", True)
     assert named in failed["message"]
     assert model.asked == []
+    assert gateway.calls() == ["take", "input", "finish"], "what was said stays said"
