@@ -131,6 +131,8 @@ class Carrier:
             case SetSuspended():
                 store.set_suspended(action.suspended)
             case EndTask():
+                over = action.reason is Reason.SESSION_ENDED
+                assert not over or not store.open_attempts(), "what runs is cut off by its session's end"
                 store.end_task(action)
             case _:
                 raise AssertionError(f"{action} is of the cluster")

@@ -24,6 +24,7 @@ from tests.unit.engine.sim_cluster import Event, SimCluster
 from tests.unit.engine.sim_flow import SimFlow
 from tests.unit.engine.sim_memory import Memory
 from tests.unit.engine.sim_others import SimOthers
+from tests.unit.engine.sim_rules import retried
 from tests.unit.engine.sim_script import Decision, Script
 from tests.unit.engine.sim_session import SessionStory, SimSession
 from tests.unit.engine.sim_store import SimStore
@@ -220,7 +221,8 @@ class Simulation:
         """Whoever paused for calls keeps its session: no other turn comes between a call and its result."""
         for step in self._steps:
             attempts = state.of_step(step.name)
-            if state.end is None and attempts and attempts[-1].phase == "Paused":
+            goes_on = attempts and attempts[-1].phase != "Succeeded" and retried(step, list(attempts))
+            if state.end is None and goes_on and any(a.phase == "Paused" for a in attempts):
                 turn = self.store.turns.get(step.name)
                 assert turn is Turn.HELD or not takes_turn(self.scenario.spec, step), "a paused turn was lost"
 
