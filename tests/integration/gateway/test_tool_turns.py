@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.integration.gateway.running import Shop
-from tests.integration.gateway.tool_turns import agent_with, begin_turn, tool_step
+from tests.integration.gateway.tool_turns import ToolTurn, agent_with, begin_turn, tool_step
 from tests.integration.store import calling
 from tests.unit.gateway.steps import add_step
 from tests.unit.runner.scripted import ScriptedModel
@@ -169,6 +169,41 @@ async def test_killed_at_any_moment_a_turn_ends_as_if_nothing_had_happened(
         assert len(turn.model.asked) <= 4, told
         stored = await shop.story.sql("SELECT context FROM sessions WHERE uid = %s", turn.session)
         assert stored == [({"seen": True},)], told
+
+
+async def test_a_summary_is_made_once_though_the_turn_pauses_and_is_shown_to_later_turns(
+    shop: Shop, orders: Server
+) -> None:
+    # Given a session whose window is three messages
+    limits = {"session": {"name": "alice", "contextWindow": 3, "contextOverflow": "Summarize"}}
+    first = await begin_turn(shop, tools(orders), [], request=limits)
+    await first.play()
+
+    async def next_turn(*rounds: Any) -> ToolTurn:
+        task = await shop.story.task(first.session)
+        await shop.story.queue(first.session, task)
+        turn = ToolTurn(shop, first.agent, type(first.model)(rounds), first.session, task, request=limits)
+        await turn.play()
+        return turn
+
+    # When the second turn has more to show, and pauses
+    second = await next_turn([REFUND])
+    third = await next_turn()
+
+    # Then it is summed up once for all attempts of the turn, and the summary stands for what was said
+    assert second.waited == [("Approval", "refund")]
+    assert second.model.summed_up == 0, "three messages have room"
+    assert third.model.summed_up == 1
+    fourth = await next_turn([REFUND], [LOOK])
+    assert (fourth.model.summed_up, len(fourth.attempts)) == (1, 2)
+    shown = [[message.text for message in asked] for asked in fourth.model.asked[1:]]
+    summary = "[Note of the system: What was said before, summed up:\nIn short, 1.]"
+    assert [texts[1] for texts in shown] == [summary] * 3
+    assert all(texts[2:5] == ["done", "go", ""] or texts[2:4] == ["done", "go"] for texts in shown)
+    stored = [content for kind, _, content in await fourth.transcript() if kind == "summary"]
+    assert stored[0]["ranges"][0][0] == 1
+    assert stored[1]["ranges"][0] == [1, stored[1]["ranges"][0][1]]
+    assert len(await shop.story.events(first.session)) > stored[1]["ranges"][-1][1]
 
 
 async def test_a_tool_step(shop: Shop, orders: Server) -> None:

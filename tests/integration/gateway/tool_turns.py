@@ -17,7 +17,7 @@ from parley.store.records import WaitRecord
 
 from tests.integration.gateway.running import Shop
 from tests.integration.store import calling
-from tests.unit.gateway.steps import StepInCluster
+from tests.unit.gateway.steps import StepInCluster, add_step
 from tests.unit.runner.fake_gateway import tool_request
 from tests.unit.runner.fake_model import reply
 from tests.unit.runner.tools.boxes import network
@@ -66,9 +66,13 @@ class Rounds:
 
     rounds: Sequence[Sequence[tuple[str, Any]]]
     asked: list[list[ChatMessage]] = field(default_factory=list[list[ChatMessage]])
+    summed_up: int = 0
 
     async def ask(self, messages: Sequence[ChatMessage], **_: Any) -> ModelReply:
         self.asked.append(list(messages))
+        if messages[-1].text.startswith("Summarize"):
+            self.summed_up += 1
+            return reply(f"In short, {self.summed_up}.")
         last = max((place for place, each in enumerate(messages) if not isinstance(each, Called)), default=0)
         number = len(messages) - 1 - last
         if number >= len(self.rounds):
@@ -92,6 +96,7 @@ class ToolTurn:
     kill_at: int = 0
     attempts: list[int] = field(default_factory=list[int])
     waits: list[WaitRecord] = field(default_factory=list[WaitRecord])
+    request: dict[str, Any] = field(default_factory=dict[str, Any])
     choices: dict[str, str] = field(default_factory=dict[str, str])
     """What a person replies, by tool; approve by default."""
 
@@ -105,15 +110,15 @@ class ToolTurn:
         while True:
             assert len(self.attempts) < 20, "the turn never ends"
             number = len(self.attempts) + 1
-            attempt, step = await self.shop.start_step(
+            attempt = await story.start(
                 self.task,
-                "go",
                 number=number,
-                session=self.session,
-                agent=self.agent,
                 cause=cause,
                 close=close,
+                session_uid=self.session,
+                request=self.shop.request("go", agent=self.agent, **self.request),
             )
+            step = await add_step(self.shop.kube, job=f"{self.task}-reply-{number}", task_uid=self.task)
             self.attempts.append(attempt)
             await self.attempt(step)
             state = await self.shop.state_of(attempt)
