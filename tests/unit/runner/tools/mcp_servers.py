@@ -87,7 +87,10 @@ def mcp_server(*, stateless: bool = True, json: bool = True) -> Iterator[Tickets
             return said(f"Unknown tool: {params.name}", is_error=True)
         return await tickets.replies[params.name](params.arguments or {})
 
-    server = Server("tickets", on_list_tools=on_list, on_call_tool=on_call)
+    def schema_of(name: str) -> Any:
+        return next((page[name].input_schema for page in tickets.pages if name in page), None)
+
+    server = Server("tickets", on_list_tools=on_list, on_call_tool=on_call, get_tool_input_schema=schema_of)
     app = server.streamable_http_app(
         stateless_http=stateless,
         json_response=json,

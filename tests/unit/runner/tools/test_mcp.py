@@ -99,6 +99,19 @@ async def test_several_calls_go_over_one_conversation(tickets: Tickets) -> None:
     assert len({got["mcp-session-id"] for got in tickets.requests if "mcp-session-id" in got}) <= 1
 
 
+async def test_a_server_that_wants_arguments_in_headers_too_gets_them(plain: Tickets) -> None:
+    """Given a list that another box has asked for: this one's conversation does not know which headers."""
+    schema = {"type": "object", "properties": {"region": {"type": "string", "x-mcp-header": "Region"}}}
+    plain.has("create", reply="ok", schema=schema)
+    listings = Listings()
+    await names(make_box(mcp(plain.url), listings=listings))
+
+    assert await run(make_box(mcp(plain.url), listings=listings), "tickets_create", {"region": "eu"}) == "ok"
+
+    assert plain.requests[-1]["mcp-param-region"] == "eu"
+    assert len(plain.calls) == 1
+
+
 @pytest.mark.parametrize(
     ("reply", "result"),
     [

@@ -1,6 +1,7 @@
 """A connection goes to the address that was checked, whatever a name server says next."""
 
 import asyncio
+import contextlib
 import ssl
 import subprocess
 from collections.abc import Sequence
@@ -179,3 +180,32 @@ async def test_a_certificate_is_checked_against_the_name_not_the_address(
             await run(make_box(http(f"https://other.test:{port}/"), network=names))
 
     assert named == ["orders.test", "other.test"]
+
+
+async def test_a_connection_to_one_name_serves_no_other_at_the_same_address(
+    certificate: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Given a server that redirects to another name of its address, and would answer on the same connection."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate.with_name("cert.pem")))
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(certificate)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(asyncio.IncompleteReadError, OSError):
+            while True:
+                asked = await reader.readuntil(b"\r\n\r\n")
+                there = f"Location: https://other.test:{port}/there\r\n".encode()
+                status = b"200 OK\r\n" if b"/there" in asked else b"302 Found\r\n" + there
+                writer.write(
+                    b"HTTP/1.1 " + status + b"Content-Type: text/plain\r\nContent-Length: 2\r\n\r\nok"
+                )
+                await writer.drain()
+        writer.close()
+
+    serving = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
+    async with serving:
+        port = serving.sockets[0].getsockname()[1]
+        names = network({"orders.test": ["127.0.0.1"], "other.test": ["127.0.0.1"]})
+
+        with pytest.raises(ToolProblem, match=r"cannot be reached: .*certificate"):
+            await run(make_box(http(f"https://orders.test:{port}/"), network=names))
