@@ -22,7 +22,8 @@ TRUNCATE = "Truncate"
 # the events before the oldest message in the window none is shown either: a result never comes without its call, nor
 # where one of the two was erased. The end of a queued task may have come between them: it comes after its turn. What
 # this step itself has said already is its input, not its history; but a summary that it has made stands for what it
-# says, in its next attempt too.
+# says, in its next attempt too. Turns older than the oldest message in the window are not even read: a call and its
+# result are of one turn. OFFSET 0: turn by turn, by the index; the planner would read the whole session.
 HISTORY = """
 WITH summary AS (
   SELECT sequence, time, type, role, content, speaker, task, step, item, attempt
@@ -32,13 +33,30 @@ WITH summary AS (
 ), told AS (
   SELECT (each.range ->> 0)::bigint AS first, (each.range ->> 1)::bigint AS last
   FROM summary, json_array_elements(summary.content -> 'ranges') AS each (range)
+), cut AS (
+  SELECT coalesce(min(ticket), 0) AS ticket FROM (
+    SELECT t.ticket FROM turns t CROSS JOIN LATERAL (
+      SELECT FROM events e
+      WHERE e.session_uid = t.session_uid AND e.ticket = t.ticket AND e.type = 'message'
+        AND json_typeof(e.content) <> 'null'
+        AND (e.task_uid, e.step, e.item) IS DISTINCT FROM (%(task_uid)s, %(own_step)s, %(item)s)
+        AND NOT EXISTS (SELECT FROM told WHERE e.sequence BETWEEN told.first AND told.last)
+      OFFSET 0) message
+    WHERE t.session_uid = %(session_uid)s AND t.state = 'Done'
+    ORDER BY t.ticket DESC LIMIT %(window)s) newest_messages
+), near AS (
+  SELECT e.*, e.ticket AS shown_in FROM turns t CROSS JOIN LATERAL (
+    SELECT * FROM events WHERE session_uid = t.session_uid AND ticket = t.ticket OFFSET 0) e
+  WHERE t.session_uid = %(session_uid)s AND t.ticket >= (SELECT ticket FROM cut) AND t.state = 'Done'
+  UNION ALL
+  SELECT e.*, 1 AS shown_in FROM events e
+  WHERE e.session_uid = %(session_uid)s AND e.ticket IS NULL AND e.type = 'state' AND (SELECT ticket FROM cut) <= 1
 ), kept AS (
   SELECT e.sequence, e.time, e.type, e.role, e.content, e.speaker, e.task, e.step, e.item, e.attempt,
-         coalesce(e.ticket, 1) AS ticket, e.type = 'state' AS aside,
+         e.shown_in AS ticket, e.type = 'state' AS aside,
          CASE WHEN e.type IN ('toolCall', 'toolResult') THEN e.content ->> 'id' END AS call_id
-  FROM events e LEFT JOIN turns t ON t.session_uid = e.session_uid AND t.ticket = e.ticket
-  WHERE e.session_uid = %(session_uid)s AND (t.state = 'Done' OR (e.ticket IS NULL AND e.type = 'state'))
-    AND json_typeof(e.content) <> 'null'
+  FROM near e
+  WHERE json_typeof(e.content) <> 'null'
     AND (e.task_uid, e.step, e.item) IS DISTINCT FROM (%(task_uid)s, %(own_step)s, %(item)s)
     AND CASE e.type WHEN 'summary' THEN false WHEN 'state' THEN e.content ->> 'state' = 'TaskEnded' ELSE true END
     AND NOT EXISTS (SELECT FROM told WHERE e.sequence BETWEEN told.first AND told.last)
