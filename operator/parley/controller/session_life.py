@@ -26,7 +26,8 @@ class Life:
 def life_of(spec: SessionSpec, summary: SessionSummary, newest_open: datetime | None) -> Life:
     """Tell what a session's state should be.
 
-    A session sleeps once nothing has happened for ``idleTimeout`` and none of its tasks is open. It expires once
+    A session sleeps once nothing has happened for ``idleTimeout`` and none of its tasks is open in the store: a Task
+    that is not there yet, or whose status does not show its end yet, only tells when it was made. It expires once
     nothing has happened for ``expireAfter``, also while tasks wait, for a person or a time: only one that runs keeps it
     alive. While it is paused neither time passes.
 
@@ -51,7 +52,7 @@ def life_of(spec: SessionSpec, summary: SessionSummary, newest_open: datetime | 
     idle = spec.limits.idle_timeout_or_none() if spec.limits else None
     expire = spec.limits.expire_after_or_none() if spec.limits else None
     ends_at = _after(quiet_since, None if summary.running else expire)
-    sleeps_at = _after(quiet_since, None if newest_open or summary.tasks_active else idle)
+    sleeps_at = _after(quiet_since, None if summary.tasks_active else idle)
     if ends_at is not None and now >= ends_at:
         return Life("Expired", f"nothing happened for {spec.limits.expire_after if spec.limits else ''}")
     if sleeps_at is not None and now >= sleeps_at:

@@ -110,6 +110,17 @@ async def test_the_clock_of_a_session_is_set(cluster: Cluster) -> None:
     await cluster.until(lambda: shown(cluster)["phase"] == "Dormant", "the session sleeps")
 
 
+async def test_the_clock_is_set_again_when_a_task_has_ended(cluster: Cluster) -> None:
+    await begin(cluster, limits={"idleTimeout": "1s"})
+    await cluster.until(lambda: shown(cluster)["phase"] == "Dormant", "the session sleeps")
+    await ask(cluster, "hello")
+    assert cluster.status("hello")["phase"] == "Succeeded"
+
+    await cluster.until(lambda: shown(cluster)["phase"] == "Dormant", "the session sleeps again")
+
+    assert await states(cluster) == ["Dormant", "Active", "Dormant"]
+
+
 async def test_a_session_with_an_open_task_does_not_sleep(cluster: Cluster) -> None:
     await begin(cluster, limits={"idleTimeout": "1h"})
     await cluster.task("refund", ASK, **ALICE)

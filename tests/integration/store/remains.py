@@ -131,7 +131,7 @@ async def _steps(story: Story, session: str, secret: str) -> str:
             conn, story.fence, reply_uid=str(uuid4()), task_uid=task, wait_id=wait,
             body={"choice": "approve", "message": secret}, by="maria",
         )  # fmt: skip
-        await story.sql("UPDATE replies SET verdict = %s WHERE wait_id = %s", secret, wait)
+        await story.sql("UPDATE replies SET verdict = %s, task_uid = NULL WHERE wait_id = %s", secret, wait)
         request = container_request(story.names[task], "score")
         request["container"]["args"] = [secret]
         for step, outcome in (("score", "Succeeded"), ("fail", "Failed")):

@@ -48,13 +48,23 @@ def test_a_session_sleeps_when_nothing_has_happened_for_its_idle_timeout() -> No
     assert life(wanted, quiet=60 * MINUTE).why == "nothing happened for 1h"
 
 
-@pytest.mark.parametrize(
-    "keeps_awake",
-    [{"tasks_active": 1}, {"newest": NOW - 50 * MINUTE}, {"newest": NOW - 70 * MINUTE, "tasks_active": 1}],
-    ids=["an open task", "a Task that no row tells of yet", "an old one that is still open"],
-)
-def test_a_session_with_open_tasks_does_not_sleep(keeps_awake: dict[str, Any]) -> None:
-    assert life(spec(idleTimeout="1h"), quiet=80 * MINUTE, **keeps_awake) == Life("Active", "")
+def test_a_session_with_open_tasks_does_not_sleep() -> None:
+    wanted = spec(idleTimeout="1h")
+
+    assert life(wanted, quiet=80 * MINUTE, tasks_active=1, newest=NOW - 80 * MINUTE) == Life("Active", "")
+
+
+def test_a_task_that_no_row_tells_of_yet_counts_from_its_making() -> None:
+    wanted = spec(idleTimeout="1h")
+
+    assert life(wanted, quiet=80 * MINUTE, newest=NOW - 50 * MINUTE) == Life("Active", "", NOW + 10 * MINUTE)
+
+
+def test_a_task_that_has_ended_keeps_nobody_awake_though_its_status_does_not_say_so_yet() -> None:
+    """The session is looked at before that status is written, and not again because of it."""
+    wanted = spec(idleTimeout="1h")
+
+    assert life(wanted, quiet=MINUTE, newest=NOW - 5 * MINUTE) == Life("Active", "", NOW + 59 * MINUTE)
 
 
 def test_what_happens_wakes_it() -> None:
