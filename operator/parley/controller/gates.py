@@ -52,7 +52,9 @@ class Gates:
 
     async def _turn_holder(self, task: TaskUnderWork, record: TaskRecord) -> Hold | None:
         """Name the task that has the session's turn, where this one may have to wait for it."""
-        if task.session is None or not any(takes_turn(task.spec, step) for step in task.steps):
+        if task.session is None or not self._context.askers.may_ask(task.session.name):
+            return None
+        if not any(takes_turn(task.spec, step) for step in task.steps):
             return None
         if any(turn.state == "Held" for turn in record.turns):
             return None

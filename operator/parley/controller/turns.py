@@ -50,6 +50,10 @@ class Askers:
         self._sessions[task.uid] = session
         return changed
 
+    def may_ask(self, session: str) -> bool:
+        """Whether a turn of a session of this name waits, in any namespace: if not, nobody need look whose it is."""
+        return session in self._sessions.values()
+
     def forget(self, task_uid: str) -> str | None:
         """Drop a task that ended or is gone; returns the session whose turn it held."""
         return self._sessions.pop(task_uid, None)
