@@ -42,6 +42,11 @@ WHERE cluster = %(cluster)s AND install = %(install)s AND epoch = %(epoch)s FOR 
 WRITE_TICK = """
 UPDATE leader SET tick = greatest(tick, now()) WHERE cluster = %(cluster)s AND install = %(install)s
 """
+# Before tasks, as everywhere. Who could not be answered meanwhile has not been silent.
+MOVE_SESSIONS = """
+UPDATE sessions SET active_at = least(active_at + %(by)s, now())
+WHERE cluster = %(cluster)s AND install = %(install)s AND gone_since IS NULL AND state IN ('Active', 'Dormant')
+"""
 MOVE_TASKS = """
 UPDATE tasks SET deadline = deadline + %(by)s
 WHERE cluster = %(cluster)s AND install = %(install)s AND deadline IS NOT NULL
@@ -132,7 +137,8 @@ async def tick(conn: Connection, fence: Fence) -> timedelta:
 
     After a gap of more than 30 s every open deadline of this install (attempts and their leases, tasks,
     waits) moves by the gap plus 30 s; a suspended task's own deadlines, and those of its waits and its children, stand
-    still and move when it resumes. After a gap of more than 10 s leases begin anew.
+    still and move when it resumes. Sessions do not age meanwhile either. After a gap of more than 10 s leases begin
+    anew.
     Any other operator write does this too when it is the first after the gap.
 
     Returns:
@@ -153,6 +159,6 @@ async def tick(conn: Connection, fence: Fence) -> timedelta:
                 await execute(conn, KEEP_LEASES, asdict(fence))
             return timedelta(0)
         by = since_tick + GRACE
-        for move in (MOVE_TASKS, MOVE_ATTEMPTS, MOVE_WAITS):
+        for move in (MOVE_SESSIONS, MOVE_TASKS, MOVE_ATTEMPTS, MOVE_WAITS):
             await execute(conn, move, asdict(fence) | {"by": by})
         return by
