@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from parley.controller.context import TASK_KEY
+from parley.controller.queue import Key
 from parley.kube.kinds import SESSION
 from parley.store import steps as steps_store
 from parley.store.pool import connect
@@ -187,7 +188,7 @@ async def test_many_writers_of_one_context_take_turns(cluster: Cluster) -> None:
     steps = [{"name": f"add-{number}", "set": change} for number in range(10)]
     for number in range(3):
         await cluster.task(f"writer-{number}", *steps, sessionRef={"name": "alice"})
-    reconcile = cluster.workers._by_kind[TASK_KEY]
+    keys = [Key(TASK_KEY, NAMESPACE, f"writer-{number}") for number in range(3)]
     entered: list[str] = []
     enter = steps_store.enter_step
 
@@ -198,8 +199,10 @@ async def test_many_writers_of_one_context_take_turns(cluster: Cluster) -> None:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(steps_store, "enter_step", noted)
-        await asyncio.gather(*(reconcile(NAMESPACE, f"writer-{number}") for number in range(3)))
-    await cluster.settle()
+        await asyncio.gather(*(cluster.workers._reconcile(key) for key in keys))
+        await cluster.until(
+            lambda: all(cluster.status(key.name).get("phase") == "Succeeded" for key in keys), "all changes"
+        )
 
     async with connect(cluster.pool) as connection:
         cursor = await connection.execute("SELECT context FROM sessions")
