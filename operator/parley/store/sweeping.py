@@ -7,7 +7,7 @@ from typing import Literal
 
 from parley.store.leader import Fence, leading
 from parley.store.pool import Connection
-from parley.store.rows import execute, fetch_all, fetch_value
+from parley.store.rows import execute, fetch_all, fetch_value, fetch_values
 
 DEFAULT_RETENTION_SECONDS = 30 * 24 * 3600
 """What a Session that says nothing asks for: 720h."""
@@ -37,12 +37,17 @@ LOCK_SESSION = "SELECT uid FROM sessions WHERE uid = %(uid)s FOR UPDATE"
 LOCK_TASK = "SELECT uid FROM tasks WHERE uid = %(uid)s FOR UPDATE"
 # A task whose status does not say yet how it ended would begin again, were its rows gone.
 IS_BUSY = "SELECT true FROM tasks WHERE session_uid = %(uid)s AND uid = ANY(%(busy)s::text[]) LIMIT 1"
-DELETE_FAMILY = """
-DELETE FROM tasks t WHERE t.session_uid = %(uid)s
-   OR (t.root_uid IN (SELECT root.uid FROM tasks root WHERE root.session_uid = %(uid)s)
-       AND t.session_uid IS NULL AND (t.ended_at IS NOT NULL OR t.gone_since IS NOT NULL)
-       AND t.uid <> ALL(%(busy)s::text[]))
+FAMILY = """
+SELECT t.uid FROM tasks t WHERE t.session_uid = %(uid)s
+UNION
+SELECT t.uid FROM tasks root JOIN tasks t ON t.root_uid = root.uid
+WHERE root.session_uid = %(uid)s
+  AND t.session_uid IS NULL AND (t.ended_at IS NOT NULL OR t.gone_since IS NOT NULL)
+  AND t.uid <> ALL(%(busy)s::text[])
 """
+DELETE_TASKS = "DELETE FROM tasks WHERE uid = ANY(%(tasks)s::text[])"
+MOST_TASKS = 200
+"""Tasks that one statement deletes, with all their rows: no statement may take longer than 10 s."""
 DELETE_SESSION = "DELETE FROM sessions WHERE uid = %(uid)s"
 DELETE_TASK = "DELETE FROM tasks WHERE uid = %(uid)s"
 
@@ -94,7 +99,9 @@ async def erase_gone(
             return await execute(conn, DELETE_TASK, parameters) > 0
         if await fetch_value(conn, bool, IS_BUSY, parameters):
             return False
-        await execute(conn, DELETE_FAMILY, parameters)
+        family = await fetch_values(conn, str, FAMILY, parameters)
+        for start in range(0, len(family), MOST_TASKS):
+            await execute(conn, DELETE_TASKS, {"tasks": family[start : start + MOST_TASKS]})
         return await execute(conn, DELETE_SESSION, parameters) > 0
 
 
