@@ -6,7 +6,7 @@ was said in it or made of that: its spec, what the model was told and answered, 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from pydantic import JsonValue
 
@@ -19,7 +19,7 @@ REWRITE = "SELECT set_config('parley.rewriting', 'on', true)"
 """Lets this transaction change rows that stand for good."""
 
 LOCK = """
-SELECT last_sequence, clear_asked, cleared_through FROM sessions
+SELECT last_sequence, clear_asked, cleared_through, active_at FROM sessions
 WHERE uid = %(uid)s AND gone_since IS NULL FOR NO KEY UPDATE
 """
 REACH = """
@@ -30,6 +30,8 @@ UPDATE sessions s SET
     (SELECT e.time FROM events e WHERE e.session_uid = s.uid AND e.sequence = %(through)s::bigint + 1), now()))
 WHERE s.uid = %(uid)s
 """
+# To have it cleared is no sign of life in a session: it sleeps on, and expires when it would have.
+SLEEP_ON = "UPDATE sessions SET active_at = %(active_at)s WHERE uid = %(uid)s"
 OLDER = """
 SELECT max(sequence) FROM events
 WHERE session_uid = %(uid)s AND sequence > %(cleared_through)s AND time < now() - %(max_age)s::interval
@@ -119,6 +121,7 @@ class _Locked:
     last_sequence: int
     clear_asked: int
     cleared_through: int
+    active_at: datetime
 
 
 async def clear_history(
@@ -140,6 +143,7 @@ async def clear_history(
         await execute(conn, REACH, {"uid": uid, "asked": through, "through": reached})
         content: Mapping[str, JsonValue] = {"state": "Cleared", "through": reached, "by": by}
         await append_state(conn, uid, row.last_sequence, content)
+        await execute(conn, SLEEP_ON, {"uid": uid, "active_at": row.active_at})
         await _erase_events(conn, uid, row)
         await _erase_tasks(conn, uid, busy)
         return reached

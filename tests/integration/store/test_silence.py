@@ -1,9 +1,9 @@
-"""While store or operator are away no session falls asleep or expires: who could not be heard was not silent."""
+"""What counts as silence of a session: not the time of an outage. And clearing it is no sign of life."""
 
 from datetime import timedelta
 
 import pytest
-from parley.store import sessions
+from parley.store import erasing, sessions
 from parley.store.leader import tick
 
 from tests.integration.store.story import Story
@@ -37,4 +37,12 @@ async def test_a_session_that_is_over_keeps_its_time(story: Story) -> None:
     await story.sql("UPDATE leader SET tick = tick - interval '5 hours'")
     async with story.conn() as conn:
         await tick(conn, story.fence)
+    assert await quiet_for(story, session) > timedelta(hours=5)
+
+
+async def test_to_be_cleared_is_no_sign_of_life(story: Story) -> None:
+    session = await story.session()
+    await story.sql("UPDATE sessions SET active_at = now() - interval '6 hours'")
+    async with story.conn() as conn:
+        assert await erasing.clear_history(conn, story.fence, session, 1, "maria") == 0
     assert await quiet_for(story, session) > timedelta(hours=5)
