@@ -152,7 +152,8 @@ def test_time_is_up(cluster: Cluster, namespace: str, store: Store) -> None:
 
     # Then each becomes what its tool says, and the transcript says that nobody did it
     [rejected, trusted] = told(succeeded(cluster, namespace, "pay")["status"]["output"])
-    assert rejected == {"error": "rejected: nobody approved it in time"}
+    assert rejected["error"].startswith("rejected")
+    assert "nobody" in rejected["error"].lower()
     assert trusted["order"] == yes
     ended = cluster.wait_task(namespace, "step")
     assert (ended["status"]["phase"], step_of(ended, "pay")["reason"]) == ("Failed", "Rejected")

@@ -145,4 +145,4 @@ def test_jobs_and_tasks_as_tools_of_steps(cluster: Cluster, namespace: str) -> N
         assert what in condition(ended, "Succeeded")["message"]
     [said] = told(succeeded(cluster, namespace, "asks")["status"]["output"])
     assert "no luck" in said["error"]
-    assert running(cluster, namespace) == []
+    cluster.wait("no pod is left", namespace, lambda: running(cluster, namespace) == [])
