@@ -8,7 +8,7 @@ from collections.abc import Mapping
 
 from pydantic import JsonValue
 
-from parley.controller.call_requests import call_request
+from parley.controller.call_requests import Asked, call_request
 from parley.controller.context import Context
 from parley.controller.job_actions import JobActions
 from parley.controller.opening import as_close, opened
@@ -21,7 +21,7 @@ from parley.engine.state import NO_ITEM, TaskState, Wait
 from parley.resources.reasons import Reason
 from parley.resources.steps import DEFAULT_STEP_TIMEOUT
 from parley.store import attempts
-from parley.store.calls import answer_call
+from parley.store.calls import answer_call, call_arguments
 from parley.store.records import NewAttempt, NotGranted
 from parley.templates.errors import TemplateError
 
@@ -41,7 +41,7 @@ class CallActions:
         request: Mapping[str, JsonValue] = {}
         try:
             request = await call_request(
-                context.evaluator, await self._paused_request(wait, state), wait, action.step_name
+                context.evaluator, await self._asked(wait, state), wait, action.step_name
             )
         except TemplateError as error:
             failure = error
@@ -78,10 +78,9 @@ class CallActions:
 
     async def queue(self, action: QueueTask, task: TaskUnderWork, state: TaskState) -> None:
         """Make the Task of a call, and answer the call with its name."""
-        request = await self._paused_request(action.wait, state)
-        await self._queued.queue(action.wait, request, task)
+        await self._queued.queue(action.wait, await self._asked(action.wait, state), task)
 
-    async def _paused_request(self, wait: Wait, state: TaskState) -> Mapping[str, JsonValue]:
+    async def _asked(self, wait: Wait, state: TaskState) -> Asked:
         paused = [
             attempt
             for attempt in state.attempts
@@ -89,4 +88,5 @@ class CallActions:
         ]
         newest = max(paused, key=lambda attempt: attempt.number)
         async with self._context.store() as connection:
-            return await attempts.load_request(connection, newest.id)
+            request = await attempts.load_request(connection, newest.id)
+            return Asked(request, await call_arguments(connection, wait.id))

@@ -3,7 +3,6 @@
 Both are rendered from the paused attempt's own request: the arguments were checked against the tool as it stands there.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
@@ -49,35 +48,43 @@ class Call:
         return tool_scope(known, self.arguments)
 
 
-def read_call(request: Mapping[str, JsonValue], wait: Wait) -> Call:
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A call as the store has it: the request of the attempt that paused for it, and the whole arguments."""
+
+    request: Mapping[str, JsonValue]
+    arguments: JsonValue
+
+
+def read_call(paused: Asked, wait: Wait) -> Call:
     """Find a call's tool in the request of the attempt that paused for it.
 
     Raises:
         TemplateError: the request has no such tool; the store lets no such call wait.
     """
-    asked = read_request(request)
+    asked = read_request(paused.request)
     tool = tool_called(asked.agent.tools, wait.call)
     if tool is None:
         raise TemplateError(f"Agent {asked.agent.name}: spec.tools", f"there is no tool {wait.call}")
     path = f"Agent {asked.agent.name}: spec.tools[{asked.agent.tools.index(tool)}]"
-    return Call(asked, tool, path, json.loads(wait.arguments) if wait.arguments else {})
+    return Call(asked, tool, path, {} if paused.arguments is None else paused.arguments)
 
 
 async def call_request(
-    evaluator: Evaluator, request: Mapping[str, JsonValue], wait: Wait, step_name: str
+    evaluator: Evaluator, paused: Asked, wait: Wait, step_name: str
 ) -> dict[str, JsonValue]:
     """Build the request of a container that a call runs.
 
     Args:
         evaluator: where templates are rendered.
-        request: of the attempt that paused for the call.
+        paused: what was asked for.
         wait: the call; its id is the idempotency key, the same for each attempt.
         step_name: what the container's attempts are kept under.
 
     Raises:
         TemplateError: a field of the tool could not be rendered.
     """
-    call = read_call(request, wait)
+    call = read_call(paused, wait)
     container = call.tool.container
     if container is None:
         raise TemplateError(call.path, "is no container")

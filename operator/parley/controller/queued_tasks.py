@@ -4,11 +4,9 @@ The row comes first, then the object, then the answer: what a crash leaves undon
 belongs to the Session, whose model is told of its end, or else to the Task that called; neither controls it.
 """
 
-from collections.abc import Mapping
-
 from pydantic import JsonValue
 
-from parley.controller.call_requests import Call, queued_inputs, queued_spec, read_call
+from parley.controller.call_requests import Asked, Call, queued_inputs, queued_spec, read_call
 from parley.controller.context import Context
 from parley.controller.family import FAMILY_LIMITS
 from parley.controller.resource import Resource
@@ -43,7 +41,7 @@ class QueuedTasks:
     def __init__(self, context: Context) -> None:
         self._context = context
 
-    async def queue(self, wait: Wait, request: Mapping[str, JsonValue], task: TaskUnderWork) -> None:
+    async def queue(self, wait: Wait, asked: Asked, task: TaskUnderWork) -> None:
         """Make the Task of a call, or answer the call with why there can be none."""
         context, resource = self._context, task.resource
         name = queued_name(resource.name, resource.uid, wait.step, wait.id)
@@ -55,7 +53,7 @@ class QueuedTasks:
             return
         try:
             created = None if granted else await self._existing(name, task)
-            created = created or await self._create(name, wait, request, task)
+            created = created or await self._create(name, wait, asked, task)
         except (_RefusedError, TemplateError) as error:
             await self._refuse(wait, task, str(error))
             return
@@ -66,10 +64,8 @@ class QueuedTasks:
         note = f"tool {wait.call} of step {wait.step} queued Task {name}"
         tell_of_task(context, resource, Reason.QUEUED, note, key=name)
 
-    async def _create(
-        self, name: str, wait: Wait, request: Mapping[str, JsonValue], task: TaskUnderWork
-    ) -> JsonObject:
-        namespace, call = task.resource.namespace, read_call(request, wait)
+    async def _create(self, name: str, wait: Wait, asked: Asked, task: TaskUnderWork) -> JsonObject:
+        namespace, call = task.resource.namespace, read_call(asked, wait)
         if call.tool.task is None:
             raise _RefusedError(f"{call.path} queues no Task")
         body = _body(name, await self._spec(call, call.tool.task, task), task)

@@ -109,6 +109,9 @@ def _wait(row: WaitRecord) -> Wait:
 
 
 def _as_text(value: JsonValue) -> str:
+    """Return a call's arguments as JSON; large ones come as the beginning of that."""
+    if isinstance(value, str):
+        return value
     return json.dumps({} if value is None else value, ensure_ascii=False, separators=(",", ":"))
 
 

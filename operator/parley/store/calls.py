@@ -45,6 +45,14 @@ FORGET_QUEUED = "DELETE FROM queued_tasks WHERE wait_id = %(wait_id)s AND task_u
 END_WAIT = "UPDATE waits SET state = 'Answered', ended_at = now() WHERE id = %(wait_id)s"
 
 
+ARGUMENTS = "SELECT body -> 'arguments' AS value FROM waits WHERE id = %(wait_id)s"
+
+
+@dataclass(frozen=True, slots=True)
+class _Arguments:
+    value: JsonValue
+
+
 @dataclass(frozen=True, slots=True)
 class OpenCall:
     """A call that waits for its Job or its Task; the row is locked."""
@@ -64,6 +72,12 @@ class _Outcome:
     message: str
     size: int | None
     output: JsonValue
+
+
+async def call_arguments(conn: Connection, wait_id: str) -> JsonValue:
+    """Return the whole arguments of a call that waits, or did; None for what is no call."""
+    found = await fetch_one(conn, _Arguments, ARGUMENTS, {"wait_id": as_uuid(wait_id)})
+    return None if found is None else found.value
 
 
 async def answer_call(conn: Connection, fence: Fence, wait_id: str, attempt_id: int) -> bool:

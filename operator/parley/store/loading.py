@@ -56,7 +56,13 @@ SELECT json_build_object(
           FROM turns h WHERE h.task_uid = t.uid) u),
   'waits', (
     SELECT coalesce(json_agg(w ORDER BY w.created_at, w.item, w.round, w.call, w.id), '[]')
-    FROM (SELECT id, step, item, kind, body, deadline, state, created_at, round, call
+    FROM (SELECT id, step, item, kind, deadline, state, created_at, round, call,
+                 CASE WHEN kind = 'Question' OR octet_length((body -> 'arguments')::text) <= 2048 THEN body
+                      ELSE json_build_object(
+                        'tool', body -> 'tool', 'arguments', left((body -> 'arguments')::text, 2048),
+                        'question', body -> 'question', 'choices', body -> 'choices',
+                        'onTimeout', body -> 'onTimeout', 'timeoutSeconds', body -> 'timeoutSeconds',
+                        'outputFrom', body -> 'outputFrom') END AS body
           FROM waits WHERE task_uid = t.uid AND state = 'Open') w),
   'children', (
     SELECT coalesce(json_agg(c ORDER BY c.name), '[]')

@@ -105,7 +105,8 @@ class WaitRecord:
     """Something an open step waits for.
 
     ``body`` is ``{question, choices?, schema?}`` for a Question, for calls ``{tool, arguments}``, with ``question,
-    choices, onTimeout: Reject|Approve`` for an Approval and ``timeoutSeconds`` for a Container.
+    choices, onTimeout: Reject|Approve`` for an Approval and ``timeoutSeconds`` for a Container. Arguments over 2 KiB as
+    JSON are the beginning of that JSON, a text; ``call_arguments`` gives them whole.
     """
 
     id: str

@@ -1,12 +1,11 @@
 """What is made for a tool call that waits: rendered from the request of the attempt that was paused."""
 
-import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from parley.controller.call_requests import call_request, queued_inputs, queued_spec, read_call
+from parley.controller.call_requests import Asked, call_request, queued_inputs, queued_spec, read_call
 from parley.controller.pod_builder import ContainerWorkload, build_pod_spec
 from parley.controller.requests import build_request
 from parley.controller.workloads import workload_of
@@ -31,6 +30,7 @@ SCORE: dict[str, Any] = {
         "timeout": "5m",
     },
 }
+GIVEN = {"number": "7 {{ inputs.secret }} $(HOME)"}
 WAIT = Wait(
     id="5d4b2a34-0000-4000-8000-000000000001",
     step="answer",
@@ -42,7 +42,6 @@ WAIT = Wait(
     deadline=None,
     state="Open",
     call="score",
-    arguments=json.dumps({"number": "7 {{ inputs.secret }} $(HOME)"}),
     timeout=timedelta(minutes=5),
     output_file=True,
 )
@@ -54,15 +53,15 @@ async def evaluator() -> AsyncIterator[Evaluator]:
         yield opened
 
 
-async def paused(evaluator: Evaluator, *tools: dict[str, Any]) -> dict[str, Any]:
-    """The request of the attempt that asked for the call."""
+async def paused(evaluator: Evaluator, *tools: dict[str, Any], arguments: Any = GIVEN) -> Asked:
+    """The call, and the request of the attempt that asked for it."""
     made = under_work(
         {"name": "answer", "prompt": {"text": "hi"}},
         session={"user": {"id": "a@x", "name": "Alice"}, "context": {"plan": "gold"}},
         agent={"tools": list(tools)},
         inputs={"region": "eu", "secret": "s3"},
     )
-    return await build_request(evaluator, made, 0, made.steps[0], Values())
+    return Asked(await build_request(evaluator, made, 0, made.steps[0], Values()), arguments)
 
 
 async def test_a_containers_call_is_rendered_with_its_arguments(evaluator: Evaluator) -> None:
@@ -128,11 +127,12 @@ async def test_a_task_gets_the_arguments_unless_the_tool_says_otherwise(evaluato
         },
         kind="Task",
         call="report",
-        arguments='{"number":7}',
     )
 
     async def inputs(tool: dict[str, Any]) -> dict[str, Any]:
-        call = read_call(await paused(evaluator, {"name": "report", "task": tool}), waits)
+        call = read_call(
+            await paused(evaluator, {"name": "report", "task": tool}, arguments={"number": 7}), waits
+        )
         assert call.tool.task is not None
         return await queued_inputs(evaluator, call, call.tool.task)
 
