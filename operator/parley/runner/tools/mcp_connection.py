@@ -4,6 +4,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from http import HTTPStatus
 from importlib import import_module
 from typing import TYPE_CHECKING, TypeVar, cast
 
@@ -21,11 +22,22 @@ Answer = TypeVar("Answer")
 
 
 class ConversationFailed(Exception):
-    """The server did not do its part; the text follows its name. ``code`` is of JSON-RPC, where it answered so."""
+    """The server did not do its part; the text follows its name.
 
-    def __init__(self, message: str, code: int | None = None) -> None:
+    Args:
+        message: the text.
+        code: of JSON-RPC, where it answered so.
+        passing: whether it may be over in a moment, as where a server is being restarted.
+        forgotten: whether the server knows nothing of this conversation, and has done nothing.
+    """
+
+    def __init__(
+        self, message: str, code: int | None = None, *, passing: bool = False, forgotten: bool = False
+    ) -> None:
         super().__init__(message)
         self.code = code
+        self.passing = passing
+        self.forgotten = forgotten
 
 
 class McpConnection:
@@ -88,7 +100,13 @@ class McpConnection:
         try:
             return await question(client)
         except MCPError as error:
-            raise ConversationFailed(self._said(error.message), error.code) from error
+            raise ConversationFailed(
+                self._said(error.message),
+                error.code,
+                passing=self._transport.passing,
+                # So streamable HTTP says that a session has ended; in the first request there is none.
+                forgotten=self._transport.status == HTTPStatus.NOT_FOUND,
+            ) from error
         except ValidationError as error:
             raise ConversationFailed(self._said(str(error))) from error
 
@@ -110,7 +128,9 @@ class McpConnection:
                 self._client.set_result(client)
                 await self._closing.wait()
         except Exception as error:  # noqa: BLE001 - a group of whatever the library's tasks met
-            self._failure = ConversationFailed(self._transport.problem or _words(error))
+            self._failure = ConversationFailed(
+                self._transport.problem or _words(error), passing=self._transport.passing
+            )
         finally:
             if not self._client.done():
                 self._client.set_exception(self._failure)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 KEY_META = "parley.dev/idempotency-key"
 """Under which name a call's ``_meta`` carries its journal id."""
+PAUSES = (0.5, 1.0, 2.0, 4.0, 8.0, 8.0)
+"""Seconds between tries to hear from a server that is away, before a turn begins; ``timeout`` bounds them all."""
 _HEADER_MISMATCH = -32020
 _LOST = frozenset({"unknown", "not found", "no such", "not exist", "no longer"})
 
@@ -62,7 +64,8 @@ class McpServer:
         """
         if (known := self._listings.get(self._key)) is not None:
             return known
-        return await self._ask_for_tools(self._seconds)
+        # A turn that has not begun can wait for a server that is being restarted, and would fail without it.
+        return await self._ask_for_tools(self._seconds, patient=True)
 
     async def call(
         self, name: str, arguments: Mapping[str, JsonValue], *, key: str, seconds: float
@@ -83,6 +86,8 @@ class McpServer:
             ) from None
         except ConversationFailed as failed:
             said = in_words(str(failed), self._secrets)
+            if failed.passing or failed.forgotten:
+                await self.close()
             if failed.code is not None:
                 await self._check_listed(name)
             raise ToolProblem(f"{self._mcp.url} {said}") from failed
@@ -111,18 +116,35 @@ class McpServer:
             )
         return self._connection
 
-    async def _ask_for_tools(self, seconds: float) -> Mapping[str, ListedTool]:
+    async def _ask_for_tools(self, seconds: float, *, patient: bool = False) -> Mapping[str, ListedTool]:
         await load_library()
+        failed: ConversationFailed | None = None
         try:
             async with asyncio.timeout(seconds):
-                tools = await list_tools(await self._open())
+                for pause in PAUSES if patient else ():
+                    try:
+                        return self._kept(await list_tools(await self._open()))
+                    except ConversationFailed as error:
+                        if not error.passing:
+                            raise
+                        failed = error
+                        await self.close()
+                    await asyncio.sleep(pause)
+                return self._kept(await list_tools(await self._open()))
         except TimeoutError:
             await self.close()
-            raise ToolProblem(f"{self._mcp.url} did not list its tools within {seconds:g} s") from None
-        except ConversationFailed as failed:
-            raise ToolProblem(f"{self._mcp.url} {in_words(str(failed), self._secrets)}") from failed
+            if failed is None:
+                raise ToolProblem(f"{self._mcp.url} did not list its tools within {seconds:g} s") from None
+            raise self._unlisted(failed, f", and has not come back within {seconds:g} s") from failed
+        except ConversationFailed as error:
+            raise self._unlisted(error) from error
+
+    def _kept(self, tools: Mapping[str, ListedTool]) -> Mapping[str, ListedTool]:
         self._listings.put(self._key, tools)
         return tools
+
+    def _unlisted(self, failed: ConversationFailed, more: str = "") -> ToolProblem:
+        return ToolProblem(f"{self._mcp.url} {in_words(str(failed), self._secrets)}{more}")
 
     async def _check_listed(self, name: str) -> None:
         """See, after a call has failed, whether that is because the tool is gone.
@@ -145,10 +167,15 @@ class McpServer:
         try:
             result = await connection.ask(lambda client: _send(client, name, arguments, key))
         except ConversationFailed as failed:
-            if failed.code != _HEADER_MISMATCH:
+            if failed.forgotten:
+                # Restarted meanwhile: the call has not begun, and goes over a new conversation.
+                await self.close()
+                connection = await self._open()
+            elif failed.code == _HEADER_MISMATCH:
+                # Some servers want arguments in headers too; which ones, the client learns from their list.
+                await list_tools(connection)
+            else:
                 raise
-            # Some servers want arguments in headers too; which ones, the client learns from their list.
-            await list_tools(connection)
             result = await connection.ask(lambda client: _send(client, name, arguments, key))
         if isinstance(result, InputRequiredResult):
             raise ToolProblem(

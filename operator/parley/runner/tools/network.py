@@ -21,6 +21,8 @@ _NO_CONNECTION = "All connection attempts failed"
 """What the library says when there is one address and nobody listens."""
 MAX_ADDRESSES = 4
 """Of those that a name has: how many are tried."""
+_PASSING = frozenset({429, 502, 503, 504})
+"""What a server or what is before it answers while it is busy, or being restarted."""
 
 
 class AddressCheck(Protocol):
@@ -79,7 +81,8 @@ class Network:
 class GuardedTransport(httpx2.AsyncBaseTransport):
     """Connects to checked addresses only, and lets no answer grow without end.
 
-    ``problem`` says what last went wrong on the way, for libraries that swallow it.
+    ``problem`` says what last went wrong on the way, for libraries that swallow it; ``passing`` whether that may be
+    over in a moment; ``status`` is of the last answer.
     """
 
     def __init__(
@@ -91,6 +94,8 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
         # A kept connection would be chosen by its address, so one host's could serve another's requests.
         self._inner = httpx2.AsyncHTTPTransport(verify=tls, limits=httpx2.Limits(max_keepalive_connections=0))
         self.problem: str | None = None
+        self.passing = False
+        self.status: int | None = None
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Send a request to one of its host's addresses.
@@ -99,14 +104,16 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
             AddressRefused: all of them are refused.
             httpx2.TransportError: there is no answer.
         """
-        self.problem = None
+        self.problem, self.passing, self.status = None, False, None
         try:
             response = await self._send(request)
         except httpx2.TransportError as error:
-            self.problem = describe(error)
+            self._noting(error)
             raise
+        self.status = response.status_code
         if response.status_code >= 400:
             self.problem = f"answered {response.status_code}"
+            self.passing = response.status_code in _PASSING
         return response
 
     async def aclose(self) -> None:
@@ -160,6 +167,7 @@ class GuardedTransport(httpx2.AsyncBaseTransport):
 
     def _noting(self, error: httpx2.TransportError) -> None:
         self.problem = describe(error)
+        self.passing = not isinstance(error, AddressRefused)
 
 
 def describe(error: httpx2.TransportError) -> str:

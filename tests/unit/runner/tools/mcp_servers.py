@@ -26,6 +26,7 @@ class Tickets:
     requests: list[dict[str, str]] = field(default_factory=list)
     status: int | None = None
     endless: bool = False
+    forgets: bool = False
 
     def has(self, name: str, reply: Any = None, page: int = 0, schema: Any = None, **more: Any) -> None:
         """Add a tool; ``reply`` is a result, or a text."""
@@ -51,7 +52,7 @@ def said(text: str, **more: Any) -> types.CallToolResult:
 
 
 class _Watched:
-    """Notes every request's headers, and refuses all if the test says so."""
+    """Notes every request's headers, refuses all if the test says so, and forgets a session, as a restart does."""
 
     def __init__(self, app: Any, tickets: Tickets) -> None:
         self._app, self._tickets = app, tickets
@@ -60,6 +61,12 @@ class _Watched:
         if scope["type"] != "http":
             return await self._app(scope, receive, send)
         self._tickets.requests.append({name.decode(): value.decode() for name, value in scope["headers"]})
+        if self._tickets.forgets and any(name == b"mcp-session-id" for name, _ in scope["headers"]):
+            self._tickets.forgets = False
+            headers = [
+                (name, b"0" if name == b"mcp-session-id" else value) for name, value in scope["headers"]
+            ]
+            scope = {**scope, "headers": headers}
         if self._tickets.status is None:
             return await self._app(scope, receive, send)
         plain = [(b"content-type", b"text/plain")]

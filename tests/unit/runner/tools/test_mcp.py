@@ -4,10 +4,12 @@ import asyncio
 import base64
 import sys
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import mcp_types as types
 import pytest
+from mcp.client.client import Client
 from parley.runner.tools.box import ToolBox
 from parley.runner.tools.errors import ToolProblem, ToolsUnavailable
 from parley.runner.tools.mcp_listing import KEEP_SECONDS, Listings
@@ -278,7 +280,45 @@ async def test_a_server_that_refuses_is_told_with_its_status(plain: Tickets, sta
     plain.status = status
 
     with pytest.raises(ToolsUnavailable, match=rf"^tool tickets: {plain.url} answered {status}"):
-        await names(make_box(mcp(plain.url)))
+        await names(make_box(mcp(plain.url, timeout="2s")))
+
+
+async def test_a_turn_waits_for_a_server_that_is_being_restarted(plain: Tickets) -> None:
+    plain.has("create", reply="ok")
+    plain.status = 503
+    box = make_box(mcp(plain.url))
+
+    offered = asyncio.create_task(names(box))
+    while not plain.requests:
+        assert not offered.done(), offered.result()
+        await asyncio.sleep(0.01)
+    plain.status = None
+
+    assert await offered == ["tickets_create"]
+
+
+@pytest.mark.parametrize("status", [401, 404, 500])
+async def test_a_turn_does_not_wait_for_a_server_that_means_what_it_says(plain: Tickets, status: int) -> None:
+    plain.status = status
+
+    with pytest.raises(ToolsUnavailable, match=rf"answered {status}$"):
+        await names(make_box(mcp(plain.url, timeout="10m")))
+
+
+async def test_a_call_goes_on_where_the_server_was_restarted_in_the_middle_of_a_turn(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    # Only servers of before 2026 have sessions to forget.
+    monkeypatch.setattr("mcp.client.client.Client", partial(Client, mode="legacy"))
+    with mcp_server(stateless=False) as tickets:
+        tickets.has("create", reply="ok")
+        box = make_box(mcp(tickets.url))
+        await box.offered()
+        tickets.forgets = True
+
+        assert await run(box, "tickets_create") == "ok"
+        assert not tickets.forgets, "the client sent no session's id"
+        assert len(tickets.calls) == 1
 
 
 async def test_a_server_that_begins_to_refuse_fails_the_call_and_may_recover(plain: Tickets) -> None:
@@ -298,7 +338,7 @@ async def test_nobody_there_is_told() -> None:
     with pytest.raises(
         ToolsUnavailable, match=r"tool tickets: http://127\.0\.0\.1:1/mcp cannot be reached: "
     ):
-        await names(make_box(mcp("http://127.0.0.1:1/mcp")))
+        await names(make_box(mcp("http://127.0.0.1:1/mcp", timeout="2s")))
 
 
 @pytest.mark.parametrize(
