@@ -102,7 +102,11 @@ class TaskReconciler:
             plan, around = self._plan(task, seen)
             if self._note_turns(task, plan):
                 self._patience[resource.uid] = get_running_loop().time() + _TICKET_PATIENCE
-            if not plan.actions and awaits_ticket(plan, around) and (rest := self._rest_of_patience(resource)):
+            if (
+                not plan.actions
+                and awaits_ticket(plan, around)
+                and (rest := self._rest_of_patience(resource))
+            ):
                 # The ticket comes at once; if the turn does not come with it, that is shown soon enough.
                 self._context.queue.add_after(_key(resource), rest)
                 return
