@@ -64,7 +64,8 @@ async def _exchange(call: HttpCall, http: HttpTool, secrets: ToolSecrets, networ
         except AnswerTooLarge:
             raise ToolProblem(too_large()) from None
         except httpx2.TransportError as error:
-            raise ToolProblem(f"{call.origin} {in_words(describe(error), secrets)}") from error
+            # Of a redirect's chain, the server that failed.
+            raise ToolProblem(f"{_origin(error.request.url)} {in_words(describe(error), secrets)}") from error
         except (httpx2.HTTPError, httpx2.InvalidURL) as error:
             raise ToolProblem(
                 f"{call.origin} cannot be asked this: {in_words(str(error), secrets)}"
