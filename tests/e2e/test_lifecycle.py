@@ -60,11 +60,15 @@ def test_a_session_falls_asleep_and_wakes_and_expires(cluster: Cluster, namespac
         session("sleepy", limits={"idleTimeout": "2s"}, context={"room": "7"}),
         session("brief", limits={"expireAfter": "4s"}),
         say("hello", "sleepy", "My name is Sam."),
+        task(
+            "move", sessionRef={"name": "sleepy"}, steps=[{"name": "move", "set": {"context": {"desk": "3"}}}]
+        ),
         say("hi", "brief", "echo: hi"),
     )
 
     # When nothing happens any more, then it is asleep, and the other has ended for good
-    succeeded(cluster, namespace, "hello")
+    for name in ("hello", "move"):
+        succeeded(cluster, namespace, name)
     asleep = becomes(cluster, namespace, "sleepy", "Dormant")
     assert_told(cluster, namespace, asleep, ("False", "Dormant"))
     assert asleep["status"]["dormantSince"]
@@ -79,7 +83,7 @@ def test_a_session_falls_asleep_and_wakes_and_expires(cluster: Cluster, namespac
     cluster.apply(namespace, say("who", "sleepy", "What is my name?"))
     assert succeeded(cluster, namespace, "who")["status"]["output"] == "Your name is Sam."
     sleepy = becomes(cluster, namespace, "sleepy", "Dormant")
-    assert sleepy["status"]["context"] == {"room": "7"}
+    assert sleepy["status"]["context"] == {"room": "7", "desk": "3"}
     assert states(store, namespace, "sleepy")[:3] == ["Dormant", "Active", "Dormant"]
     reasons = [reason for reason, _ in happened(cluster, namespace, "Session", "sleepy")]
     assert "Active" in reasons
