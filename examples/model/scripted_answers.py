@@ -72,6 +72,8 @@ def answer(request: dict[str, Any]) -> Reply:
     messages: list[Message] = request["messages"]
     texts = user_texts(messages)
     last = texts[0] if texts else ""
+    if wants_summary(last):
+        return Reply(content=summarize(messages))
     if calls := tool_calls(last, messages, request) if messages[-1].get("role") in ("user", "tool") else []:
         return Reply(content=said_beside(last), calls=calls, finish_reason="tool_calls")
     if "[refuse]" in last:
@@ -108,8 +110,6 @@ def converse(messages: list[Message], texts: list[str], request: dict[str, Any])
     if messages[-1].get("role") == "tool":
         return "The tool says: " + "; ".join(trailing_results(messages))
     said = DIRECTIVE.sub("", texts[0] if texts else "").strip()
-    if said.lower().startswith(("summarize", "summarise")):
-        return summarize(messages)
     if echo := ECHO.match(said):
         return echo[1].strip()
     if find := FIND.match(said):
@@ -122,6 +122,11 @@ def converse(messages: list[Message], texts: list[str], request: dict[str, Any])
     if found := ORDER.search(said):
         return f"I will look at order {found[1]}."
     return f"You said: {said}"
+
+
+def wants_summary(text: str) -> bool:
+    """Whether a message asks for a summary; what else it holds is what was said, directives too."""
+    return text.lstrip().lower().startswith(("summarize", "summarise"))
 
 
 def summarize(messages: list[Message]) -> str:

@@ -67,7 +67,7 @@ import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
-from scripted_answers import BadRequestError, Reply, answer, deltas, message_of, user_texts
+from scripted_answers import BadRequestError, Reply, answer, deltas, message_of, user_texts, wants_summary
 from scripted_calls import Json, text_of
 from scripted_record import MAX_RECORDED, Record
 from scripted_wires import (
@@ -172,6 +172,7 @@ class Handler(BaseHTTPRequestHandler):
             path, body, hashlib.sha256(bearer.encode()).hexdigest() if bearer else None
         )
         last = next(iter(user_texts(request["messages"])), "")
+        last = "" if wants_summary(last) else last
         if slow := SLOW.search(last):
             self.server.closing.wait(min(float(slow[1]), MAX_SLOW_SECONDS))
         drop = DROP.search(last)

@@ -88,6 +88,7 @@ def test_what_is_always_called_is_called_in_every_round(model: ScriptedModel) ->
         (["a word", "a word", "find: word"], {}, "I can see it in 2 messages."),
         (["Alice: echo: hi"], {}, "hi"),
         (["Alice: My name is Alice.", "x", "Summarize this."], {}, "In short: my name is Alice."),
+        (["Summarize: My name is Bo. [long 900] [fail 503] [call a {}]"], {"tools": TOOLS}, "In short: my name is Bo."),
     ],
 )  # fmt: skip
 def test_it_tells_what_it_was_given(model: ScriptedModel, texts: list[str], more: Any, reply: str) -> None:
