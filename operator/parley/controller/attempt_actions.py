@@ -12,6 +12,7 @@ from parley.controller.job_actions import JobActions
 from parley.controller.known_values import KnownValues
 from parley.controller.logs import end_of_log
 from parley.controller.opening import as_close, opened
+from parley.controller.paused_requests import with_tools_of_pauses
 from parley.controller.requests import build_request, build_round
 from parley.controller.sights import wake_children
 from parley.controller.task_under_work import TaskUnderWork
@@ -46,11 +47,13 @@ class AttemptActions:
         """Insert a step's next attempt, or one of an item of it."""
         context, resource, step = self._context, task.resource, action.step
         failure: TemplateError | None = None
-        request: Mapping[str, JsonValue] = {}
+        request: dict[str, JsonValue] = {}
         try:
             request = await build_request(
                 context.evaluator, task, action.index, step, self._values(task, state), item=action.item
             )
+            asked = await with_tools_of_pauses(context, {action.item: request}, state, step.name)
+            request = asked[action.item]
         except TemplateError as error:
             failure = error
         name = child_name if step.task is not None else job_name
@@ -121,6 +124,8 @@ class AttemptActions:
                     str(error),
                 )
             return
+        by_item = dict(zip(items, requests, strict=True))
+        requests = [*(await with_tools_of_pauses(context, by_item, state, step.name)).values()]
         round_ = _round(task, step, entries, requests)
         closes = [as_close(close) for close in action.close]
         async with context.store() as connection:

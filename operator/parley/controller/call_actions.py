@@ -12,6 +12,7 @@ from parley.controller.call_requests import Asked, call_request
 from parley.controller.context import Context
 from parley.controller.job_actions import JobActions
 from parley.controller.opening import as_close, opened
+from parley.controller.paused_requests import newest_pauses
 from parley.controller.queued_tasks import QueuedTasks
 from parley.controller.task_under_work import TaskUnderWork
 from parley.controller.telling import tell_of_task
@@ -81,12 +82,9 @@ class CallActions:
         await self._queued.queue(action.wait, await self._asked(action.wait, state), task)
 
     async def _asked(self, wait: Wait, state: TaskState) -> Asked:
-        paused = [
-            attempt
-            for attempt in state.attempts
-            if (attempt.step, attempt.item, attempt.phase) == (wait.step, wait.item, "Paused")
-        ]
-        newest = max(paused, key=lambda attempt: attempt.number)
+        paused = newest_pauses(state, wait.step).get(wait.item)
+        if paused is None:
+            raise RuntimeError(f"wait {wait.id} belongs to no attempt that paused")
         async with self._context.store() as connection:
-            request = await attempts.load_request(connection, newest.id)
+            request = await attempts.load_request(connection, paused.id)
             return Asked(request, await call_arguments(connection, wait.id))
