@@ -232,7 +232,8 @@ def _transition(
         uid=session.uid,
         type=type_,
         reason=reason,
-        note=f"{note[:1].upper()}{note[1:]}.",
+        # A field's path stays as it is written in a manifest.
+        note=f"{note}." if note.startswith("spec.") else f"{note[:1].upper()}{note[1:]}.",
         key=key,
     )
 

@@ -22,7 +22,7 @@ STORED = "SELECT accepted, why, coalesce(verdict, '') AS message FROM replies WH
 TASK = "SELECT name, ended_at IS NULL AND gone_since IS NULL AS open FROM tasks WHERE uid = %(task_uid)s"
 # A suspended task's deadlines stand still: an answer comes in time until it goes on.
 WAIT = """
-SELECT t.name AS task, w.step, w.item, w.kind, w.body, w.state, w.deadline, r.by AS answered_by,
+SELECT t.name AS task, w.step, w.item, w.round, w.call, w.kind, w.body, w.state, w.deadline, r.by AS answered_by,
        coalesce(w.deadline <= coalesce(t.suspended_since, now()), false) AS late,
        to_char(now(), 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS now
 FROM waits w JOIN tasks t ON t.uid = w.task_uid LEFT JOIN replies r ON r.wait_id = w.id AND r.accepted
@@ -62,6 +62,8 @@ class _Wait:
     task: str
     step: str
     item: int
+    round: int
+    call: int
     kind: WaitKind
     body: dict[str, JsonValue]
     state: WaitState
@@ -131,11 +133,13 @@ async def answer_wait(
 async def _tell(
     conn: Connection, session_uid: str | None, task_uid: str, wait: _Wait, answer: Mapping[str, JsonValue]
 ) -> None:
-    """Append a ``reply`` event: who answered what; of an approval also for which tool."""
+    """Append a ``reply`` event: who answered what; of an approval also for which tool, and for which call's ``id``."""
     if session_uid is None:
         return
     origin = Origin(session_uid, None, task_uid, wait.task, wait.step, None, wait.item)
     asked = {name: wait.body[name] for name in ("question", "tool") if name in wait.body}
+    if wait.kind == "Approval":
+        asked["id"] = f"{wait.step}/{wait.item}/{wait.round}/{wait.call}"
     await append(conn, origin, [EventDraft(type="reply", content=asked | dict(answer))])
 
 

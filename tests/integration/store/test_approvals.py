@@ -39,7 +39,7 @@ async def test_a_call_runs_once_it_is_approved(story: Story) -> None:
     assert (await result(story, attempt, "refunded", holder="pod/2")).stored == "refunded"
     assert await said(story, alice, "reply") == [
         {
-            "question": "May support call refund?", "tool": "refund", "choice": "approve", "by": "ann",
+            "question": "May support call refund?", "tool": "refund", "id": "reply/-1/0/0", "choice": "approve", "by": "ann",
             "message": "go ahead",
         }
     ]  # fmt: skip

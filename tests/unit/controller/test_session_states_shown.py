@@ -144,7 +144,7 @@ def test_a_missing_transcript_is_told_once_as_a_warning() -> None:
     lacking = build(None, lacking="it is not there")
 
     assert told(SessionStatus(), lacking) == [
-        ("Warning", "TranscriptNotFound", "Spec.restoreFrom: it is not there.")
+        ("Warning", "TranscriptNotFound", "spec.restoreFrom: it is not there.")
     ]
     assert told(lacking, build(None, lacking="it is still not there", previous=lacking)) == []
 
