@@ -37,7 +37,9 @@ _LOST: dict[str, LiteralString] = {
 }
 _STUCK: dict[str, LiteralString] = {
     "attempt left open": "SELECT t.name, a.step, a.item, a.state FROM attempts a JOIN tasks t ON t.uid = a.task_uid"
-    " WHERE t.namespace = %s AND a.state IN ('Open', 'Running')",
+    " WHERE t.namespace = %s AND (a.state IN ('Open', 'Running') OR (a.state = 'Paused' AND NOT EXISTS (SELECT 1"
+    "      FROM attempts later WHERE (later.task_uid, later.step, later.item) = (a.task_uid, a.step, a.item)"
+    "      AND later.number > a.number)))",
     "turn left open": "SELECT s.name, u.task_name, u.step, u.state FROM turns u JOIN sessions s ON s.uid = u.session_uid"
     " WHERE s.namespace = %s AND u.state IN ('Waiting', 'Held')",
     "question left open": "SELECT t.name, w.step FROM waits w JOIN tasks t ON t.uid = w.task_uid"

@@ -112,7 +112,8 @@ def check_store(store: Store, namespace: str) -> None:
     assert repeated == [], f"steps committed more than once: {repeated}"
     left_open = store.rows(
         "SELECT t.name, a.step, a.state FROM attempts a JOIN tasks t ON t.uid = a.task_uid WHERE t.namespace = %s"
-        " AND a.state IN ('Open', 'Running', 'Paused')",
+        " AND (a.state IN ('Open', 'Running') OR (a.state = 'Paused' AND NOT EXISTS (SELECT 1 FROM attempts later"
+        "      WHERE (later.task_uid, later.step, later.item) = (a.task_uid, a.step, a.item) AND later.number > a.number)))",
         namespace,
     )
     assert left_open == [], f"attempts left open: {left_open}"
