@@ -31,7 +31,7 @@ class Work(NamedTuple):
     turns: int = 0
     """Turns it has in its session."""
     pays: tuple[str, ...] = ()
-    """The orders that it has the shop pay, each once."""
+    """The orders that it has the shop pay, each once; the shop knows them behind the namespace and a slash."""
 
     @property
     def name(self) -> str:
@@ -176,9 +176,10 @@ def staying(name: str, dice: random.Random) -> Work:
 
 
 def buys(name: str, dice: random.Random) -> Work:
-    """A turn whose model pays twice, the second time with a person's approval; the order is what is paid once."""
-    free, asked = f"{name}-free-{dice.random()}", f"{name}-asked-{dice.random()}"
-    calls = f"{call('refund', order=free, amount=1)} [then] {call('guarded', order=asked, amount=1)}"
+    """A turn whose model pays twice, the second time with a person's approval."""
+    free, asked = f"{name}-free", f"{name}-asked"
+    ours = "{{ task.namespace }}/"
+    calls = f"{call('refund', order=ours + free, amount=1)} [then] {call('guarded', order=ours + asked, amount=1)}"
     steps = [{"name": "buy", "prompt": {"text": calls}, **AGAIN}, {"name": "end", "return": {"value": name}}]
     by = {"sessionRef": {"name": dice.choice(SESSIONS)}, "agentRef": {"name": "buyer"}}
     return Work(task(name, **by, steps=steps), name, turns=1, pays=(free, asked))

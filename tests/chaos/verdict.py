@@ -93,7 +93,7 @@ def judge(
     bodies = {body["metadata"]["name"]: body for body in cluster.list("task", namespace)}
     for work in works:
         _judge_task(bodies.get(work.name), work, verdict)
-    _judge_payments(cluster, works, verdict)
+    _judge_payments(cluster, namespace, works, verdict)
     slots = [f"{SCHEDULE}-{minute:010d}" for minute in minutes]
     verdict.lost += [f"task {name} of the Schedule was never made" for name in slots if name not in bodies]
     verdict.stuck += [f"task {name}" for name in unended(cluster, namespace)]
@@ -116,9 +116,9 @@ def judge(
     return verdict
 
 
-def _judge_payments(cluster: Cluster, works: list[Work], verdict: Verdict) -> None:
+def _judge_payments(cluster: Cluster, namespace: str, works: list[Work], verdict: Verdict) -> None:
     """What a tool does must be done once, however often its call is repeated."""
-    orders = [order for work in works for order in work.pays]
+    orders = [f"{namespace}/{order}" for work in works for order in work.pays]
     paid = ask(cluster, "shop", "refunds")["orders"] if orders else []
     verdict.lost += [f"payment of {order}" for order in orders if order not in paid]
     verdict.duplicate += [f"payment of {order}" for order in orders if paid.count(order) > 1]
