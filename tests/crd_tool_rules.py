@@ -34,15 +34,39 @@ _KIND = "a tool has exactly one of http, mcp, container, task"
 _TOOL = "spec.tools[0]"
 _ASKED = {**HTTP, "approval": "Required"}
 GOOD_URLS = (
-    *("http://h", "https://orders.shop:8080/a/{{ arguments.a }}?b={{ arguments.b }}", "http://h?{{ arguments.q }}"),
+    *(
+        "http://h",
+        "https://orders.shop:8080/a/{{ arguments.a }}?b={{ arguments.b }}",
+        "http://h?{{ arguments.q }}",
+    ),
     *("http://[fd00::1]:80/", "http://10.0.0.1/{% if arguments.a %}a b{% endif %}"),
 )
 BAD_URLS = (
-    *("orders/{{ arguments.a }}", "{{ arguments.url }}", "http://{{ arguments.host }}/a", "http://h{{ arguments.a }}"),
-    *("ftp://h/", "http:///a", "http://alice:secret@h/", "http://h\\@evil/", "http://h#a", "http://h /", "//h/"),
+    *(
+        "orders/{{ arguments.a }}",
+        "{{ arguments.url }}",
+        "http://{{ arguments.host }}/a",
+        "http://h{{ arguments.a }}",
+    ),
+    *(
+        "ftp://h/",
+        "http:///a",
+        "http://alice:secret@h/",
+        "http://h\\@evil/",
+        "http://h#a",
+        "http://h /",
+        "//h/",
+    ),
     *("http://h:{{ arguments.port }}/", "http://h/a\nb", "javascript:alert(1)"),
 )
-BAD_SERVERS = ("http://h/{{ arguments.a }}", "http://h/{a}", "http://alice@h/mcp", "h/mcp", "http://h/a b", "ws://h/")
+BAD_SERVERS = (
+    "http://h/{{ arguments.a }}",
+    "http://h/{a}",
+    "http://alice@h/mcp",
+    "h/mcp",
+    "http://h/a b",
+    "ws://h/",
+)
 
 TOOL_RULES = [
     *(

@@ -33,7 +33,9 @@ PAGES = sorted(
         ),
     ]
 )
-MANIFESTS = sorted(path for path in (ROOT / "examples").rglob("*.yaml") if not {"model", "tools"} & set(path.parts))
+MANIFESTS = sorted(
+    path for path in (ROOT / "examples").rglob("*.yaml") if not {"model", "tools"} & set(path.parts)
+)
 SPECS: dict[str, type[AgentSpec | SessionSpec | TaskSpec | TaskTemplateSpec | ScheduleSpec | ReplySpec]] = {
     "Agent": AgentSpec,
     "Session": SessionSpec,

@@ -132,6 +132,7 @@ class Conversation:
         raise StepFailure(
             Reason.BUDGET_EXCEEDED,
             f"session {self._limits.session} has outgrown what its spec.limits allow to show the model, "
-            f"{' and '.join(allowed)}, and its contextOverflow is Fail",
+            f"{' and '.join(allowed)}, and its contextOverflow is Fail: raise the limit, let it Truncate or Summarize, "
+            "or clear the history (spec.clearHistory)",
             definite=True,
         )

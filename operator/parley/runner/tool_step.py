@@ -63,7 +63,7 @@ class ToolStepRun:
         if done is not None:
             return self._success(await self._checked(tools, found, call, done.result))
         if found is None:
-            raise self._failure(f"agent {self._request.agent.name} has no tool called {call.name!r}")
+            raise self._failure(_unknown(self._request.agent, call.name))
         wrong = await tools.check(call.name, call.arguments)
         if wrong is not None:
             # What a server says of its tools may be otherwise the next time, or the server was away.
@@ -143,6 +143,13 @@ class ToolStepRun:
 
     def _failure(self, why: str, *, definite: bool = True) -> StepFailure:
         return StepFailure(Reason.TOOL_ERROR, f"{self._request.path}: {why}", definite=definite)
+
+
+def _unknown(agent: AgentSnapshot, name: str) -> str:
+    offered = [f"{tool.name}_<its tool>" if tool.mcp is not None else tool.name for tool in agent.tools]
+    offered += agent.builtin_tools
+    known = f"it has {', '.join(offered)}" if offered else "it has none"
+    return f"agent {agent.name} has no tool called {name!r}; {known}"
 
 
 def _with_one_tool(agent: AgentSnapshot, name: str) -> AgentSnapshot:

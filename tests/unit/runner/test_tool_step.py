@@ -102,7 +102,11 @@ async def test_a_failed_call_fails_the_attempt_and_a_retry_makes_it_again_with_t
 @pytest.mark.parametrize(
     ("request_", "tools", "message"),
     [
-        (calling("odd"), FakeTools(), "agent support has no tool called 'odd'"),
+        (
+            calling("odd"),
+            FakeTools(),
+            "agent support has no tool called 'odd'; it has look, tickets_<its tool>, pay, build, queue, update_context",
+        ),
         (calling("look"), FakeTools(wrong={"look": "number is missing"}), "number is missing"),
     ],
 )
