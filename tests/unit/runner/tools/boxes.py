@@ -74,3 +74,15 @@ async def run(box: ToolBox, name: str = "get_order", arguments: Any = None, **mo
         return await box.run(name, arguments or {}, **{"key": "key-1", "timeout_seconds": 20.0, **more})
     finally:
         await box.close()
+
+
+def mcp(url: str, name: str = "tickets", **more: Any) -> dict[str, Any]:
+    own = {key: more.pop(key) for key in list(more) if key in {"description", "resultSchema", "approval"}}
+    return {"name": name, **own, "mcp": {"url": url, **more}}
+
+
+async def names(box: ToolBox) -> list[str]:
+    try:
+        return [tool.name for tool in await box.offered()]
+    finally:
+        await box.close()
