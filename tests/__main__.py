@@ -1,27 +1,64 @@
-"""Run all tests: first those that share a cluster, side by side, then one by one those that break it.
+"""Run all tests: those that need a cluster, side by side where they share it, then one by one those that break it.
 
+Tests that need none run beside all of these, with what the processors have left: a cluster's tests mostly wait.
 Arguments go to pytest, such as ``-k name`` or a path.
 """
 
 import subprocess
 import sys
+import tempfile
+from collections.abc import Sequence
+from typing import IO
 
-SIDE_BY_SIDE = 4
-"""Tests at a time. Most wait for pods, so more than there are cores."""
+SIDE_BY_SIDE = 5
+"""Tests at a time on the cluster. Most wait for pods, so more than there are cores."""
+_LESS_URGENT = ["nice", "-n", "5"]
 _NOTHING_SELECTED = 5
 """pytest's exit code when arguments leave no test."""
 
 
 def main() -> int:
-    """Run both parts, the second one also when the first has failed; returns an exit code."""
+    """Run all parts, each also when another has failed; returns an exit code."""
     given = sys.argv[1:]
-    parts = (["-n", str(SIDE_BY_SIDE), "--dist", "loadfile", "-m", "not disruptive"], ["-m", "disruptive"])
-    codes = [
-        subprocess.run([sys.executable, "-m", "pytest", *part, *given], check=False).returncode
-        for part in parts
-    ]
+    with tempfile.TemporaryFile("w+") as said:
+        _say("tests that need no cluster run beside the others; what they say comes last")
+        beside = subprocess.Popen(
+            [*_LESS_URGENT, *_pytest("not cluster", "-n", "2", "--dist", "loadfile"), *given],
+            stdout=said,
+            stderr=subprocess.STDOUT,
+        )
+        try:
+            shared = _pytest("cluster and not disruptive", "-n", str(SIDE_BY_SIDE), "--dist", "loadfile")
+            codes = [
+                subprocess.run([*part, *given], check=False).returncode
+                for part in (shared, _pytest("disruptive"))
+            ]
+            codes.append(beside.wait())
+        finally:
+            beside.terminate()
+            beside.wait()
+        _repeat(said)
     failed = [code for code in codes if code not in {0, _NOTHING_SELECTED}]
     return failed[0] if failed else min(codes)
+
+
+def _pytest(marked: str, *options: str) -> Sequence[str]:
+    # What is left out has no such tests, as conftest.py makes sure; to collect it takes each worker long.
+    left_out = ["tests/e2e", "tests/chaos"] if marked.startswith("not ") else ["tests/unit"]
+    ignored = [f"--ignore={folder}" for folder in left_out]
+    return [sys.executable, "-m", "pytest", "-m", marked, *ignored, *options]
+
+
+def _repeat(said: IO[str]) -> None:
+    _say("tests that need no cluster")
+    said.seek(0)
+    sys.stdout.writelines(said)
+    sys.stdout.flush()
+
+
+def _say(what: str) -> None:
+    sys.stdout.write(f"== {what}\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":

@@ -1,12 +1,14 @@
 """The storm's verdict finds what it is there to find: each kind of fault, and none where there is none."""
 
+import random
 from collections.abc import Sequence
 from typing import Any, cast
 
 import psycopg
 import pytest
 
-from tests.chaos.shapes import Work
+from tests.chaos.shapes import SHAPES, Work, mixed
+from tests.chaos.test_chaos import SEED
 from tests.chaos.verdict import judge
 from tests.cluster import Cluster
 from tests.e2e.conftest import Store
@@ -102,3 +104,9 @@ def test_a_time_of_the_schedule_that_was_missed_is_found(database: str) -> None:
     seen = cast("Cluster", Seen([body(), made]))
     assert judge(seen, Store(database), "n", [TURN], [7]).good
     assert len(judge(seen, Store(database), "n", [TURN], [7, 8]).lost) == 1
+
+
+def test_a_storm_of_a_seed_is_the_same_each_time_and_has_all_shapes() -> None:
+    assert mixed(24, random.Random(SEED)) == mixed(24, random.Random(SEED))
+    shapes = {work.name.rpartition("-")[0] for work in mixed(24, random.Random(SEED))}
+    assert shapes == {shape.__name__ for shape in SHAPES}
