@@ -14,3 +14,10 @@ spec:
   choice: "$2"
   message: "${3:-}"
 END
+# What it asks next is first once the status says that this was taken.
+for _ in $(seq 60); do
+  kubectl get tasks.parley.dev "$1" -o jsonpath='{.status.waiting[*].id}' | grep -q "$id" || exit 0
+  sleep 1
+done
+echo "Task $1 still asks this: kubectl get replies says why" >&2
+exit 1
