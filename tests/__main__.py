@@ -1,6 +1,6 @@
-"""Run all tests: those that need a cluster, side by side where they share it, then one by one those that break it.
+"""Run all tests: those that share a cluster side by side, then one by one those that break it.
 
-Tests that need none run beside all of these, with what the processors have left: a cluster's tests mostly wait.
+Tests that need none run beside the first, with what the processors have left: a cluster's tests mostly wait.
 Arguments go to pytest, such as ``-k name`` or a path.
 """
 
@@ -21,7 +21,7 @@ def main() -> int:
     """Run all parts, each also when another has failed; returns an exit code."""
     given = sys.argv[1:]
     with tempfile.TemporaryFile("w+") as said:
-        _say("tests that need no cluster run beside the others; what they say comes last")
+        _say("tests that need no cluster run beside those that share one; what they say comes after")
         beside = subprocess.Popen(
             [*_LESS_URGENT, *_pytest("not cluster", "-n", "2", "--dist", "loadfile"), *given],
             stdout=said,
@@ -29,15 +29,13 @@ def main() -> int:
         )
         try:
             shared = _pytest("cluster and not disruptive", "-n", str(SIDE_BY_SIDE), "--dist", "loadfile")
-            codes = [
-                subprocess.run([*part, *given], check=False).returncode
-                for part in (shared, _pytest("disruptive"))
-            ]
-            codes.append(beside.wait())
+            codes = [subprocess.run([*shared, *given], check=False).returncode, beside.wait()]
         finally:
             beside.terminate()
             beside.wait()
         _repeat(said)
+    # By themselves: some of what they promise is so many seconds.
+    codes.append(subprocess.run([*_pytest("disruptive"), *given], check=False).returncode)
     failed = [code for code in codes if code not in {0, _NOTHING_SELECTED}]
     return failed[0] if failed else min(codes)
 
