@@ -80,7 +80,7 @@ class SpecReconciler(Generic[SpecT, StatusT]):
             # Whether it can be used is known all the same; what was counted comes later.
             await self._write(found, previous.model_copy(update=judged).to_json())
             raise
-        await self._write(found, self._status(**judged).model_copy(update=dict(counts)).to_json())  # type: ignore[arg-type]
+        await self._write(found, self._status().model_copy(update=judged | dict(counts)).to_json())
 
     async def _count(self, found: Resource) -> Counts:
         return {} if self._counter is None else await self._counter(found)
