@@ -69,7 +69,7 @@ class Observer:
             hold=None if gone else self._resolver.hold(task) or gates.hold,
             session_gone=gone,
             lacking=_lacking(resource, state),
-            problems=task.problems,
+            problems=task.problems if gone or task.misfit is None else (*task.problems, task.misfit),
             turns=turns_of(record, task.session.uid if task.session else None),
             denied=task.denied,
             child_refusals=task.child_refusals,

@@ -1,9 +1,13 @@
 """Whom a task is with: its session, the agent that answers, the person who speaks, the templates of its tools."""
 
+from collections.abc import Sequence
+
 from parley.controller.context import Context
+from parley.controller.resource import Resource
 from parley.controller.slots import Claim, Limit
 from parley.controller.task_under_work import TaskUnderWork
 from parley.engine.state import Hold
+from parley.kube.kinds import SESSION
 from parley.resources.agent import AgentSpec
 from parley.resources.reasons import Reason
 from parley.resources.session import SessionSpec
@@ -19,7 +23,7 @@ class Resolver:
     async def resolve(self, task: TaskUnderWork) -> None:
         """Fill in what the task refers to, as far as it is there."""
         task.session, task.agent, task.agent_name, task.speaker = None, None, None, None
-        task.session_spec, task.agent_spec, task.unusable = None, None, []
+        task.session_spec, task.agent_spec, task.unusable, task.misfit = None, None, [], None
         own = task.spec.agent_ref.name if task.spec.agent_ref is not None else None
         if own is not None:
             self._context.projection.tasks.bind(task.resource, "agentRef", own)
@@ -59,15 +63,29 @@ class Resolver:
             return
         agents, people = spec.agent_names, spec.people
         task.agent_name = agent or next(iter(agents), None)
-        if agent is not None and agent not in agents:
-            task.unusable.append(
-                f"spec.agentRef: Agent {agent} is none of Session {name}'s, which are {', '.join(agents)}"
-            )
+        if agent is not None and agents and agent not in agents:
+            await self._refuse_agent(task, task.session, agent, agents)
         said_by = task.spec.user
         task.speaker = next((each for each in people if said_by is None or each.id == said_by), None)
         if said_by is not None and task.speaker is None:
             known = ", ".join(each.id for each in people if each.id) or "nobody"
             task.unusable.append(f"spec.user: {said_by} is none of Session {name}'s users, which are {known}")
+
+    async def _refuse_agent(
+        self, task: TaskUnderWork, session: Resource, agent: str, agents: Sequence[str]
+    ) -> None:
+        which = (
+            f"spec.agentRef: Agent {agent} is none of Session {session.name}'s, which are {', '.join(agents)}"
+        )
+        # Sessions and Tasks are watched apart: this one may be gone, and another of its name have the agent.
+        newest = await self._context.kube.get(SESSION, session.namespace, session.name)
+        seen = Resource.from_object(newest) if newest is not None else None
+        if seen is not None and seen.uid == session.uid and not seen.deleting:
+            task.misfit = (
+                f"{which}; neither can be changed: make another Task that names one of them, or none"
+            )
+        else:
+            task.unusable.append(which)
 
     async def _resolve_agent(self, task: TaskUnderWork, name: str) -> None:
         projection, specs, namespace = self._context.projection, self._context.specs, task.resource.namespace

@@ -6,7 +6,7 @@ import pytest
 from parley.kube.kinds import AGENT, SESSION
 from parley.protocol.request import PromptRequest
 
-from tests.integration.controller.cluster import Cluster
+from tests.integration.controller.cluster import NAMESPACE, Cluster
 
 PEOPLE = [{"id": "a@x", "name": "Alice"}, {"id": "b@x", "name": "Bob"}]
 
@@ -64,24 +64,75 @@ async def test_who_said_what_is_in_the_transcript(cluster: Cluster) -> None:
     ]
 
 
-@pytest.mark.parametrize(
-    ("fields", "why"),
-    [
-        ({"agentRef": {"name": "stranger"}}, "spec.agentRef: Agent stranger is none of Session alice's"),
-        ({"user": "eve@x"}, "spec.user: eve@x is none of Session alice's users, which are a@x, b@x"),
-    ],
-)
-async def test_nobody_else_may_speak(cluster: Cluster, fields: dict[str, Any], why: str) -> None:
+def ready(cluster: Cluster, name: str = "hello") -> dict[str, Any]:
+    (condition,) = [each for each in cluster.status(name)["conditions"] if each["type"] == "Ready"]
+    return condition
+
+
+async def test_a_task_waits_for_the_person_it_names(cluster: Cluster) -> None:
+    """Its session's people may change."""
     await group(cluster)
-    await cluster.agent("stranger")
-    await cluster.task("hello", message="Hi.", sessionRef={"name": "alice"}, **fields)
+    await cluster.task("hello", message="Hi.", sessionRef={"name": "alice"}, user="eve@x")
 
     await cluster.settle()
 
-    (ready,) = [each for each in cluster.status("hello")["conditions"] if each["type"] == "Ready"]
-    assert ready["reason"] == "InvalidSpec"
-    assert why in ready["message"]
+    assert cluster.status("hello")["phase"] == "Pending"
+    assert ready(cluster)["reason"] == "InvalidSpec"
+    assert (
+        "spec.user: eve@x is none of Session alice's users, which are a@x, b@x" in ready(cluster)["message"]
+    )
     assert cluster.runs == []
+
+
+async def test_a_task_for_an_agent_that_its_session_will_never_have_fails(cluster: Cluster) -> None:
+    """Neither the session's agents nor the task's can be changed, so there is nothing to wait for."""
+    await group(cluster)
+    await cluster.agent("stranger")
+    await cluster.task("hello", message="Hi.", sessionRef={"name": "alice"}, agentRef={"name": "stranger"})
+
+    await cluster.settle()
+
+    assert cluster.status("hello")["phase"] == "Failed"
+    stalled = next(each for each in cluster.status("hello")["conditions"] if each["type"] == "Stalled")
+    assert (stalled["status"], stalled["reason"]) == ("True", "InvalidSpec")
+    why = "spec.agentRef: Agent stranger is none of Session alice's, which are support, lawyer"
+    assert why in stalled["message"]
+    assert cluster.runs == []
+
+
+async def test_a_task_that_comes_before_its_session_waits_for_it(cluster: Cluster) -> None:
+    await cluster.task("hello", message="Hi.", sessionRef={"name": "alice"}, agentRef={"name": "lawyer"})
+    await cluster.settle()
+    assert cluster.status("hello")["phase"] == "Pending"
+    assert ready(cluster)["reason"] == "SessionNotFound"
+
+    await group(cluster)
+    await cluster.settle()
+
+    assert cluster.status("hello")["phase"] == "Succeeded"
+
+
+async def test_a_session_seen_too_late_fails_nobody(cluster: Cluster) -> None:
+    """The watch of Tasks may be ahead of that of Sessions: the old one is gone, the new one has the agent."""
+    await cluster.agent("support")
+    await cluster.agent("lawyer")
+    await cluster.session("alice")
+    await cluster.settle()
+    watch, cluster.kube.on_change = cluster.kube.on_change, lambda _type, _kind, _body: None
+    old = cluster.object(SESSION, "alice")
+    await cluster.kube.delete(SESSION, NAMESPACE, "alice")
+    await cluster.session("alice", agentRef={"name": "lawyer"})
+    cluster.kube.on_change = watch
+
+    await cluster.task("hello", message="Hi.", sessionRef={"name": "alice"}, agentRef={"name": "lawyer"})
+    await cluster.settle()
+    assert cluster.status("hello")["phase"] == "Pending", cluster.status("hello")
+
+    watch("DELETED", SESSION, old)
+    watch("ADDED", SESSION, cluster.object(SESSION, "alice"))
+    await cluster.settle()
+
+    assert cluster.status("hello")["phase"] == "Succeeded", cluster.status("hello")
 
 
 @pytest.mark.parametrize("fields", [{}, {"agentRef": {"name": "lawyer"}}])
@@ -94,8 +145,7 @@ async def test_an_agent_that_comes_later_wakes_who_waits_for_it(
     await cluster.apply(SESSION, "alice", {"agents": [{"name": "support"}, {"name": "lawyer"}]})
     await cluster.task("hello", message="Hi.", sessionRef={"name": "alice"}, **fields)
     await cluster.settle()
-    (ready,) = [each for each in cluster.status("hello")["conditions"] if each["type"] == "Ready"]
-    assert ready["reason"] == "AgentNotFound"
+    assert ready(cluster)["reason"] == "AgentNotFound"
 
     await cluster.apply(AGENT, late, {"model": {"provider": "OpenAI", "name": "scripted"}})
     await cluster.settle()
