@@ -79,13 +79,18 @@ def build_session_status(
             "the session's agent is there" if len(agents) == 1 else "the session's agents are there"
         )
     waiting = summary.tasks_waiting if summary else 0
-    verdicts = [*verdicts, *_activity(summary)]
+    stored = previous if mismatch else _stored(summary, shown=shown)
+    ready = verdicts[0]
+    # Where some of its agents are there, theirs are the turns it takes.
+    is_partial = ready.reason is Reason.AGENT_NOT_FOUND and len(missing) < len(agents)
+    obstacle = None if ready.status == "True" or is_partial else ready
+    begun = waiting > 0 or (stored.events is not None and stored.events.last_sequence > 0)
+    verdicts = [*verdicts, *_activity(summary, obstacle, missing)]
     if waiting:
         verdicts = [*verdicts, *is_waiting(_who_waits(waiting))]
-    stored = previous if mismatch else _stored(summary, shown=shown)
     return SessionStatus(
         observed_generation=generation,
-        phase=_phase(summary, ready=not (lacking or missing or not agents)),
+        phase=_phase(summary, pending=obstacle is not None and not begun),
         conditions=merge_conditions(previous.conditions, verdicts, generation=generation, now=now),
         events=stored.events,
         recent_events=stored.recent_events if shown else [_hidden(event) for event in stored.recent_events],
@@ -132,11 +137,11 @@ _PHASES: dict[LifeState, SessionPhase] = {
 }
 
 
-def _phase(summary: SessionSummary | None, *, ready: bool) -> SessionPhase:
+def _phase(summary: SessionSummary | None, *, pending: bool) -> SessionPhase:
     state = summary.state if summary else "Active"
     if state in _PHASES:
         return _PHASES[state]
-    if not ready:
+    if pending:
         return SessionPhase.PENDING
     waits = summary is not None and summary.tasks_waiting > 0
     return SessionPhase.WAITING_FOR_INPUT if waits else SessionPhase.ACTIVE
@@ -151,11 +156,20 @@ _INACTIVE: dict[LifeState, tuple[Reason, str]] = {
 }
 
 
-def _activity(summary: SessionSummary | None) -> list[Verdict]:
-    if summary is None or summary.state not in _INACTIVE:
-        return session_active("the session takes turns")
-    reason, message = _INACTIVE[summary.state]
-    return session_inactive(reason, message.format(why=summary.state_why or summary.state))
+_OF_LIFE = frozenset({Reason.ACTIVE, *(reason for reason, _ in _INACTIVE.values())})
+
+
+def _activity(
+    summary: SessionSummary | None, obstacle: Verdict | None, missing: Sequence[str]
+) -> list[Verdict]:
+    if summary is not None and summary.state in _INACTIVE:
+        reason, message = _INACTIVE[summary.state]
+        return session_inactive(reason, message.format(why=summary.state_why or summary.state))
+    if obstacle is not None:
+        return session_inactive(obstacle.reason, f"the session takes no turns: {obstacle.message}")
+    if missing:
+        return session_active(f"the session takes turns, but for those of {', '.join(missing)}")
+    return session_active("the session takes turns")
 
 
 def _who_is_missing(missing: Sequence[str]) -> str:
@@ -210,7 +224,9 @@ def session_transitions(
     """Return the Kubernetes Events for what a new status tells beside the one before."""
     found: list[Transition] = []
     now = _condition(status, ACTIVE)
-    if now is not None and now.reason != _reason(previous, ACTIVE, Reason.ACTIVE):
+    before = _reason(previous, ACTIVE, Reason.ACTIVE)
+    # What it lacks is told by those that wait for it, and is no change of its life.
+    if now is not None and now.reason != before and now.reason in _OF_LIFE and before in _OF_LIFE:
         over = now.reason in {Reason.EXPIRED, Reason.SESSION_ENDED, Reason.ARCHIVED}
         # A state comes again: what tells the times apart is how far the conversation had come.
         sequence = status.events.last_sequence if status.events and not over else 0

@@ -77,14 +77,15 @@ class SessionStatus(StatusModel):
     observed_generation: ObservedGeneration = None
     phase: SessionPhase | None = Field(
         default=None,
-        description="Pending: its agent does not exist yet. Active: it takes messages. WaitingForInput: so it does, "
-        "and a task of it waits for a person's reply. Dormant: nothing happened for idleTimeout, the next message "
-        "wakes it. Paused, Ended, Archived: as desiredState asks; Ended also once expireAfter is over.",
+        description="Pending: nothing was said yet, and it lacks what it needs, such as its agent. Active: it goes on. "
+        "WaitingForInput: so it does, and a task of it waits for a person's reply. Dormant: nothing happened for "
+        "idleTimeout, the next message wakes it. Paused, Ended, Archived: as desiredState asks; Ended also once "
+        "expireAfter is over. Whether it takes turns now is what the condition Active says.",
     )
     conditions: Conditions = Field(
         default_factory=list[Condition],
-        description="Ready is True as soon as the session's agents exist. Active is True while it takes turns; False "
-        "says why not. WaitingForInput is True while a task of it waits for a person's reply.",
+        description="Ready is True while it has all it needs: its agents, the transcript it is to go on with. Active is "
+        "True while it takes turns; False says why not. WaitingForInput is True while a task of it waits for a person's reply.",
     )
     events: EventCounts | None = Field(default=None, description="How much was said.")
     recent_events: Annotated[list[RecentEvent], Field(max_length=MAX_RECENT_EVENTS)] = Field(

@@ -50,7 +50,7 @@ def test_each_state_has_its_phase_and_its_word(
 
 @pytest.mark.parametrize(
     ("state", "phase"),
-    [("Active", "Pending"), ("Dormant", "Dormant"), ("Paused", "Paused"), ("Ended", "Ended")],
+    [("Active", "Active"), ("Dormant", "Dormant"), ("Paused", "Paused"), ("Ended", "Ended")],
 )
 def test_what_has_no_agent_still_stands_where_it_stands(state: LifeState, phase: str) -> None:
     status = in_state(state, agents={"support": False})
@@ -77,7 +77,17 @@ def test_a_paused_session_still_says_that_somebody_is_asked() -> None:
 def test_all_agents_of_a_session_must_be_there(agents: dict[str, bool], message: str) -> None:
     status = build(agents=agents)
 
-    assert (status.phase, status.conditions[0].message) == ("Pending", message)
+    assert (conditions(status)["Ready"], status.conditions[0].message) == (
+        ("False", "AgentNotFound"),
+        message,
+    )
+
+
+def test_turns_of_the_agents_that_are_there_go_on() -> None:
+    status = build(None, agents={"a": True, "b": False, "c": False})
+
+    assert (status.phase, conditions(status)["Active"]) == ("Active", ("True", "Active"))
+    assert status.conditions[1].message == "the session takes turns, but for those of b, c"
 
 
 def test_a_session_that_lacks_its_transcript_takes_no_messages() -> None:
@@ -147,6 +157,15 @@ def test_a_missing_transcript_is_told_once_as_a_warning() -> None:
         ("Warning", "TranscriptNotFound", "spec.restoreFrom: it is not there.")
     ]
     assert told(lacking, build(None, lacking="it is still not there", previous=lacking)) == []
+
+
+def test_that_an_agent_goes_and_comes_is_no_transition_of_the_session() -> None:
+    """A thousand sessions of one agent would tell it a thousand times; the tasks that wait for it do."""
+    active = build()
+    without = build(agents={"support": False}, previous=active)
+
+    assert told(active, without) == []
+    assert told(without, build(previous=without)) == []
 
 
 def test_falling_asleep_again_later_is_another_event() -> None:

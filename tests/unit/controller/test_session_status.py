@@ -88,38 +88,45 @@ def test_the_stores_account_is_shown() -> None:
 
 
 @pytest.mark.parametrize(
-    ("what", "fields", "phase", "reason", "status"),
+    ("what", "fields", "reason", "status"),
     [
-        ("its agent is there", {}, "Active", "Ready", "Current"),
+        ("its agent is not there", {"agents": {"support": False}}, "AgentNotFound", "InProgress"),
+        ("its transcript is not there", {"lacking": "there is none"}, "TranscriptNotFound", "InProgress"),
+        ("its spec is wrong", {"problems": ("spec.context: is bad",)}, "InvalidSpec", "Failed"),
+        ("another store", {"mismatch": "12 events are missing"}, "StoreMismatch", "Failed"),
         (
-            "its agent is not there yet",
-            {"agents": {"support": False}},
-            "Pending",
-            "AgentNotFound",
-            "InProgress",
-        ),
-        ("its spec is wrong", {"problems": ("spec.context: is bad",)}, "Active", "InvalidSpec", "Failed"),
-        ("another store", {"mismatch": "12 events are missing"}, "Active", "StoreMismatch", "Failed"),
-        (
-            "both",
+            "two of them",
             {"problems": ("spec: is bad",), "agents": {"support": False}},
-            "Pending",
             "InvalidSpec",
             "Failed",
         ),
     ],
 )
-@pytest.mark.parametrize("summary", [SUMMARY, None], ids=["with a row", "without a row"])
-def test_a_session_as_users_and_kstatus_see_it(
-    what: str, fields: dict[str, Any], phase: str, reason: str, status: str, summary: SessionSummary | None
+@pytest.mark.parametrize("summary", [SUMMARY, None], ids=["with a history", "without a row"])
+def test_a_session_that_lacks_something_takes_no_turns(
+    what: str, fields: dict[str, Any], reason: str, status: str, summary: SessionSummary | None
 ) -> None:
-    built = build(summary, **fields)
+    """One that was under way stays what it is; one in which nothing was said has not begun."""
+    built = build(summary, **fields, previous=build(summary))
 
-    said = {c.reason for c in built.conditions if c.type != "Active"}
-    assert (built.phase, said) == (phase, {reason}), what
+    said = {c.type: (c.status, c.reason) for c in built.conditions}
+    assert (said["Ready"], said["Active"]) == (("False", reason), ("False", reason)), what
+    assert built.phase == ("Pending" if summary is None else "Active")
+    by_type = {c.type: c.message for c in built.conditions}
+    assert by_type["Active"] == f"the session takes no turns: {by_type['Ready']}"
     assert verdict(built) == status
     assert verdict(built, generation=5) == "InProgress", "its spec was changed since"
     assert not status_problems("sessions", built.to_json())
+
+
+@pytest.mark.parametrize("summary", [SUMMARY, None], ids=["with a history", "without a row"])
+def test_a_session_that_has_what_it_needs_takes_turns(summary: SessionSummary | None) -> None:
+    built = build(summary)
+
+    said = {c.type: (c.status, c.reason) for c in built.conditions}
+    assert (built.phase, said) == ("Active", {"Ready": ("True", "Ready"), "Active": ("True", "Active")})
+    assert verdict(built) == "Current"
+    assert verdict(built, generation=5) == "InProgress", "its spec was changed since"
 
 
 def test_the_message_names_what_is_missing_or_wrong() -> None:
@@ -146,7 +153,7 @@ def test_in_another_store_what_was_seen_before_stays() -> None:
     [
         (1, True, "WaitingForInput", "a task waits for a person's reply"),
         (3, True, "WaitingForInput", "3 tasks wait for a person's reply"),
-        (1, False, "Pending", "a task waits for a person's reply"),
+        (1, False, "WaitingForInput", "a task waits for a person's reply"),
     ],
 )
 def test_whoever_waits_for_a_person_is_shown(waiting: int, agent_found: bool, phase: str, said: str) -> None:
