@@ -41,7 +41,8 @@ message (``order 12345``), else a default.
 Directives anywhere in the last user message, for tests:
 
 - ``[fail 503 x2 some-key]``: the first two requests with this key get status 503, later ones are answered.
-- ``[retry-after 1]``: failed requests carry this Retry-After header, in seconds.
+- ``[retry-after 1]``: failed requests say to wait so many seconds: in the Retry-After header, to Google's clients in
+  the error's RetryInfo, as its API does.
 - ``[drop x1 some-key]``: the first request with this key gets no answer, the connection is closed.
 - ``[slow 5s]``: wait before answering.
 - ``[badjson]``: ignore the schema; ``[badjson always]`` also when it stands in an earlier user message.
@@ -51,7 +52,8 @@ Directives anywhere in the last user message, for tests:
 A model whose name begins with ``retired`` does not exist: 404.
 
 ``GET /requests?contains=TEXT&limit=N`` lists the newest requests that contain the text, oldest first, as they came:
-tools that were offered, messages, parameters; beside them the path, the status and the answer.
+tools that were offered, messages, parameters; beside them the path, the status and the answer, a hash of the API key,
+and when it came, in seconds of a clock that only goes forward.
 """
 
 from __future__ import annotations
@@ -188,8 +190,7 @@ class Handler(BaseHTTPRequestHandler):
         if fail and self.server.seen.count_failure(f"fail {fail[3] or last}", int(fail[2] or 1_000_000)):
             entry["status"] = int(fail[1])
             after = RETRY_AFTER.search(last)
-            headers = {"Retry-After": after[1]} if after else {}
-            self.send_error_json(int(fail[1]), f"scripted failure {fail[1]}", headers)
+            self.send_error_json(int(fail[1]), f"scripted failure {fail[1]}", after[1] if after else None)
             return
         reply = answer(request)
         entry["status"] = 200
@@ -263,9 +264,11 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(data)
 
-    def send_error_json(self, status: int, message: str, headers: dict[str, str] | None = None) -> None:
-        """Send an error in the API's form."""
-        self.send_json(status, error_body(self.api_path(), status, message), headers)
+    def send_error_json(self, status: int, message: str, retry_after: str | None = None) -> None:
+        """Send an error in the API's form; ``retry_after`` are seconds."""
+        path = self.api_path()
+        headers = {"Retry-After": retry_after} if retry_after and not GOOGLE.fullmatch(path) else {}
+        self.send_json(status, error_body(path, status, message, retry_after), headers)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002, ARG002 - the base class's signature
         """Write one line per request, but for the probes."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections import OrderedDict, deque
 
 from scripted_calls import Json
@@ -27,6 +28,7 @@ class Record:
             self._served += 1
             entry: dict[str, Json] = {
                 "number": self._served,
+                "seconds": round(time.monotonic(), 3),
                 "path": path,
                 "apiKeySha256": key,
                 "request": body,

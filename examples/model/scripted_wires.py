@@ -157,8 +157,8 @@ def to_google(reply: Reply, model: Json, usage: dict[str, int]) -> dict[str, Jso
     }
 
 
-def error_body(path: str, status: int, message: str) -> dict[str, Json]:
-    """Return an error as the API of this path tells it."""
+def error_body(path: str, status: int, message: str, retry_after: str | None = None) -> dict[str, Json]:
+    """Return an error as the API of this path tells it; Google's says in it how many seconds to wait."""
     if path == ANTHROPIC:
         kind = {404: "not_found_error", 429: "rate_limit_error", 529: "overloaded_error"}.get(
             status, "api_error"
@@ -166,5 +166,7 @@ def error_body(path: str, status: int, message: str) -> dict[str, Json]:
         return {"type": "error", "error": {"type": kind, "message": message}}
     if GOOGLE.fullmatch(path):
         word = GOOGLE_STATUS.get(status, "INTERNAL")
-        return {"error": {"code": status, "message": message, "status": word}}
+        told = {"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": f"{retry_after}s"}
+        details = {"details": [told]} if retry_after else {}
+        return {"error": {"code": status, "message": message, "status": word, **details}}
     return {"error": {"message": message, "type": "scripted_error", "param": None, "code": None}}
