@@ -148,10 +148,12 @@ def test_fallbacks_are_asked_in_order_each_in_its_own_way(
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "keys"}, "stringData": keys}
 
     def key(name: str) -> dict[str, object]:
-        return {"apiKeySecretRef": {"name": "keys", "key": name}}
+        return {"name": "keys", "key": name}
 
-    claude = model("Anthropic", **key("third"), maxOutputTokens=77, stopSequences=["END"])
-    first = model("OpenAI", "retired-one", **key("first"), temperature="0.5", seed=7, maxOutputTokens=55)
+    claude = model("Anthropic", apiKeySecretRef=key("third"), maxOutputTokens=77, stopSequences=["END"])
+    first = model(
+        "OpenAI", "retired-one", apiKeySecretRef=key("first"), temperature="0.5", seed=7, maxOutputTokens=55
+    )
     fallbacks = [model("Google", "retired-two", topP="0.25"), claude, model("OpenAI", "scripted-never")]
     cluster.apply(namespace, secret, agent("many", model={**first, "fallbacks": fallbacks}))
 
