@@ -106,6 +106,7 @@ def test_a_full_status_of_a_session_fits_the_schema_and_prints_its_columns(api_s
     status = SessionStatus(
         observed_generation=1,
         phase=SessionPhase.DORMANT,
+        agent="support +1",
         conditions=merge_conditions([], verdicts, generation=1, now=NOW),
         events=EventCounts(count=7, messages=4, last_sequence=7, last_time=NOW),
         recent_events=[event] * 10,
@@ -122,8 +123,7 @@ def test_a_full_status_of_a_session_fits_the_schema_and_prints_its_columns(api_s
     row = api_server.printed("Session", "full", wide=True)
     assert row.pop("Last")
     assert row == {
-        "Agent": None,
-        "FirstAgent": "support",
+        "Agent": "support +1",
         "Phase": "Dormant",
         "Ready": "True",
         "Messages": 4,

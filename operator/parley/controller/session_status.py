@@ -59,7 +59,7 @@ def build_session_status(
         problems: what is wrong in the spec.
         mismatch: why the store cannot be the one that the conversation was held in.
         lacking: why the session does not have the transcript it is to go on with.
-        agents: names of the agents that answer, and whether each exists.
+        agents: names of the agents that answer, the one that does by default first, and whether each exists.
         shown: whether the texts of events, and the context, may be shown.
         generation: of the spec that was read.
         now: the time of conditions that change.
@@ -92,6 +92,7 @@ def build_session_status(
         observed_generation=generation,
         phase=_phase(summary, pending=obstacle is not None and not begun),
         conditions=merge_conditions(previous.conditions, verdicts, generation=generation, now=now),
+        agent=_who_answers([*agents]),
         events=stored.events,
         recent_events=stored.recent_events if shown else [_hidden(event) for event in stored.recent_events],
         tasks=TaskCounts(
@@ -170,6 +171,12 @@ def _activity(
     if missing:
         return session_active(f"the session takes turns, but for those of {', '.join(missing)}")
     return session_active("the session takes turns")
+
+
+def _who_answers(agents: Sequence[str]) -> str | None:
+    if not agents:
+        return None
+    return agents[0] if len(agents) == 1 else f"{agents[0]} +{len(agents) - 1}"
 
 
 def _who_is_missing(missing: Sequence[str]) -> str:

@@ -98,17 +98,13 @@ KINDS = (
         spec=SessionSpec,
         status=SessionStatus,
         columns=(
-            Column("Agent", ".spec.agentRef.name"),
+            Column(
+                "Agent", ".status.agent", description="Who answers by default, and how many others there are."
+            ),
             Column("Phase", ".status.phase"),
             _condition("Ready", "Ready", "status", "Whether the session takes messages."),
             Column("Messages", ".status.events.messages", "integer"),
             Column("Last", ".status.events.lastTime", "date", 0, "Age of the newest event."),
-            Column(
-                "FirstAgent",
-                ".spec.agents[0].name",
-                priority=1,
-                description="The first of its agents, where it has several.",
-            ),
             _condition("Reason", "Ready", "reason", "Why it is Ready or not.", 1),
             _condition("Why", "Active", "reason", "Why it takes messages or not.", 1),
             _AGE,

@@ -84,8 +84,15 @@ class SessionStatus(StatusModel):
     )
     conditions: Conditions = Field(
         default_factory=list[Condition],
-        description="Ready is True while it has all it needs: its agents, the transcript it is to go on with. Active is "
-        "True while it takes turns; False says why not. WaitingForInput is True while a task of it waits for a person's reply.",
+        description="Ready is True while it has all it needs: its agents, the transcript it is to go on with. Active "
+        "is True while it takes turns; False says why not. WaitingForInput is True while a task of it waits for a "
+        "person's reply.",
+    )
+    agent: str | None = Field(
+        default=None,
+        max_length=256,
+        description="Who answers by default, for people to read: the Agent's name, and where there are others how "
+        "many, as in planner +1. Their names are in the spec.",
     )
     events: EventCounts | None = Field(default=None, description="How much was said.")
     recent_events: Annotated[list[RecentEvent], Field(max_length=MAX_RECENT_EVENTS)] = Field(

@@ -129,6 +129,21 @@ def test_a_session_that_has_what_it_needs_takes_turns(summary: SessionSummary | 
     assert verdict(built, generation=5) == "InProgress", "its spec was changed since"
 
 
+@pytest.mark.parametrize(
+    ("agents", "shown"),
+    [
+        ({"support": False}, "support"),
+        ({"planner": True, "critic": True}, "planner +1"),
+        ({f"{n}{'a' * 252}": True for n in range(8)}, f"0{'a' * 252} +7"),
+    ],
+)
+def test_who_answers_fits_a_column(agents: dict[str, bool], shown: str) -> None:
+    status = build(None, agents=agents)
+
+    assert status.agent == shown
+    assert not status_problems("sessions", status.to_json())
+
+
 def test_the_message_names_what_is_missing_or_wrong() -> None:
     assert "Agent support" in build(agents={"support": False}).conditions[0].message
     problems = ("spec.context.no: quote it", "spec.systemTemplate: line 1")
@@ -206,7 +221,13 @@ def test_a_hidden_context_is_left_out() -> None:
 
 
 def test_a_session_without_a_row_shows_no_counts() -> None:
-    assert build(None).to_json().keys() == {"observedGeneration", "phase", "conditions", "recentEvents"}
+    assert build(None).to_json().keys() == {
+        "observedGeneration",
+        "phase",
+        "agent",
+        "conditions",
+        "recentEvents",
+    }
 
 
 def test_hidden_texts_are_left_out_and_the_rest_is_shown() -> None:
