@@ -10,8 +10,8 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Header, Request, Response
 from fastapi.routing import APIRoute
 
-from parley.gateway.identity import StepIdentities, StepPod
-from parley.gateway.problems import BadCall, Busy, OtherStore
+from parley.gateway.identity import StepIdentities, StepPod, WarmPod
+from parley.gateway.problems import BadCall, Busy, NotAStep, OtherStore
 from parley.protocol.messages import NONCE_HEADER, STORE_HEADER, Problem
 from parley.store.errors import StoreUnavailable
 from parley.store.identity import store_id
@@ -24,11 +24,22 @@ _NONCE = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """A step pod's process, and the store it believes its attempt is in."""
+    """A runner's process, or a slot of a warm one, and the store it believes its attempt is in."""
 
-    pod: StepPod
+    pod: StepPod | WarmPod
     holder: str
     store: str
+
+    @property
+    def step(self) -> StepPod:
+        """The pod, where the call is one for pods of steps only.
+
+        Raises:
+            NotAStep: it is a warm runner's.
+        """
+        if isinstance(self.pod, WarmPod):
+            raise NotAStep("a warm runner's pod has no files of its own")
+        return self.pod
 
 
 class Backend:
@@ -118,7 +129,7 @@ async def _caller(
     store: Annotated[str | None, Header(alias=STORE_HEADER)] = None,
     nonce: Annotated[str | None, Header(alias=NONCE_HEADER)] = None,
 ) -> Caller:
-    pod: StepPod = request.state.pod
+    pod: StepPod | WarmPod = request.state.pod
     if not store:
         raise BadCall(f"the header {STORE_HEADER} is missing")
     if not nonce or not _NONCE.fullmatch(nonce):

@@ -42,7 +42,7 @@ async def get_input(caller: Calling, backend: Store) -> Response:
 
 
 async def _input_of(caller: Caller, backend: Backend) -> InputFileAnswer:
-    pod = caller.pod
+    pod = caller.step
     async with backend.store_of(caller) as conn:
         found = await container_input(
             conn, job=pod.job, index=pod.index, task_uid=pod.task_uid, namespace=pod.namespace
@@ -75,7 +75,7 @@ async def _store(request: Request, caller: Caller, backend: Backend) -> FileAnsw
     if raw is None:
         problem = f"/parley/output is larger than {MAX_FILE_BYTES} bytes"
         return await _refuse(caller, backend, FileProblem(problem=problem, too_large=True))
-    pod = caller.pod
+    pod = caller.step
     async with backend.store_of(caller) as conn:
         await put_upload(
             conn, job=pod.job, index=pod.index, task_uid=pod.task_uid, namespace=pod.namespace, value=value
@@ -90,7 +90,7 @@ async def put_problem(body: Annotated[FileProblem, Body()], caller: Calling, bac
 
 
 async def _refuse(caller: Calling, backend: Store, body: FileProblem) -> FileAnswer:
-    pod = caller.pod
+    pod = caller.step
     async with backend.store_of(caller) as conn:
         await put_upload(
             conn,

@@ -1,4 +1,7 @@
-"""Who calls: from a bearer token to the step pod it is bound to, that pod's Job and the Task that owns the Job.
+"""Who calls: from a bearer token to the pod it is bound to, and from there to the Task or the Agent it works for.
+
+A step's pod belongs to a Job, and the Job to a Task; a warm runner's to a ReplicaSet, that to a Deployment, and the
+Deployment to an Agent.
 
 A runner names no attempt: what it may touch follows from this chain alone. The API server answers each link; what it
 said is kept for a short time, for a step makes its few calls within seconds.
@@ -13,14 +16,14 @@ from typing import Generic, TypeVar, cast
 
 from parley.gateway.problems import NotAStep, NotAuthenticated
 from parley.kube.client import JsonObject, KubeApi, TokenIdentity
-from parley.kube.kinds import JOB, PARLEY_GROUP, POD, TASK
-from parley.protocol.messages import RUNTIME_LABEL, TASK_RUNTIME, TOKEN_AUDIENCE
+from parley.kube.kinds import AGENT, DEPLOYMENT, JOB, PARLEY_GROUP, POD, REPLICA_SET, TASK, Kind
+from parley.protocol.messages import POOL_LABEL, RUNTIME_LABEL, TASK_RUNTIME, TOKEN_AUDIENCE
 
 TOKEN_SECONDS = 60.0
 POD_SECONDS = 5.0
 """How long a pod that has ended or gone may still be taken for running."""
 OWNER_SECONDS = 60.0
-"""A Job's owner never changes; a Job that is deleted takes its pods with it."""
+"""The owner of a Job or of a ReplicaSet never changes; one that is deleted takes its pods with it."""
 MAX_TOKEN_LENGTH = 16 * 1024
 _REMEMBERED = 10_000
 _COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
@@ -51,12 +54,29 @@ class StepPod:
 
 
 @dataclass(frozen=True, slots=True)
-class _Owned:
-    """A pod's place in its Job."""
+class WarmPod:
+    """A running pod of an agent's warm runners.
 
-    job: str
-    job_uid: str
-    index: int
+    Attributes:
+        uid: the pod's; with a slot's nonce it is the holder of the attempt.
+        pool: whose attempts it takes, in this namespace.
+    """
+
+    namespace: str
+    name: str
+    uid: str
+    pool: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Owned:
+    """A pod's owner: a Job, where it has an index, or a ReplicaSet, whose pods have a pool."""
+
+    kind: Kind
+    name: str
+    uid: str
+    index: int = 0
+    pool: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +112,7 @@ class Remembered(Generic[Key, Value]):
 
 
 class StepIdentities:
-    """Tells which step pod a request comes from.
+    """Tells which pod a request of a runner comes from.
 
     Args:
         kube: the API server.
@@ -104,13 +124,14 @@ class StepIdentities:
         self._tokens: Remembered[bytes, TokenIdentity] = Remembered(TOKEN_SECONDS, clock)
         self._pods: Remembered[str, _Owned] = Remembered(POD_SECONDS, clock)
         self._owners: Remembered[str, _Owner] = Remembered(OWNER_SECONDS, clock)
+        self._agents: Remembered[str, str] = Remembered(OWNER_SECONDS, clock)
 
-    async def identify(self, authorization: str | None) -> StepPod:
+    async def identify(self, authorization: str | None) -> StepPod | WarmPod:
         """Follow the chain from an ``Authorization`` header.
 
         Raises:
             NotAuthenticated: no bearer token, or not one for Parley.
-            NotAStep: the token's pod is not, or no longer, a running pod of a Task's Job.
+            NotAStep: the token's pod is not, or no longer, a running pod of a Task's Job or of an agent's warm runners.
             KubeError: the API server does not answer.
         """
         identity = await self._review(_bearer(authorization))
@@ -118,8 +139,11 @@ class StepIdentities:
         if not namespace or not name or not uid:
             raise NotAStep("the token is not bound to a pod")
         owned = await self._pod(namespace, name, uid)
-        owner = await self._owner_of(namespace, owned)
-        return StepPod(namespace, name, uid, owned.job, owned.index, owner.task_uid, owner.stays)
+        if owned.kind is REPLICA_SET:
+            await self._agent_of(namespace, owned)
+            return WarmPod(namespace, name, uid, owned.pool)
+        owner = await self._task_of(namespace, owned)
+        return StepPod(namespace, name, uid, owned.name, owned.index, owner.task_uid, owner.stays)
 
     async def _review(self, token: str) -> TokenIdentity:
         key = hashlib.sha256(token.encode()).digest()
@@ -141,28 +165,65 @@ class StepIdentities:
         phase = cast("JsonObject", pod.get("status") or {}).get("phase")
         if phase in {"Succeeded", "Failed"}:
             raise NotAStep(f"pod {name} has ended")
-        owner = _controller(pod)
-        if owner is None or owner.get("apiVersion") != JOB.api_version or owner.get("kind") != JOB.kind:
-            raise NotAStep(f"pod {name} belongs to no Job")
+        return self._pods.put(uid, _owned(name, pod))
+
+    async def _task_of(self, namespace: str, owned: _Owned) -> _Owner:
+        if known := self._owners.get(owned.uid):
+            return known
+        job = await self._owner(JOB, namespace, owned.name, owned.uid)
+        task = _parley_owner(job, TASK)
+        if task is None:
+            raise NotAStep(f"Job {owned.name} belongs to no Task")
+        labels = cast("JsonObject", _metadata(job).get("labels") or {})
+        return self._owners.put(owned.uid, _Owner(task, labels.get(RUNTIME_LABEL) == TASK_RUNTIME))
+
+    async def _agent_of(self, namespace: str, owned: _Owned) -> str:
+        if known := self._agents.get(owned.uid):
+            return known
+        replica_set = await self._owner(REPLICA_SET, namespace, owned.name, owned.uid)
+        owner = _controller(replica_set)
+        if owner is None or not _is(owner, DEPLOYMENT):
+            raise NotAStep(f"ReplicaSet {owned.name} belongs to no Deployment")
+        deployment = await self._owner(DEPLOYMENT, namespace, str(owner["name"]), str(owner["uid"]))
+        agent = _parley_owner(deployment, AGENT)
+        if agent is None:
+            raise NotAStep(f"Deployment {owner['name']} belongs to no Agent")
+        return self._agents.put(owned.uid, agent)
+
+    async def _owner(self, kind: Kind, namespace: str, name: str, uid: str) -> JsonObject:
+        body = await self._kube.get(kind, namespace, name)
+        if body is None or _metadata(body).get("uid") != uid:
+            raise NotAStep(f"{kind.kind} {name} is gone")
+        return body
+
+
+def _owned(name: str, pod: JsonObject) -> _Owned:
+    owner = _controller(pod)
+    if owner is not None and _is(owner, JOB):
         annotations = cast("JsonObject", _metadata(pod).get("annotations") or {})
         index = str(annotations.get(_COMPLETION_INDEX, "0"))
-        owned = _Owned(str(owner["name"]), str(owner["uid"]), int(index) if index.isdecimal() else 0)
-        return self._pods.put(uid, owned)
+        index_number = int(index) if index.isdecimal() else 0
+        return _Owned(JOB, str(owner["name"]), str(owner["uid"]), index=index_number)
+    if owner is not None and _is(owner, REPLICA_SET):
+        labels = cast("JsonObject", _metadata(pod).get("labels") or {})
+        pool = labels.get(POOL_LABEL)
+        if not isinstance(pool, str) or not pool:
+            raise NotAStep(f"pod {name} has no label {POOL_LABEL}: it is no warm runner")
+        return _Owned(REPLICA_SET, str(owner["name"]), str(owner["uid"]), pool=pool)
+    raise NotAStep(f"pod {name} belongs to no Job and to no Deployment")
 
-    async def _owner_of(self, namespace: str, owned: _Owned) -> _Owner:
-        if known := self._owners.get(owned.job_uid):
-            return known
-        job = await self._kube.get(JOB, namespace, owned.job)
-        if job is None or _metadata(job).get("uid") != owned.job_uid:
-            raise NotAStep(f"Job {owned.job} is gone")
-        owner = _controller(job)
-        group = str(owner.get("apiVersion", "")).partition("/")[0] if owner else ""
-        if owner is None or group != PARLEY_GROUP or owner.get("kind") != TASK.kind:
-            raise NotAStep(f"Job {owned.job} belongs to no Task")
-        labels = cast("JsonObject", _metadata(job).get("labels") or {})
-        return self._owners.put(
-            owned.job_uid, _Owner(str(owner["uid"]), labels.get(RUNTIME_LABEL) == TASK_RUNTIME)
-        )
+
+def _is(owner: JsonObject, kind: Kind) -> bool:
+    return owner.get("apiVersion") == kind.api_version and owner.get("kind") == kind.kind
+
+
+def _parley_owner(body: JsonObject, kind: Kind) -> str | None:
+    """The uid of the object of Parley's that owns another, whatever version it was written in."""
+    owner = _controller(body)
+    group = str(owner.get("apiVersion", "")).partition("/")[0] if owner else ""
+    if owner is None or group != PARLEY_GROUP or owner.get("kind") != kind.kind:
+        return None
+    return str(owner["uid"])
 
 
 def _bearer(authorization: str | None) -> str:

@@ -1,12 +1,13 @@
 """A runner's calls (``/runner/v1``): one call of ``store.runner_calls`` each."""
 
-import asyncio
 from http import HTTPStatus
 from typing import Annotated
 
 from fastapi import Path, Request, Response
 
 from parley.gateway.calling import Backend, Caller, Calling, Store, step_router
+from parley.gateway.identity import StepPod, WarmPod
+from parley.gateway.waiting import next_attempt, pool_waiter
 from parley.protocol.messages import (
     MAX_INDEX,
     CallBody,
@@ -24,10 +25,6 @@ from parley.protocol.messages import (
 )
 from parley.store import runner_calls
 
-FIRST_LOOK_SECONDS = 0.05
-LONGEST_LOOK_SECONDS = 0.4
-"""How often the store is asked for a task's next attempt. Mostly it comes at once: the runner's last commit woke the
-operator, which inserts it within milliseconds."""
 _MAX_ID = 2**63 - 1
 
 AttemptId = Annotated[int, Path(ge=1, le=_MAX_ID)]
@@ -40,44 +37,36 @@ router = step_router()
 @router.post(
     "/take",
     response_model=TakeAnswer,
-    responses={204: {"description": "none is ready for a runner that stays with its task: ask again"}},
+    responses={204: {"description": "none is ready for a runner that takes one after the other: ask again"}},
 )
 async def take(
     request: Request, caller: Calling, backend: Store, body: TakeBody | None = None
 ) -> TakeAnswer | Response:
-    """Get the attempt that this pod's Job was made for, or the task's next; a repeat gets the same answer."""
+    """Get the attempt that this pod's Job was made for, or the next of its task or pool; a repeat gets the same."""
     pod = caller.pod
-    if pod.stays:
-        wait = 0 if body is None else body.wait
-        found = await _take_next(request, caller, backend, wait)
-        return Response(status_code=HTTPStatus.NO_CONTENT) if found is None else found
-    async with backend.store_of(caller) as conn:
-        return await runner_calls.take(
-            conn,
-            job=pod.job,
-            index=pod.index,
-            task_uid=pod.task_uid,
-            namespace=pod.namespace,
-            holder=caller.holder,
-        )
-
-
-async def _take_next(request: Request, caller: Caller, backend: Backend, wait: float) -> TakeAnswer | None:
-    """Wait for the task's next attempt, without a connection to the store meanwhile."""
-    clock = asyncio.get_running_loop().time
-    end, pause = clock() + wait, FIRST_LOOK_SECONDS
-    while True:
+    if isinstance(pod, StepPod) and not pod.stays:
         async with backend.store_of(caller) as conn:
-            found = await runner_calls.take_next(
-                conn, task_uid=caller.pod.task_uid, namespace=caller.pod.namespace, holder=caller.holder
+            return await runner_calls.take(
+                conn,
+                job=pod.job,
+                index=pod.index,
+                task_uid=pod.task_uid,
+                namespace=pod.namespace,
+                holder=caller.holder,
             )
-        if found is not None or clock() >= end:
-            return found
-        await asyncio.sleep(min(pause, max(end - clock(), 0)))
-        pause = min(pause * 2, LONGEST_LOOK_SECONDS)
-        # An attempt that is given to a runner that has gone is lost until its lease lapses.
-        if await request.is_disconnected():
-            return None
+    wait = 0 if body is None else body.wait
+    found = await next_attempt(request, pool_waiter(request, pod), lambda: _look(caller, backend), wait)
+    return Response(status_code=HTTPStatus.NO_CONTENT) if found is None else found
+
+
+async def _look(caller: Caller, backend: Backend) -> TakeAnswer | None:
+    pod, holder = caller.pod, caller.holder
+    async with backend.store_of(caller) as conn:
+        if isinstance(pod, WarmPod):
+            return await runner_calls.take_warm(conn, pool=pod.pool, namespace=pod.namespace, holder=holder)
+        return await runner_calls.take_next(
+            conn, task_uid=pod.task_uid, namespace=pod.namespace, holder=holder
+        )
 
 
 @router.post("/attempts/{attempt}/input")

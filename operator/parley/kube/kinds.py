@@ -63,6 +63,8 @@ TASK_TEMPLATE = Kind(PARLEY_GROUP, PARLEY_VERSION, "tasktemplates", "TaskTemplat
 SCHEDULE = Kind(PARLEY_GROUP, PARLEY_VERSION, "schedules", "Schedule")
 REPLY = Kind(PARLEY_GROUP, PARLEY_VERSION, "replies", "Reply")
 JOB = Kind("batch", "v1", "jobs", "Job")
+DEPLOYMENT = Kind("apps", "v1", "deployments", "Deployment")
+REPLICA_SET = Kind("apps", "v1", "replicasets", "ReplicaSet")
 POD = Kind("", "v1", "pods", "Pod")
 CONFIG_MAP = Kind("", "v1", "configmaps", "ConfigMap")
 NAMESPACE = Kind("", "v1", "namespaces", "Namespace", namespaced=False)
@@ -70,3 +72,6 @@ NODE = Kind("", "v1", "nodes", "Node", namespaced=False)
 LEASE = Kind("coordination.k8s.io", "v1", "leases", "Lease")
 EVENT = Kind("events.k8s.io", "v1", "events", "Event")
 TOKEN_REVIEW = Kind("authentication.k8s.io", "v1", "tokenreviews", "TokenReview", namespaced=False)
+SUBJECT_ACCESS_REVIEW = Kind(
+    "authorization.k8s.io", "v1", "subjectaccessreviews", "SubjectAccessReview", namespaced=False
+)

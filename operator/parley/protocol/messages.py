@@ -18,6 +18,8 @@ TOKEN_AUDIENCE = "parley"  # noqa: S105 - an audience is no secret
 RUNTIME_LABEL = "parley.dev/runtime"
 TASK_RUNTIME = "task"
 """The label's value on a Job whose runner stays with its task and takes one attempt after the other."""
+POOL_LABEL = "parley.dev/pool"
+"""On the pods of a Deployment of warm runners: which attempts they take."""
 RUNNER_LIFE_SECONDS = 12 * 3600
 """How long such a runner takes new attempts; then it ends, and the next attempt gets a new one."""
 
@@ -29,6 +31,8 @@ MAX_FILE_BYTES = 16 * 1024 * 1024
 MAX_WAIT_SECONDS = 25
 """Longest time that ``take`` may wait for an attempt to become ready."""
 
+MAX_DELTA_CHARACTERS = 16 * 1024
+"""Longest piece of an answer that a runner sends ahead of it."""
 MAX_INDEX = 1000
 """Highest number of a round in a step, and of a call in a round."""
 MAX_TOKENS = 10**12
@@ -139,7 +143,8 @@ class TakeBody(ProtocolModel):
     """``POST /take``; a Job's pod may leave it out."""
 
     wait: Annotated[int, Field(ge=0, le=MAX_WAIT_SECONDS)] = Field(
-        default=0, description="seconds that a runner which stays with its task waits for its next attempt"
+        default=0,
+        description="seconds that a runner which takes one attempt after the other waits for its next",
     )
 
 
@@ -215,6 +220,23 @@ class StoredAnswer(ProtocolModel):
 
     stored: JsonValue
     key: str = Field(description="the journal id, to be sent along as the call's idempotency key")
+
+
+class DeltaBody(ProtocolModel):
+    """``POST /attempts/{id}/deltas``: what a model has said since the last one, for people who watch."""
+
+    round: Annotated[int, Field(ge=0, le=MAX_INDEX)]
+    offset: Annotated[int, Field(ge=0, le=MAX_OUTPUT_BYTES)] = Field(
+        description="characters of this round's text before it; less than was sent already: the text begins anew "
+        "there, for the model was asked again"
+    )
+    text: Annotated[str, Field(min_length=1, max_length=MAX_DELTA_CHARACTERS)]
+
+
+class DeltaAnswer(ProtocolModel):
+    """Whether anybody watches: a runner that hears no stops sending, and asks again after a while."""
+
+    wanted: bool
 
 
 class FinishBody(ProtocolModel):

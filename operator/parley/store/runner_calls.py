@@ -26,7 +26,7 @@ from parley.store.outcomes import close_held, require_own_events
 from parley.store.pausing import pause
 from parley.store.pool import Connection
 from parley.store.rows import encode, encode_limited, execute, fetch_value
-from parley.store.taking import describe, input_messages, take_attempt, take_next_attempt
+from parley.store.taking import describe, input_messages, take_attempt, take_next_attempt, take_next_warm
 
 __all__ = [
     "NotAllowed",
@@ -41,6 +41,7 @@ __all__ = [
     "record_input",
     "take",
     "take_next",
+    "take_warm",
     "update_context_call",
 ]
 
@@ -97,6 +98,19 @@ async def take_next(conn: Connection, *, task_uid: str, namespace: str, holder: 
     """
     async with conn.transaction():
         held = await take_next_attempt(conn, task_uid, namespace, holder)
+        return None if held is None else await describe(conn, held)
+
+
+async def take_warm(conn: Connection, *, pool: str, namespace: str, holder: str) -> TakeAnswer | None:
+    """Give the oldest open attempt of a pool to the holder, for 9 s: it must send heartbeats.
+
+    A holder that has one gets that one again.
+
+    Returns:
+        None when none is ready: ask again.
+    """
+    async with conn.transaction():
+        held = await take_next_warm(conn, pool, namespace, holder)
         return None if held is None else await describe(conn, held)
 
 

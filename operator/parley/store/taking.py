@@ -52,6 +52,30 @@ SELECT id, task_uid, step, item, number, state, holder, session_uid, ticket, dea
 FROM attempts WHERE task_uid = %(task_uid)s AND runtime = 'Task' AND state = 'Open'
 ORDER BY id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
 """
+FIND_OWN_WARM = """
+SELECT id FROM attempts WHERE holder = %(holder)s AND state = 'Running' AND runtime = 'Warm' ORDER BY id LIMIT 1
+"""
+SHARE_OWN_TASK = """
+SELECT name, session_uid, gone_since, ended_at, end_reason FROM tasks
+WHERE uid = (SELECT task_uid FROM attempts WHERE id = %(attempt_id)s) AND namespace = %(namespace)s
+FOR SHARE
+"""
+LOCK_OWN = """
+SELECT id, task_uid, step, item, number, state, holder, session_uid, ticket, deadline, reason, request, answer
+FROM attempts WHERE id = %(attempt_id)s AND state = 'Running' AND holder = %(holder)s
+FOR NO KEY UPDATE
+"""
+# The task's row first, as everywhere, and waited for: mostly it is held by who has just inserted the attempt. An
+# attempt that another slot takes at this moment is left to it, and the next one is looked at.
+FIND_NEXT_WARM = """
+SELECT a.id, a.task_uid, a.step, a.item, a.number, a.state, a.holder, a.session_uid, a.ticket, a.deadline, a.reason,
+       a.request, a.answer, t.name AS task_name, t.session_uid AS task_session
+FROM attempts a JOIN tasks t ON t.uid = a.task_uid
+WHERE a.pool = %(pool)s AND a.state = 'Open' AND a.runtime = 'Warm' AND t.namespace = %(namespace)s
+  AND t.suspended_since IS NULL AND t.ended_at IS NULL AND t.gone_since IS NULL
+ORDER BY a.id LIMIT 1
+FOR SHARE OF t FOR NO KEY UPDATE OF a SKIP LOCKED
+"""
 INPUT = """
 SELECT messages::text AS messages, next_position FROM inputs
 WHERE task_uid = %(task_uid)s AND step = %(step)s AND item = %(item)s
@@ -77,6 +101,12 @@ _MESSAGES = TypeAdapter(list[InputMessage])
 @dataclass(frozen=True, slots=True)
 class _LiveTask(LockedTask):
     suspended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _InPool(LockedAttempt):
+    task_name: str
+    task_session: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +191,37 @@ async def take_next_attempt(conn: Connection, task_uid: str, namespace: str, hol
             # now, and until when to believe that.
             await wake(conn, task_uid)
     return None if attempt is None else Held(attempt, task)
+
+
+async def take_next_warm(conn: Connection, pool: str, namespace: str, holder: str) -> Held | None:
+    """Make the caller the holder of the pool's oldest open attempt in this namespace, in the caller's transaction.
+
+    Attempts of tasks that have ended or gone, or are suspended, are left where they are.
+    """
+    own = await _own_warm(conn, namespace, holder)
+    if own is not None:
+        return own
+    parameters = {"pool": pool, "namespace": namespace}
+    attempt = await fetch_one(conn, _InPool, FIND_NEXT_WARM, parameters)
+    if attempt is None:
+        return None
+    task = LockedTask(attempt.task_name, attempt.task_session, None, None, None)
+    held = Held(await _hold(conn, attempt, holder, LEASE), task)
+    await wake(conn, attempt.task_uid)
+    return held
+
+
+async def _own_warm(conn: Connection, namespace: str, holder: str) -> Held | None:
+    """What this holder has already, where the answer to an earlier call was lost."""
+    own = await fetch_value(conn, int, FIND_OWN_WARM, {"holder": holder})
+    if own is None:
+        return None
+    parameters = {"attempt_id": own, "namespace": namespace, "holder": holder}
+    task = await fetch_one(conn, LockedTask, SHARE_OWN_TASK, parameters)
+    attempt = await fetch_one(conn, LockedAttempt, LOCK_OWN, parameters)
+    if task is None or task.stop_reason is not None or attempt is None:
+        return None
+    return Held(attempt, task)
 
 
 async def _hold(

@@ -1,0 +1,67 @@
+"""Waiting for an attempt to become ready, without a connection to the store meanwhile."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Protocol
+
+from fastapi import Request
+
+from parley.gateway.identity import StepPod, WarmPod
+from parley.protocol.messages import TakeAnswer
+
+FIRST_LOOK_SECONDS = 0.05
+LONGEST_LOOK_SECONDS = 0.4
+"""How often the store is asked for a task's next attempt. Mostly it comes at once: the runner's last commit woke the
+operator, which inserts it within milliseconds."""
+MISSED_SECONDS = 2.0
+"""How often a pool is looked at although nothing was heard of it: of a task that goes on after a pause, nothing is."""
+
+
+class Waiter(Protocol):
+    """Returns from ``wait`` when it is worth looking again: it was woken since the last look, or the time is over."""
+
+    async def wait(self, seconds: float) -> None:
+        """Wait for at most so long."""
+        ...
+
+
+class Paced:
+    """Looks again after a pause that grows."""
+
+    def __init__(self) -> None:
+        self._pause = FIRST_LOOK_SECONDS
+
+    async def wait(self, seconds: float) -> None:
+        """Wait for the pause."""
+        await asyncio.sleep(min(self._pause, seconds))
+        self._pause = min(self._pause * 2, LONGEST_LOOK_SECONDS)
+
+
+def pool_waiter(request: Request, pod: StepPod | WarmPod) -> AbstractContextManager[Waiter]:
+    """What tells a waiting runner to look again: for a pool's, the store itself."""
+    live = getattr(request.app.state, "live", None)
+    if live is None or not isinstance(pod, WarmPod):
+        return nullcontext(Paced())
+    return live.pools.waiter(pod.pool)
+
+
+async def next_attempt(
+    request: Request,
+    waiting: AbstractContextManager[Waiter],
+    look: Callable[[], Awaitable[TakeAnswer | None]],
+    seconds: float,
+) -> TakeAnswer | None:
+    """Look until there is an attempt, the time is over, or the runner has gone."""
+    clock = asyncio.get_running_loop().time
+    end = clock() + seconds
+    with waiting as waiter:
+        while True:
+            found = await look()
+            left = end - clock()
+            if found is not None or left <= 0:
+                return found
+            await waiter.wait(min(left, MISSED_SECONDS))
+            # An attempt that is given to a runner that has gone is lost until its lease lapses.
+            if await request.is_disconnected():
+                return None
