@@ -13,6 +13,7 @@ from typing import NamedTuple, cast
 from parley.kube.client import JsonObject, Listing, Page, Propagation, TokenIdentity, collect
 from parley.kube.errors import AlreadyExists, Conflict, Invalid, KubeError, NotFound
 from parley.kube.kinds import PARLEY_GROUP, Kind
+from parley.kube.people import AccessQuestion, Person
 from pydantic import JsonValue
 
 LOG = Kind("", "v1", "pods/log", "PodLog")
@@ -38,6 +39,11 @@ class FakeKube:
         self.logs: dict[tuple[str, str, str], str] = {}
         """By namespace, pod and container."""
         self.page_size = 500
+        self.allowed: Callable[[AccessQuestion], bool] = lambda _question: False
+        """What the API server answers to a SubjectAccessReview."""
+        self.questions: list[AccessQuestion] = []
+        self.impersonated: list[Person] = []
+        """In whose name something was created, in order."""
         self.on_change: Callable[[str, Kind, JsonObject], None] = lambda _type, _kind, _body: None
         self._version = 0
         self._failures: list[tuple[str, str, KubeError]] = []
@@ -102,9 +108,31 @@ class FakeKube:
                 return
             position = end
 
-    async def create(self, kind: Kind, namespace: str | None, body: JsonObject) -> JsonObject:
+    async def page(
+        self,
+        kind: Kind,
+        *,
+        namespace: str | None = None,
+        selector: str = "",
+        limit: int = 500,
+        token: str = "",
+    ) -> tuple[Sequence[JsonObject], str]:
+        """The token is the position; of selectors only ``key=value`` is known."""
+        self._arrive("list", kind, namespace, "")
+        if token and not token.isdecimal():
+            raise Invalid(400, "BadRequest", "continue key is not valid")
+        wanted = dict(part.split("=", 1) for part in selector.split(",") if part)
+        found = self._selected(kind, namespace, wanted, {})
+        begin = int(token or 0)
+        return found[begin : begin + limit], str(begin + limit) if begin + limit < len(found) else ""
+
+    async def create(
+        self, kind: Kind, namespace: str | None, body: JsonObject, *, as_user: Person | None = None
+    ) -> JsonObject:
         name = str(_metadata(body).get("name", ""))
         self._arrive("create", kind, namespace, name)
+        if as_user is not None:
+            self.impersonated.append(as_user)
         if (kind.kind, namespace, name) in self.objects:
             raise AlreadyExists(409, "AlreadyExists", f'{kind.plural} "{name}" already exists')
         stored: JsonObject = {"apiVersion": kind.api_version, "kind": kind.kind, **copy.deepcopy(body)}
@@ -128,6 +156,27 @@ class FakeKube:
         if replacement.get("spec") != stored.get("spec"):
             _metadata(replacement)["generation"] = cast("int", _metadata(stored)["generation"]) + 1
         return self._stored("MODIFIED", kind, replacement)
+
+    async def merge_patch(
+        self,
+        kind: Kind,
+        namespace: str | None,
+        name: str,
+        body: JsonObject,
+        *,
+        resource_version: str | None = None,
+    ) -> JsonObject:
+        self._arrive("patch", kind, namespace, name)
+        stored = self.objects.get((kind.kind, namespace, name))
+        if stored is None:
+            raise NotFound(404, "NotFound", f'{kind.plural} "{name}" not found')
+        if resource_version is not None:
+            self._current(kind, namespace, name, resource_version)
+        before = copy.deepcopy(stored)
+        _merge(stored, copy.deepcopy(body))
+        if stored.get("spec") != before.get("spec"):
+            _metadata(stored)["generation"] = cast("int", _metadata(before).get("generation", 1)) + 1
+        return copy.deepcopy(stored) if stored == before else self._stored("MODIFIED", kind, stored)
 
     async def apply_status(
         self, kind: Kind, namespace: str, name: str, status: JsonObject, *, resource_version: str
@@ -186,9 +235,15 @@ class FakeKube:
         self.requests.append(Request("create", "TokenReview", None, ""))
         self._maybe_fail("create", "TokenReview")
         identity = self.identities.get(token)
-        if identity is None or not set(identity.audiences) & set(audiences):
+        if identity is None or (set(audiences) and not set(identity.audiences) & set(audiences)):
             return TokenIdentity(authenticated=False, error="invalid bearer token")
         return identity
+
+    async def review_access(self, question: AccessQuestion) -> bool:
+        self.requests.append(Request("create", "SubjectAccessReview", question.namespace or None, ""))
+        self._maybe_fail("create", "SubjectAccessReview")
+        self.questions.append(question)
+        return self.allowed(question)
 
     async def close(self) -> None:
         """Nothing is open."""
@@ -248,6 +303,21 @@ def _field(body: JsonObject, path: str) -> JsonValue:
     for part in path.split("."):
         value = value.get(part) if isinstance(value, dict) else None
     return value
+
+
+def _merge(stored: JsonObject, body: JsonObject) -> None:
+    """RFC 7386: null removes."""
+    for key, value in body.items():
+        known = stored.get(key)
+        if value is None:
+            stored.pop(key, None)
+        elif isinstance(known, dict) and isinstance(value, dict):
+            _merge(known, value)
+        elif isinstance(value, dict):
+            stored[key] = {}
+            _merge(cast("JsonObject", stored[key]), value)
+        else:
+            stored[key] = value
 
 
 def _lay_over(stored: JsonObject, body: JsonObject) -> None:

@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple, Protocol
 from pydantic import JsonValue
 
 from parley.kube.kinds import Kind
+from parley.kube.people import AccessQuestion, Person
 
 JsonObject = dict[str, JsonValue]
 """A Kubernetes object or a part of one, as decoded JSON."""
@@ -60,6 +61,7 @@ class TokenIdentity:
     Attributes:
         authenticated: False for an expired, foreign or forged token, or one for another audience.
         username: Such as ``system:serviceaccount:<namespace>:<name>``.
+        uid: The user's, where the authenticator knows one.
         error: Why it was not authenticated, where the API server says so.
     """
 
@@ -68,6 +70,13 @@ class TokenIdentity:
     audiences: tuple[str, ...] = ()
     extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     error: str = ""
+    uid: str = ""
+    groups: tuple[str, ...] = ()
+
+    @property
+    def person(self) -> Person:
+        """Whom a SubjectAccessReview asks about."""
+        return Person(self.username, self.uid, self.groups, self.extra)
 
     @property
     def namespace(self) -> str | None:
@@ -125,8 +134,36 @@ class KubeApi(Protocol):
         """As ``list``, a page at a time: no more than a page need be held."""
         ...
 
-    async def create(self, kind: Kind, namespace: str | None, body: JsonObject) -> JsonObject:
+    async def page(
+        self,
+        kind: Kind,
+        *,
+        namespace: str | None = None,
+        selector: str = "",
+        limit: int = CHUNK_SIZE,
+        token: str = "",
+    ) -> tuple[Sequence[JsonObject], str]:
+        """At most ``limit`` objects of a list, and the token that continues it; an empty one at its end.
+
+        Args:
+            kind: What to list.
+            namespace: Whose; of every namespace if none is given.
+            selector: Labels as kubectl's ``-l`` takes them.
+            limit: At least 1.
+            token: Of the page before.
+
+        Raises:
+            Invalid: The selector or the token is malformed.
+            KubeError: With status 410: the token is too old; begin again.
+        """
+        ...
+
+    async def create(
+        self, kind: Kind, namespace: str | None, body: JsonObject, *, as_user: Person | None = None
+    ) -> JsonObject:
         """Create an object; ``apiVersion`` and ``kind`` may be left out of ``body``.
+
+        ``as_user``: in that person's name, with that person's rights.
 
         Raises:
             AlreadyExists: An object of that name exists.
@@ -142,6 +179,24 @@ class KubeApi(Protocol):
             Conflict: It was changed meanwhile.
             NotFound: It is gone.
             ValueError: ``metadata.resourceVersion`` is missing, so the write would overwrite blindly.
+        """
+        ...
+
+    async def merge_patch(
+        self,
+        kind: Kind,
+        namespace: str | None,
+        name: str,
+        body: JsonObject,
+        *,
+        resource_version: str | None = None,
+    ) -> JsonObject:
+        """Lay ``body`` over an object (RFC 7386: null removes); returns the object as it is then.
+
+        Raises:
+            Conflict: It is no longer as of ``resource_version``, where one is given.
+            NotFound: It is gone.
+            Invalid: The schema or a rule rejects the change.
         """
         ...
 
@@ -203,7 +258,11 @@ class KubeApi(Protocol):
         ...
 
     async def review_token(self, token: str, audiences: Sequence[str]) -> TokenIdentity:
-        """Ask the API server whose token this is, for these audiences."""
+        """Ask the API server whose token this is, for these audiences; for none: for its own."""
+        ...
+
+    async def review_access(self, question: AccessQuestion) -> bool:
+        """Ask the API server whether somebody may do something."""
         ...
 
     async def close(self) -> None:

@@ -18,13 +18,15 @@ from parley.kube.client import (
     collect,
 )
 from parley.kube.errors import Invalid, KubeError, KubeUnavailable, NotFound
-from parley.kube.kinds import POD, TOKEN_REVIEW, Kind
+from parley.kube.kinds import POD, SUBJECT_ACCESS_REVIEW, TOKEN_REVIEW, Kind
+from parley.kube.people import AccessQuestion, Person, is_allowed
 from parley.kube.transport import JSON, KubeConfigError, Transport
 
 __all__ = ["KubeConfigError", "LiveKube"]
 
 LOG_TIMEOUT = 2.0
 _APPLY = "application/apply-patch+yaml"
+_MERGE = "application/merge-patch+json"
 _RELISTS = 3
 _LOG_BYTES_A_LINE = 4
 _ERROR_BYTES = 4096
@@ -111,12 +113,32 @@ class LiveKube:
             410, "Expired", f"the list of {kind.plural} expired {_RELISTS} times while read"
         )
 
-    async def create(self, kind: Kind, namespace: str | None, body: JsonObject) -> JsonObject:
+    async def page(
+        self,
+        kind: Kind,
+        *,
+        namespace: str | None = None,
+        selector: str = "",
+        limit: int = CHUNK_SIZE,
+        token: str = "",
+    ) -> tuple[Sequence[JsonObject], str]:
+        """See ``KubeApi.page``."""
+        query = [("limit", str(limit)), ("labelSelector", selector), ("continue", token)]
+        asked = [(key, value) for key, value in query if value]
+        page, following = read_page(
+            await self._request("GET", kind.path(namespace), query=asked), first=not token
+        )
+        return page.items, following
+
+    async def create(
+        self, kind: Kind, namespace: str | None, body: JsonObject, *, as_user: Person | None = None
+    ) -> JsonObject:
         """See ``KubeApi.create``."""
         full: JsonObject = {"apiVersion": kind.api_version, "kind": kind.kind, **body}
         # Strict: an older server must not silently drop a field, such as a Job's podReplacementPolicy.
         query = [("fieldManager", FIELD_MANAGER), ("fieldValidation", "Strict")]
-        return await self._request("POST", kind.path(namespace), query=query, body=full)
+        headers = [*as_user.impersonation()] if as_user is not None else []
+        return await self._request("POST", kind.path(namespace), query=query, body=full, headers=headers)
 
     async def replace(self, kind: Kind, namespace: str | None, body: JsonObject) -> JsonObject:
         """See ``KubeApi.replace``."""
@@ -126,6 +148,27 @@ class LiveKube:
             raise ValueError("replace needs metadata.name and metadata.resourceVersion")
         query = [("fieldManager", FIELD_MANAGER)]
         return await self._request("PUT", kind.path(namespace, name), query=query, body=body)
+
+    async def merge_patch(
+        self,
+        kind: Kind,
+        namespace: str | None,
+        name: str,
+        body: JsonObject,
+        *,
+        resource_version: str | None = None,
+    ) -> JsonObject:
+        """See ``KubeApi.merge_patch``."""
+        if resource_version is not None:
+            metadata = cast("JsonObject", body.get("metadata") or {})
+            body = {**body, "metadata": {**metadata, "resourceVersion": resource_version}}
+        return await self._request(
+            "PATCH",
+            kind.path(namespace, name),
+            query=[("fieldManager", FIELD_MANAGER), ("fieldValidation", "Strict")],
+            body=body,
+            content_type=_MERGE,
+        )
 
     async def apply_status(
         self, kind: Kind, namespace: str, name: str, status: JsonObject, *, resource_version: str
@@ -220,7 +263,7 @@ class LiveKube:
         body: JsonObject = {
             "apiVersion": TOKEN_REVIEW.api_version,
             "kind": TOKEN_REVIEW.kind,
-            "spec": {"token": token, "audiences": [*audiences]},
+            "spec": {"token": token, **({"audiences": [*audiences]} if audiences else {})},
         }
         answer = await self._request("POST", TOKEN_REVIEW.path(), body=body)
         status = cast("dict[str, Any]", answer.get("status") or {})
@@ -229,12 +272,25 @@ class LiveKube:
         granted = tuple(cast("list[str]", status.get("audiences") or []))
         return TokenIdentity(
             # Without an audience in the answer the API server did not check ours.
-            authenticated=bool(status.get("authenticated")) and bool(set(granted) & set(audiences)),
+            authenticated=bool(status.get("authenticated"))
+            and (not audiences or bool(set(granted) & set(audiences))),
             username=user.get("username") or "",
             audiences=granted,
             extra={key: tuple(values) for key, values in extra.items()},
             error=status.get("error") or "",
+            uid=user.get("uid") or "",
+            groups=tuple(cast("list[str]", user.get("groups") or [])),
         )
+
+    async def review_access(self, question: AccessQuestion) -> bool:
+        """See ``KubeApi.review_access``."""
+        kind = SUBJECT_ACCESS_REVIEW
+        body: JsonObject = {
+            "apiVersion": kind.api_version,
+            "kind": kind.kind,
+            "spec": question.spec(),
+        }
+        return is_allowed(await self._request("POST", kind.path(), body=body))
 
     async def _request(
         self,
@@ -244,8 +300,9 @@ class LiveKube:
         query: Sequence[tuple[str, str]] = (),
         body: JsonObject | None = None,
         content_type: str = JSON,
+        headers: Sequence[tuple[str, str]] = (),
     ) -> JsonObject:
         answer, raw = await self._transport.send(
-            method, path, query=query, body=body, content_type=content_type
+            method, path, query=query, body=body, content_type=content_type, headers=headers
         )
         return decode(answer, raw, f"{method} {path}")

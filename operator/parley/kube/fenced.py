@@ -2,8 +2,9 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
-from parley.kube.client import JsonObject, KubeApi, Listing, Page, Propagation, TokenIdentity
+from parley.kube.client import CHUNK_SIZE, JsonObject, KubeApi, Listing, Page, Propagation, TokenIdentity
 from parley.kube.kinds import Kind
+from parley.kube.people import AccessQuestion, Person
 
 
 class FencedKube:
@@ -46,15 +47,42 @@ class FencedKube:
         """See ``KubeApi.pages``."""
         return self._kube.pages(kind, namespace=namespace, labels=labels, fields=fields)
 
-    async def create(self, kind: Kind, namespace: str | None, body: JsonObject) -> JsonObject:
+    async def page(
+        self,
+        kind: Kind,
+        *,
+        namespace: str | None = None,
+        selector: str = "",
+        limit: int = CHUNK_SIZE,
+        token: str = "",
+    ) -> tuple[Sequence[JsonObject], str]:
+        """See ``KubeApi.page``."""
+        return await self._kube.page(kind, namespace=namespace, selector=selector, limit=limit, token=token)
+
+    async def create(
+        self, kind: Kind, namespace: str | None, body: JsonObject, *, as_user: Person | None = None
+    ) -> JsonObject:
         """See ``KubeApi.create``; raises what the guard raises."""
         self._admit("create", kind)
-        return await self._kube.create(kind, namespace, body)
+        return await self._kube.create(kind, namespace, body, as_user=as_user)
 
     async def replace(self, kind: Kind, namespace: str | None, body: JsonObject) -> JsonObject:
         """See ``KubeApi.replace``; raises what the guard raises."""
         self._admit("update", kind)
         return await self._kube.replace(kind, namespace, body)
+
+    async def merge_patch(
+        self,
+        kind: Kind,
+        namespace: str | None,
+        name: str,
+        body: JsonObject,
+        *,
+        resource_version: str | None = None,
+    ) -> JsonObject:
+        """See ``KubeApi.merge_patch``; raises what the guard raises."""
+        self._admit("patch", kind)
+        return await self._kube.merge_patch(kind, namespace, name, body, resource_version=resource_version)
 
     async def apply_status(
         self, kind: Kind, namespace: str, name: str, status: JsonObject, *, resource_version: str
@@ -100,6 +128,10 @@ class FencedKube:
     async def review_token(self, token: str, audiences: Sequence[str]) -> TokenIdentity:
         """See ``KubeApi.review_token``: a question, not a write."""
         return await self._kube.review_token(token, audiences)
+
+    async def review_access(self, question: AccessQuestion) -> bool:
+        """See ``KubeApi.review_access``: a question, not a write."""
+        return await self._kube.review_access(question)
 
     async def close(self) -> None:
         """Nothing: the wrapped client is closed by its owner."""

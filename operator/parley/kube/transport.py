@@ -10,6 +10,7 @@ from urllib.request import getproxies
 import aiohttp
 from kubernetes.aio import config as kubernetes_config
 from kubernetes.aio.client import ApiClient, Configuration
+from multidict import CIMultiDict
 
 from parley.kube.answers import Answer
 from parley.kube.client import JsonObject
@@ -36,7 +37,7 @@ class _Client(Protocol):
         header_params: dict[str, str],
         body: JsonObject | None,
         auth_settings: list[str],
-    ) -> tuple[object, ...]: ...
+    ) -> tuple[str, str, dict[str, str], object, object]: ...
     async def call_api(self, *request: object, _request_timeout: aiohttp.ClientTimeout) -> Answer: ...
     async def close(self) -> None: ...
 
@@ -97,8 +98,11 @@ class Transport:
         accept: str = JSON,
         timeout: float | None = None,  # noqa: ASYNC109 - it bounds the transport's parts too
         end: int | None = None,
+        headers: Sequence[tuple[str, str]] = (),
     ) -> tuple[Answer, bytes]:
         """Send a request; return the answer and its body, or with ``end`` so many bytes of the body's end.
+
+        One name may stand several times in ``headers``.
 
         Raises:
             KubeUnavailable: there was no answer, or not in time.
@@ -107,7 +111,7 @@ class Transport:
         try:
             # The outer limit also covers reading a token or certificate from a stuck disk.
             async with asyncio.timeout(limit + 1):
-                request = await self._client.param_serialize(
+                verb, url, usual, content, posted = await self._client.param_serialize(
                     method,
                     path,
                     query_params=list(query),
@@ -116,7 +120,11 @@ class Transport:
                     auth_settings=["BearerToken"],
                 )
                 within = aiohttp.ClientTimeout(total=limit, sock_connect=min(limit, CONNECT_TIMEOUT))
-                answer = await self._client.call_api(*request, _request_timeout=within)
+                # The package knows headers as a dict only, which has each name once.
+                sent = CIMultiDict([*usual.items(), *headers])
+                answer = await self._client.call_api(
+                    verb, url, sent, content, posted, _request_timeout=within
+                )
                 return answer, await (answer.read() if end is None else _end_of(answer, end))
         except TimeoutError as error:
             message = f"the API server did not answer {method} {path} within {limit:.0f} s"
