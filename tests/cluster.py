@@ -34,7 +34,7 @@ PATHS = {
     "lease": "/apis/coordination.k8s.io/v1",
 }
 PLURALS = {"reply": "replies"}
-LONG = 120.0
+LONG = 240.0
 """Seconds that anything which should take a few may take on a busy machine."""
 
 
@@ -64,14 +64,14 @@ class Cluster:
             pem.write(base64.b64decode(user["client-key-data"]).decode())
             pem.flush()
             verify.load_cert_chain(pem.name)
-        self._http = httpx2.Client(base_url=cluster["server"], verify=verify, timeout=20.0)
+        self._http = httpx2.Client(base_url=cluster["server"], verify=verify, timeout=60.0)
 
     def close(self) -> None:
         """Close the connections."""
         self._http.close()
 
     def kubectl(
-        self, *arguments: str, stdin: str | None = None, check: bool = True, timeout: float = 120
+        self, *arguments: str, stdin: str | None = None, check: bool = True, timeout: float = 360
     ) -> str:
         """Run kubectl; raises Refused with what it said."""
         environment = {**os.environ, "KUBECONFIG": str(self.kubeconfig)}
@@ -208,9 +208,33 @@ def desire(cluster: Cluster, namespace: str, name: str, state: str) -> None:
 def wait_step(cluster: Cluster, namespace: str, name: str, step: str, reason: str) -> dict[str, Any]:
     """Wait until a step says why it is where it is; returns the task."""
 
+    return _wait_step(cluster, namespace, name, step, "reason", reason)
+
+
+def wait_step_phase(cluster: Cluster, namespace: str, name: str, step: str, phase: str) -> dict[str, Any]:
+    """Wait until a step is in a phase; returns the task."""
+    return _wait_step(cluster, namespace, name, step, "phase", phase)
+
+
+def _wait_step(
+    cluster: Cluster, namespace: str, name: str, step: str, field: str, wanted: str
+) -> dict[str, Any]:
     def probe() -> dict[str, Any] | None:
         task = cluster.get("task", namespace, name)
         steps = task["status"].get("steps", []) if task else []
-        return task if any(s["name"] == step and s.get("reason") == reason for s in steps) else None
+        return task if any(s["name"] == step and s.get(field) == wanted for s in steps) else None
 
-    return cluster.wait(f"step {step} of Task {name} says {reason}", namespace, probe)
+    return cluster.wait(f"step {step} of Task {name} says {wanted}", namespace, probe)
+
+
+def wait_condition(
+    cluster: Cluster, kind: str, namespace: str, name: str, of: str, **fields: str
+) -> dict[str, Any]:
+    """Wait until a condition of an object has a status or a reason; returns the object."""
+
+    def probe() -> dict[str, Any] | None:
+        found = cluster.get(kind, namespace, name)
+        said = condition(found, of) if found else {}
+        return found if said and fields.items() <= said.items() else None
+
+    return cluster.wait(f"{kind} {name} says {of} {fields}", namespace, probe)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from tests.cluster import Cluster
 from tests.e2e.conftest import Store
+from tests.kstatus import kstatus
 
 
 class Attempt(NamedTuple):
@@ -51,6 +52,41 @@ def running(cluster: Cluster, namespace: str, task: str | None = None) -> list[s
         for pod in pods(cluster, namespace, task)
         if any("running" in c["state"] for c in pod["status"].get("containerStatuses", []))
     ]
+
+
+def wait_kstatus(cluster: Cluster, kind: str, namespace: str, name: str, verdict: str) -> None:
+    """Wait until an object that is there reads so to kstatus."""
+
+    def probe() -> bool:
+        found = cluster.get(kind, namespace, name)
+        return found is not None and kstatus(found).status == verdict
+
+    cluster.wait(f"{kind} {name} is {verdict}", namespace, probe)
+
+
+def becomes(cluster: Cluster, namespace: str, name: str, phase: str) -> dict[str, Any]:
+    """Wait until a session has a phase; returns it."""
+
+    def probe() -> dict[str, Any] | None:
+        found = cluster.get("session", namespace, name)
+        return found if found and found["status"].get("phase") == phase else None
+
+    return cluster.wait(f"Session {name} is {phase}", namespace, probe)
+
+
+def stop_containers(cluster: Cluster, namespace: str, task: str) -> None:
+    """Have the containers of a task's running pods end by themselves, as SIGTERM makes those of ``LONG_SCRIPT``."""
+
+    def ended() -> bool:
+        names = running(cluster, namespace, task)
+        for name in names:
+            # Again and again: a shell that has just begun does not hear it yet. And the container's end may take the
+            # command with it before it can say that it is done.
+            cluster.kubectl("exec", "-n", namespace, name, "--", "sh", "-c", "kill -TERM 1", check=False)
+        return not names
+
+    cluster.wait(f"the pods of {task} run", namespace, lambda: running(cluster, namespace, task))
+    cluster.wait(f"the containers of {task} end", namespace, ended, every=0.5)
 
 
 def ran(pod: dict[str, Any]) -> tuple[datetime, datetime]:

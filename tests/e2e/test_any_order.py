@@ -4,8 +4,9 @@ from itertools import permutations
 
 import pytest
 
-from tests.cluster import Cluster, condition, step_of
+from tests.cluster import Cluster, condition, wait_step_phase
 from tests.e2e.conftest import Store, agent, container, session, task
+from tests.e2e.seen import wait_kstatus
 from tests.kstatus import kstatus
 
 pytestmark = pytest.mark.cluster
@@ -62,9 +63,7 @@ def test_agent_session_and_task_in_every_order(cluster: Cluster, namespace: str)
             "status"
         ]
         for kind in ("agent", "session"):
-            found = cluster.get(kind, namespace, f"{kind}-{number}")
-            assert found is not None
-            assert kstatus(found).status == "Current"
+            wait_kstatus(cluster, kind, namespace, f"{kind}-{number}", "Current")
 
 
 def test_an_agent_may_go_and_come_back(cluster: Cluster, namespace: str) -> None:
@@ -99,11 +98,7 @@ def test_a_session_binds_at_the_first_step_and_takes_its_running_tasks_with_it(
         task("between", sessionRef={"name": "alice"}, steps=steps),
     )
     wait_reason(cluster, "task", namespace, "waiting", "SessionBusy")
-    cluster.wait(
-        "the step between is done",
-        namespace,
-        lambda: step_of(cluster.get("task", namespace, "between") or {}, "first")["phase"] == "Succeeded",
-    )
+    wait_step_phase(cluster, namespace, "between", "first", "Succeeded")
     old = cluster.get("session", namespace, "alice")
     assert old is not None
 

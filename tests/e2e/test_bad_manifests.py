@@ -84,7 +84,7 @@ def test_a_spec_without_a_bottom_stops_nobody(cluster: Cluster, namespace: str) 
         # Then it is refused in words, and tasks made after it run
         cluster.apply(namespace, task("good", steps=[{"name": "only", "container": container("true")}]))
         cluster.kubectl(
-            "wait", "-n", namespace, "task/deep", "--for=condition=Stalled", "--timeout=60s", "-o=name"
+            "wait", "-n", namespace, "task/deep", "--for=condition=Stalled", "--timeout=240s", "-o=name"
         )
         said = cluster.kubectl(
             "get", "-n", namespace, "task/deep", "-o=jsonpath={.status.conditions[?(@.type=='Stalled')]}"

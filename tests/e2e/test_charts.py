@@ -100,6 +100,19 @@ class Release:
         names = {_plural(name) for name in everything}
         return names | {name for name in of_the_cluster if self.namespace in name}
 
+    def await_objects(self, expected: set[str]) -> None:
+        """Wait until no pod is left, and of what lasts as much as is expected: owners go before what they own."""
+        self.cluster.wait(
+            "all pods end", self.namespace, lambda: self.cluster.list("pod", self.namespace) == []
+        )
+        try:
+            self.cluster.wait(
+                f"exactly {expected} is left", self.namespace, lambda: self.objects() == expected, every=1.0
+            )
+        except AssertionError:
+            assert self.objects() == expected
+            raise
+
 
 def _plural(name: str) -> str:
     kind, _, rest = name.partition("/")
@@ -170,10 +183,10 @@ def check_serves(release: Release) -> None:
 def test_install_upgrade_uninstall_with_a_database_of_ones_own(release: Release, database: str) -> None:
     cluster, namespace = release.cluster, release.namespace
     before = release.objects()
-    # when it is installed, it serves once `helm install --wait` returns, and the migration's Job is gone
+    # when it is installed, it serves once `helm install --wait` returns, and the migration's Job goes
     release.install(**{"database.urlSecretRef.name": database})
     check_serves(release)
-    assert cluster.list("job", namespace) == []
+    cluster.wait("the migration's Job is gone", namespace, lambda: cluster.list("job", namespace) == [])
     first_leader, first_pods = release.await_leader(), release.pods("operator")
     # when it is upgraded, the pods are others and one of them leads
     release.install(
@@ -184,15 +197,14 @@ def test_install_upgrade_uninstall_with_a_database_of_ones_own(release: Release,
         }
     )
     check_serves(release)
-    assert not first_pods & release.pods("operator")
+    cluster.wait("the old pods go", namespace, lambda: not first_pods & release.pods("operator"))
     assert release.await_leader() != first_leader
-    assert len(release.pods("gateway")) == 2
+    cluster.wait("there are two gateways", namespace, lambda: len(release.pods("gateway")) == 2)
     # when it is uninstalled, nothing stays but what was there and what the operator must remember
     release.uninstall()
-    cluster.wait("all pods end", namespace, lambda: cluster.list("pod", namespace) == [])
-    assert release.objects() == before | KEPT
-    # and the namespace goes at once
-    cluster.kubectl("delete", "namespace", namespace, "--timeout=60s")
+    release.await_objects(before | KEPT)
+    # and nothing hangs in the namespace
+    cluster.kubectl("delete", "namespace", namespace, "--timeout=240s")
 
 
 def test_a_database_that_is_not_there_fails_the_install_and_touches_nothing(release: Release) -> None:
@@ -234,8 +246,7 @@ def test_the_bundled_postgres(release: Release, tmp_path: Path) -> None:
     assert release.pods("postgres") == postgres
     # when it is uninstalled, nothing stays
     release.uninstall()
-    cluster.wait("all pods end", namespace, lambda: cluster.list("pod", namespace) == [])
-    assert release.objects() == before | KEPT
+    release.await_objects(before | KEPT)
 
 
 def test_a_kept_volume_keeps_its_password(release: Release) -> None:

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from tests.cluster import Cluster, condition, desire, step_of, wait_step
-from tests.e2e.conftest import LONG_SCRIPT, Store, container, gives, session, task, template
+from tests.cluster import Cluster, condition, desire, step_of, wait_condition, wait_step
+from tests.e2e.conftest import LONG_SCRIPT, Store, container, gives, reply, session, task, template
 from tests.e2e.seen import attempts, pods, running
 from tests.kstatus import kstatus
 
@@ -23,6 +23,16 @@ SHIP = {
     ],
 }
 LONG_CHILD = {"steps": [{"name": "slow", "container": container(LONG_SCRIPT)}]}
+
+
+ASK = {"name": "ask", "wait": {"question": "Go on?"}}
+"""A step that takes as long as the test likes."""
+
+
+def go_on(cluster: Cluster, namespace: str, name: str) -> None:
+    """Answer what a task asks, once it does."""
+    asked = cluster.wait_task(namespace, name, "WaitingForInput")["status"]["waiting"][0]
+    cluster.apply(namespace, reply(f"{name}-goes-on", name, asked["id"], value="yes"))
 
 
 def children(cluster: Cluster, namespace: str, parent: str) -> list[dict[str, Any]]:
@@ -69,19 +79,10 @@ def test_a_task_from_a_template(cluster: Cluster, namespace: str, store: Store) 
         assert word in said["message"]
 
     # And the template itself reads right
-    ship = cluster.wait(
-        "the template is ready",
-        namespace,
-        lambda: [t for t in [cluster.get("tasktemplate", namespace, "ship")] if t and condition(t, "Ready")],
-    )[0]
+    ship = wait_condition(cluster, "tasktemplate", namespace, "ship", "Ready", status="True")
     assert kstatus(ship).status == "Current"
     cluster.apply(namespace, template("odd", {"steps": [{"name": "a", "return": {"value": "{{ nobody }}"}}]}))
-    odd = cluster.wait(
-        "the other one is not",
-        namespace,
-        lambda: [t for t in [cluster.get("tasktemplate", namespace, "odd")] if t and condition(t, "Stalled")],
-    )[0]
-    assert condition(odd, "Stalled")["reason"] == "InvalidSpec"
+    odd = wait_condition(cluster, "tasktemplate", namespace, "odd", "Stalled", reason="InvalidSpec")
     assert "spec.task.steps[0].return.value" in condition(odd, "Stalled")["message"]
 
     # And what ran is kept in Postgres
@@ -91,27 +92,30 @@ def test_a_task_from_a_template(cluster: Cluster, namespace: str, store: Store) 
 
 
 def test_a_template_that_changes_does_not_touch_what_has_begun(cluster: Cluster, namespace: str) -> None:
-    def naps(text: str) -> dict[str, object]:
-        steps = [{"name": "nap", "sleep": {"duration": "6s"}}, {"name": "say", "return": {"value": text}}]
-        return template("naps", {"steps": steps})
+    def asks(text: str) -> dict[str, object]:
+        steps = [ASK, {"name": "say", "return": {"value": text}}]
+        return template("asks", {"steps": steps})
 
     # Given a task that has begun, as a child and by itself
-    cluster.apply(namespace, naps("old"))
+    cluster.apply(namespace, asks("old"))
     cluster.apply(
         namespace,
-        task("begun", templateRef={"name": "naps"}),
-        task("parent", steps=[{"name": "run", "task": {"templateRef": {"name": "naps"}}}]),
+        task("begun", templateRef={"name": "asks"}),
+        task("parent", steps=[{"name": "run", "task": {"templateRef": {"name": "asks"}}}]),
     )
-    wait_step(cluster, namespace, "begun", "nap", "Sleeping")
-    wait_step(cluster, namespace, wait_child(cluster, namespace, "parent"), "nap", "Sleeping")
+    begun = ["begun", wait_child(cluster, namespace, "parent"), "fresh"]
+    for name in begun[:2]:
+        wait_step(cluster, namespace, name, "ask", "WaitingForInput")
 
     # When the template changes, or goes
-    cluster.apply(namespace, naps("new"))
-    cluster.apply(namespace, task("fresh", templateRef={"name": "naps"}))
-    wait_step(cluster, namespace, "fresh", "nap", "Sleeping")
-    cluster.kubectl("delete", "tasktemplate", "naps", "-n", namespace)
+    cluster.apply(namespace, asks("new"))
+    cluster.apply(namespace, task("fresh", templateRef={"name": "asks"}))
+    wait_step(cluster, namespace, "fresh", "ask", "WaitingForInput")
+    cluster.kubectl("delete", "tasktemplate", "asks", "-n", namespace)
 
     # Then they end as they began
+    for name in begun:
+        go_on(cluster, namespace, name)
     outputs = [
         cluster.wait_task(namespace, name)["status"]["output"] for name in ("begun", "parent", "fresh")
     ]
@@ -212,15 +216,16 @@ def test_cancel_deadline_and_suspension_go_down(cluster: Cluster, namespace: str
     top = [{"name": "upper", "task": {"spec": middle}}]
     naps = {
         "steps": [
-            {"name": "nap", "sleep": {"duration": "4s"}},
+            # Time enough to be suspended meanwhile, and over when the others have ended.
+            {"name": "nap", "sleep": {"duration": "20s"}},
             {"name": "go", "container": container("true")},
         ]
     }
-    brief = [{"name": "upper", "timeout": "8s", "task": {"spec": LONG_CHILD}}]
+    brief = [{"name": "upper", "timeout": "20s", "task": {"spec": LONG_CHILD}}]
     cluster.apply(
         namespace,
         task("cancelled", steps=top),
-        task("late", timeout="14s", steps=top),
+        task("late", timeout="30s", steps=top),
         task("brief", steps=brief),
         task("held", steps=[{"name": "child", "task": {"spec": naps}}]),
     )
@@ -261,29 +266,33 @@ def test_a_child_that_is_pruned_makes_nothing_run_again(
     cluster: Cluster, namespace: str, store: Store
 ) -> None:
     # Given a parent that waits after its child has ended, and a child that is removed by its time to live
-    naps = {"name": "nap", "sleep": {"duration": "5s"}}
     quick = {"steps": [{"name": "run", "container": gives(7)}]}
     last = {"name": "sum", "return": {"value": "{{ steps.child.output + 1 }}"}}
     cluster.apply(
         namespace,
-        task("tidy", steps=[{"name": "child", "task": {"spec": quick}}, naps, last]),
+        task("tidy", steps=[{"name": "child", "task": {"spec": quick}}, ASK, last]),
         task(
             "short",
-            steps=[{"name": "child", "task": {"spec": {**quick, "ttlAfterFinished": "1s"}}}, naps, last],
+            steps=[{"name": "child", "task": {"spec": {**quick, "ttlAfterFinished": "1s"}}}, ASK, last],
         ),
     )
-    wait_step(cluster, namespace, "tidy", "nap", "Sleeping")
+    for name in ("tidy", "short"):
+        wait_step(cluster, namespace, name, "ask", "WaitingForInput")
 
-    # When the child is deleted
+    # When the child is deleted, or goes by itself
     [child] = children(cluster, namespace, "tidy")
     cluster.kubectl("delete", "task", child["metadata"]["name"], "-n", namespace)
+    for name in ("tidy", "short"):
+        cluster.wait(
+            "the child is gone", namespace, lambda name=name: children(cluster, namespace, name) == []
+        )
 
     # Then the parent goes on with its output, and no other child was made
     for name in ("tidy", "short"):
+        go_on(cluster, namespace, name)
         assert cluster.wait_task(namespace, name)["status"]["output"] == 8, cluster.describe(namespace)
         assert len(attempts(store, namespace, name, "child")) == 1
-    cluster.wait("the other child is removed", namespace, lambda: children(cluster, namespace, "short") == [])
-    assert children(cluster, namespace, "tidy") == []
+        assert children(cluster, namespace, name) == []
 
 
 def test_depth_is_bounded(cluster: Cluster, namespace: str) -> None:
@@ -295,8 +304,9 @@ def test_depth_is_bounded(cluster: Cluster, namespace: str) -> None:
     # Then it ends at a depth, and the top says so
     ended = cluster.wait_task(namespace, "top")
     assert ended["status"]["phase"] == "Failed"
-    found = cluster.list("task", namespace)
-    assert 3 <= len(found) <= 6
-    assert all(body["status"]["phase"] == "Failed" for body in found)
+    names = [body["metadata"]["name"] for body in cluster.list("task", namespace)]
+    assert 3 <= len(names) <= 6
+    found = [cluster.wait_task(namespace, name) for name in names]
+    assert {body["status"]["phase"] for body in found} == {"Failed"}
     deepest = [body for body in found if not children(cluster, namespace, body["metadata"]["name"])]
     assert "five levels" in condition(deepest[0], "Succeeded")["message"], deepest[0]["status"]

@@ -9,8 +9,12 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import ROOT, Cluster
+from tests.e2e.seen import happened
 
 pytestmark = pytest.mark.cluster
+
+
+MODEL = "kubectl apply -k examples/model; kubectl rollout status deployment/scripted-model --timeout=5m"
 
 
 def shell_blocks(page: str, heading: str) -> list[str]:
@@ -93,7 +97,7 @@ def test_the_guides_commands_run(cluster: Cluster, namespace: str, tmp_path: Pat
     # Given the examples that the guides speak of
     folders = ("02-steps", "03-control", "07-approval", "08-children", "09-schedule")
     files = " ".join(f"-f examples/{folder}" for folder in folders)
-    run(cluster, namespace, tmp_path, f"kubectl apply -k examples/model && kubectl apply {files}")
+    run(cluster, namespace, tmp_path, f"{MODEL}\nkubectl apply {files}")
 
     # When somebody types what the guides show, then it does what they say
     said = follow("waiting.md", "See what waits")
@@ -107,6 +111,13 @@ def test_the_guides_commands_run(cluster: Cluster, namespace: str, tmp_path: Pat
     cluster.wait_task(namespace, "ship-all")
     assert "bill\tship-all-bill-" in follow("children-and-templates.md", "Tasks as steps")
     assert "morning-report-" in follow("schedules.md", "By hand")
+    cluster.wait(
+        "an Event tells of the run",
+        namespace,
+        lambda: (
+            "made Task morning-report-" in str(happened(cluster, namespace, "Schedule", "morning-report"))
+        ),
+    )
     assert "made Task morning-report-" in follow("troubleshooting.md", "A Schedule makes no Task")
     follow("control.md", "Suspend and cancel")
     assert cluster.wait_task(namespace, "stocktake")["status"]["phase"] in {"Cancelled", "Succeeded"}

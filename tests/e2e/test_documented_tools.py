@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from tests.cluster import ROOT, Cluster, step_of
-from tests.e2e.test_documented_commands import run, shell_blocks
+from tests.e2e.test_documented_commands import MODEL, run, shell_blocks
 
 pytestmark = pytest.mark.cluster
 
-SOME = 240.0
+SOME = 400.0
 """Seconds for the last of some dozen pods that were asked for at once."""
 
 
@@ -92,7 +92,7 @@ def test_the_examples_and_their_guides(cluster: Cluster, namespace: str, tmp_pat
         return "".join(run(cluster, namespace, tmp_path, block) for block in blocks)
 
     # When somebody types what the examples' page says of agents with tools
-    run(cluster, namespace, tmp_path, "kubectl apply -k examples/model")
+    run(cluster, namespace, tmp_path, MODEL)
     with_tools, conversations = shell_blocks("examples/README.md", "The others, each by itself")[3:]
     assert "heidi-2" in run(cluster, namespace, tmp_path, with_tools)
 

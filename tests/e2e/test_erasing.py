@@ -7,7 +7,7 @@ import pytest
 
 from tests.cluster import Cluster, Refused, condition
 from tests.e2e.conftest import Store, new_namespace, say, session, task
-from tests.e2e.test_lifecycle import becomes
+from tests.e2e.seen import becomes
 from tests.e2e.test_replies_signed import needs_signing
 from tests.e2e.test_tools import events_of, succeeded
 
@@ -108,7 +108,7 @@ def test_who_has_a_history_cleared(cluster: Cluster, namespace: str, store: Stor
 
     # And nothing is left of it, and the model knows nothing of it either
     cluster.kubectl("delete", "task", "hello", "who", "-n", namespace)
-    assert texts_left(store, namespace, "Zacharias") == []
+    cluster.wait("nothing is left", namespace, lambda: texts_left(store, namespace, "Zacharias") == [])
     cluster.apply(namespace, say("again", "alice", "What is my name?"))
     assert succeeded(cluster, namespace, "again")["status"]["output"] == "I do not know your name."
 
@@ -209,7 +209,11 @@ def test_what_is_gone_is_erased_or_kept(cluster: Cluster, namespace: str, store:
 
     # Then what was to go is gone from every table, and what was to stay is there
     cluster.wait(
-        "it is erased", namespace, lambda: texts_left(store, namespace, "Xanthippe") == [], every=0.5
+        "it is erased",
+        namespace,
+        lambda: texts_left(store, namespace, "Xanthippe") == [],
+        timeout=SWEEP,
+        every=0.5,
     )
     assert store.rows("SELECT 1 FROM sessions WHERE uid = %s", uid) == []
     assert {"events", "tasks"} <= set(texts_left(store, namespace, "Yolanda"))

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.cluster
 ENDLESS = "{% for a in range(9999) %}{% for b in range(9999) %}{% for c in range(9999) %}{% endfor %}{% endfor %}{% endfor %}"
 GREEDY = ["python3", "-c", "b'x' * (256 << 20)"]
 """Runs long, but ends at once when told to: as process 1 a plain sleep would not hear it."""
-DEADLINE = "40s"
+DEADLINE = "60s"
 """Time enough for a pod to come as far as it can."""
 
 
@@ -176,13 +176,13 @@ def test_pods_that_cannot_start_say_what_is_missing_until_it_is_there_or_time_is
         good_task(),
     )
 
-    # Then each says what it waits for, and the others go on
+    # Then each says what it waits for, those with a deadline first, and the others go on
+    assert "localhost:1/none:1" in wait_trouble(cluster, namespace, "no-image", "ImagePullFailed")
+    assert "cpu" in wait_trouble(cluster, namespace, "no-room", "Unschedulable")
     assert 'secret "late-secret" not found' in wait_trouble(
         cluster, namespace, "late-secret", "SecretNotFound"
     )
     assert 'secret "late-key" not found' in wait_trouble(cluster, namespace, "late-key", "SecretNotFound")
-    assert "localhost:1/none:1" in wait_trouble(cluster, namespace, "no-image", "ImagePullFailed")
-    assert "cpu" in wait_trouble(cluster, namespace, "no-room", "Unschedulable")
     assert_good(cluster, namespace)
 
     # When the Secrets are made, then what waited for them runs
@@ -278,7 +278,7 @@ def test_a_quota_holds_a_task_up_and_says_which(cluster: Cluster, namespace: str
         task(
             "out-of-time",
             steps=[
-                {"name": "wait", "timeout": "20s", "container": container("true")},
+                {"name": "wait", "timeout": "40s", "container": container("true")},
             ],
         ),
     )
@@ -296,7 +296,7 @@ def test_a_quota_holds_a_task_up_and_says_which(cluster: Cluster, namespace: str
         "QuotaExceeded",
         "wait",
         "exceeded quota: no-pods",
-        "step's timeout (20s)",
+        "step's timeout (40s)",
     )
 
     # When there is room, then it goes on by itself

@@ -6,7 +6,7 @@ import pytest
 
 from tests.cluster import Cluster, condition, step_of
 from tests.e2e.conftest import LONG_SCRIPT, Store, container, gives, task
-from tests.e2e.seen import attempts, most_at_once, pods, running
+from tests.e2e.seen import attempts, most_at_once, pods, running, stop_containers
 
 pytestmark = pytest.mark.cluster
 
@@ -144,13 +144,15 @@ def test_an_item_that_fails(cluster: Cluster, namespace: str, store: Store) -> N
         assert words in condition(odd, "Succeeded")["message"]
 
     # And items that run beside one that failed run to their end first
-    cluster.wait("the other item's pod runs", namespace, lambda: running(cluster, namespace, "abreast"))
+    def only_the_other_runs() -> bool:
+        states = [a.state for a in sorted(attempts(store, namespace, "abreast"), key=lambda a: a.item)]
+        return states == ["Failed", "Open"] and running(cluster, namespace, "abreast") != []
+
+    cluster.wait("an item has failed while the other's pod runs", namespace, only_the_other_runs)
     held = cluster.get("task", namespace, "abreast")
     assert held is not None
     assert held["status"]["phase"] == "Running"
-    for name in running(cluster, namespace, "abreast"):
-        # The container's end may take the command with it before it can say that it is done.
-        cluster.kubectl("exec", "-n", namespace, name, "--", "sh", "-c", "kill -TERM 1", check=False)
+    stop_containers(cluster, namespace, "abreast")
     assert "item 0" in condition(cluster.wait_task(namespace, "abreast"), "Succeeded")["message"]
 
 

@@ -90,7 +90,12 @@ def test_no_text_of_one_session_is_seen_in_another(cluster: Cluster, namespace: 
             found = words_in(namespace, text)
             assert found <= {word_of[name.split("-")[0]]}, f"{table} of {name} has {found}"
 
-    # And what is said is in no log
+    # And what is said is in no log, of those that have one: a pod that is made to no purpose ends without
+    cluster.wait(
+        "all pods have ended",
+        namespace,
+        lambda: {pod["status"]["phase"] for pod in cluster.list("pod", namespace)} <= {"Succeeded", "Failed"},
+    )
     logs = cluster.kubectl(
         "logs", "-n", namespace, "-l", "app.kubernetes.io/name=parley", "--tail=-1", "--prefix"
     )

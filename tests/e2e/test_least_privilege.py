@@ -13,10 +13,13 @@ import pytest
 from parley.protocol.messages import NONCE_HEADER, STORE_HEADER, TOKEN_AUDIENCE
 
 from tests.cluster import ROOT, SYSTEM_NAMESPACE, Cluster
-from tests.e2e.conftest import LONG_SCRIPT, Store, container, session, task
+from tests.e2e.conftest import LONG_SCRIPT, Store, agent, container, session, task
+from tests.e2e.servers import NUMBER, ask, call, http_tool, shop_calls
 
 pytestmark = pytest.mark.cluster
 
+GATE = http_tool("gate", "gate/{{ arguments.number }}", timeout="90s") | {"parameters": NUMBER}
+"""Keeps a turn until the test opens it, for a minute."""
 LOOK_AROUND = (
     'printf \'{"tokens": "%s", "uid": %s, "root": "%s"}\' '
     '"$(find / -name token -not -path "/proc/*" 2> /dev/null)" "$(id -u)" '
@@ -32,7 +35,7 @@ secrets = [os.path.join(at, f) for at, _, files in os.walk("/var/run/secrets") f
 request = urllib.request.Request("https://" + os.environ["KUBERNETES_SERVICE_HOST"] + "/api",
                                  headers={"Authorization": "Bearer " + token})
 try:
-    status = urllib.request.urlopen(request, context=ssl._create_unverified_context(), timeout=20).status
+    status = urllib.request.urlopen(request, context=ssl._create_unverified_context(), timeout=90).status
 except urllib.error.HTTPError as error:
     status = error.code
 print(json.dumps({"audience": claims["aud"], "status": status, "files": secrets}))
@@ -117,7 +120,7 @@ class Gateway:
         headers = {STORE_HEADER: store or self._store_id, NONCE_HEADER: nonce}
         if authorization is not None:
             headers["Authorization"] = authorization
-        return httpx2.post(f"{self._url}/runner/v1/{path}", headers=headers, json=body or {}, timeout=30.0)
+        return httpx2.post(f"{self._url}/runner/v1/{path}", headers=headers, json=body or {}, timeout=90.0)
 
 
 @pytest.fixture
@@ -198,15 +201,16 @@ def bystander(name: str) -> dict[str, Any]:
     }
 
 
+@pytest.mark.usefixtures("tools")
 def test_the_gateway_refuses_whoever_does_not_hold_the_attempt(
     cluster: Cluster, namespace: str, store: Store, gateway: Gateway
 ) -> None:
-    # Given an attempt that a runner holds, a container step's pod, another runner's, and a pod of no task
+    # Given a container step's pod, a runner's, a pod of no task, and then an attempt that another runner holds
     cluster.apply(
         namespace,
         bystander("bystander"),
-        session("alice"),
-        task("victim", sessionRef={"name": "alice"}, message="[slow 20s] echo: mine"),
+        agent("patient", tools=[GATE]),
+        session("alice", agentRef={"name": "patient"}),
         task("other", agentRef={"name": "support"}, message="[slow 300s] Hello"),
         task("contained", steps=[{"name": "run", "container": container(LONG_SCRIPT)}]),
     )
@@ -215,6 +219,11 @@ def test_the_gateway_refuses_whoever_does_not_hold_the_attempt(
     contained = running_pod(cluster, namespace, "contained")
     cluster.wait("the bystander is there", namespace, lambda: cluster.get("pod", namespace, "bystander"))
     nobody = cluster.get("pod", namespace, "bystander")
+    gate = str(int(namespace.removeprefix("t-"), 16))
+    cluster.apply(
+        namespace, task("victim", sessionRef={"name": "alice"}, message=f"mine {call('gate', number=gate)}")
+    )
+    cluster.wait("the victim waits at the gate", namespace, lambda: shop_calls(cluster, f"/gate/{gate}"))
     attempt, uid, nonce = held_attempt(cluster, store, namespace, "victim")
     pod = running_pod(cluster, namespace, "victim")
     assert pod["metadata"]["uid"] == uid
@@ -259,6 +268,8 @@ def test_the_gateway_refuses_whoever_does_not_hold_the_attempt(
         "the runner with another store": 503,
     }
 
+    ask(cluster, "shop", f"open/{gate}")
+
     # And only the holder itself is heard, until its attempt is closed
     (nonce_of_other,) = store.rows(
         "SELECT split_part(holder, '/', 2) FROM attempts WHERE id = %s", other_attempt
@@ -281,7 +292,8 @@ def test_the_gateway_refuses_whoever_does_not_hold_the_attempt(
 
     # And what was held ended as its holder said
     ended = cluster.wait_task(namespace, "victim")
-    assert (ended["status"]["phase"], ended["status"]["output"]) == ("Succeeded", "mine")
+    assert ended["status"]["phase"] == "Succeeded", ended["status"]
+    assert gate in ended["status"]["output"]
     said = store.rows(
         "SELECT content FROM events e JOIN sessions s ON s.uid = e.session_uid WHERE s.namespace = %s",
         namespace,

@@ -7,7 +7,7 @@ import pytest
 
 from tests.cluster import Cluster, Refused, condition, step_of, wait_step
 from tests.e2e.conftest import Store, agent, say, session, task
-from tests.e2e.seen import happened
+from tests.e2e.seen import becomes, happened
 from tests.e2e.servers import call, refund, shop_calls
 from tests.e2e.test_tool_approval import GUARDED, asked
 from tests.e2e.test_tools import events_of, succeeded
@@ -20,16 +20,6 @@ def wish(cluster: Cluster, namespace: str, name: str, state: str) -> None:
     """Patch a session's desired state."""
     patch = json.dumps({"spec": {"desiredState": state}})
     cluster.kubectl("patch", "session", name, "-n", namespace, "--type=merge", "-p", patch)
-
-
-def becomes(cluster: Cluster, namespace: str, name: str, phase: str) -> dict[str, Any]:
-    """Wait until a session has a phase; returns it."""
-
-    def probe() -> dict[str, Any] | None:
-        found = cluster.get("session", namespace, name)
-        return found if found and found["status"].get("phase") == phase else None
-
-    return cluster.wait(f"Session {name} is {phase}", namespace, probe)
 
 
 def assert_told(cluster: Cluster, namespace: str, body: dict[str, Any], active: tuple[str, str]) -> None:
@@ -58,7 +48,7 @@ def test_a_session_falls_asleep_and_wakes_and_expires(cluster: Cluster, namespac
     cluster.apply(
         namespace,
         session("sleepy", limits={"idleTimeout": "2s"}, context={"room": "7"}),
-        session("brief", limits={"expireAfter": "4s"}),
+        session("brief", limits={"expireAfter": "10s"}),
         say("hello", "sleepy", "My name is Sam."),
         task(
             "move", sessionRef={"name": "sleepy"}, steps=[{"name": "move", "set": {"context": {"desk": "3"}}}]
@@ -84,9 +74,16 @@ def test_a_session_falls_asleep_and_wakes_and_expires(cluster: Cluster, namespac
     assert succeeded(cluster, namespace, "who")["status"]["output"] == "Your name is Sam."
     sleepy = becomes(cluster, namespace, "sleepy", "Dormant")
     assert sleepy["status"]["context"] == {"room": "7", "desk": "3"}
-    assert states(store, namespace, "sleepy")[:3] == ["Dormant", "Active", "Dormant"]
-    reasons = [reason for reason, _ in happened(cluster, namespace, "Session", "sleepy")]
-    assert "Active" in reasons
+    cluster.wait(
+        "the transcript tells that it slept, woke and slept",
+        namespace,
+        lambda: states(store, namespace, "sleepy")[:3] == ["Dormant", "Active", "Dormant"],
+    )
+    cluster.wait(
+        "an Event tells that it woke",
+        namespace,
+        lambda: "Active" in [reason for reason, _ in happened(cluster, namespace, "Session", "sleepy")],
+    )
 
 
 def test_pause_end_and_archive(cluster: Cluster, namespace: str, store: Store) -> None:
@@ -95,7 +92,7 @@ def test_pause_end_and_archive(cluster: Cluster, namespace: str, store: Store) -
     cluster.apply(namespace, session("kim"), session("lee", agentRef={"name": "cashier"}), session("max"))
     cluster.apply(
         namespace,
-        say("running", "kim", "[slow 6s] echo: I was at it"),
+        say("running", "kim", "[slow 10s] echo: I was at it"),
         say("pay", "lee", call("refund", order=namespace, amount=1)),
     )
     cluster.wait_task(namespace, "running", "Running")
@@ -127,8 +124,12 @@ def test_pause_end_and_archive(cluster: Cluster, namespace: str, store: Store) -
     assert (pay["status"]["phase"], condition(pay, "Succeeded")["reason"]) == ("Failed", "SessionEnded")
     assert not pay["status"].get("waiting")
     assert shop_calls(cluster, namespace) == []
-    calls = [kind for kind, _ in events_of(store, namespace, "lee")]
-    assert calls.count("toolCall") == calls.count("toolResult") == 1, "no call is left without a result"
+
+    def no_call_is_open() -> bool:
+        kinds = [kind for kind, _ in events_of(store, namespace, "lee")]
+        return kinds.count("toolCall") == kinds.count("toolResult") == 1
+
+    cluster.wait("no call is left without a result", namespace, no_call_is_open)
     assert_told(cluster, namespace, becomes(cluster, namespace, "lee", "Ended"), ("False", "SessionEnded"))
 
     # And an end is final, but for the archive

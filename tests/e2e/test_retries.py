@@ -11,6 +11,7 @@ from tests.e2e.seen import Attempt, attempts, pods, running
 
 pytestmark = pytest.mark.cluster
 
+LATER = {"limit": 1, "backoff": {"initial": "1h", "max": "1h"}}
 SOON = {"initial": "1s", "factor": 2, "max": "2s"}
 GREEDY = {
     "image": "parley:dev",
@@ -56,15 +57,21 @@ def test_retries_by_limit_backoff_and_cause(cluster: Cluster, namespace: str, st
         one("hopeless", container("exit 64"), 3),
         one("greedy", GREEDY, 1),
         one("greedy-again", GREEDY, 1, causes=["OOMKilled"]),
-        one("late-again", late, 1, causes=["Timeout"], timeout="4s"),
-        one("late", late, 1, causes=["Error"], timeout="4s"),
+        # Time enough for a pod to run, so that nothing else can be the reason.
+        one("late-again", late, 1, causes=["Timeout"], timeout="12s"),
+        one("late", late, 1, causes=["Error"], timeout="12s"),
+        task(
+            "patient", steps=[{"name": "try", "container": container("echo no luck; exit 3"), "retry": LATER}]
+        ),
         task("undefined", inputs={"a": {}}, steps=[undefined]),
     )
 
     # When one waits for its next attempt, then it says so, and runs no pod
-    waiting = wait_step(cluster, namespace, "never", "try", "Retrying")
+    waiting = wait_step(cluster, namespace, "patient", "try", "Retrying")
     assert step_of(waiting, "try")["phase"] == "Waiting"
     assert "exit code 3" in step_of(waiting, "try")["message"]
+    cluster.wait("its pod has ended", namespace, lambda: not running(cluster, namespace, "patient"))
+    assert len(pods(cluster, namespace, "patient")) == 1
 
     # Then each was tried as often as its retry says
     names = ("never", "recovers", "hopeless", "greedy", "greedy-again", "late-again", "late", "undefined")

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.cluster import SYSTEM_NAMESPACE, Cluster, condition
+from tests.cluster import SYSTEM_NAMESPACE, Cluster, condition, wait_condition
 from tests.e2e.conftest import LONG_SCRIPT, Store, container, schedule, session
 from tests.e2e.disruption import all_ready, holder, leader, processes, send
 from tests.e2e.seen import running
@@ -118,9 +118,7 @@ def test_a_run_by_hand_and_what_is_kept(cluster: Cluster, namespace: str) -> Non
     # And one that rests can still be run by hand, and one that is wrong says so
     run_now(cluster, namespace, "resting", "now")
     assert cluster.wait("it runs", namespace, lambda: runs(cluster, namespace, "resting"))
-    wrong = cluster.get("schedule", namespace, "nowhere")
-    assert wrong is not None
-    assert condition(wrong, "Stalled")["reason"] == "InvalidSpec"
+    wrong = wait_condition(cluster, "schedule", namespace, "nowhere", "Stalled", reason="InvalidSpec")
     assert "Europe/Nowhere" in condition(wrong, "Stalled")["message"]
 
     # And a table shows when

@@ -6,6 +6,7 @@ import pytest
 
 from tests.cluster import Cluster, condition, step_of
 from tests.e2e.conftest import LONG_SCRIPT, container, session, task
+from tests.e2e.seen import stop_containers
 
 pytestmark = pytest.mark.cluster
 
@@ -65,7 +66,7 @@ def test_kubectl_prints_and_waits(cluster: Cluster, namespace: str) -> None:
         task("talk", sessionRef={"name": "alice"}, message="Hello"),
     )
     cluster.kubectl(
-        "wait", "-n", namespace, "--for=condition=Succeeded", "tasks/quick", "tasks/talk", "--timeout=90s"
+        "wait", "-n", namespace, "--for=condition=Succeeded", "tasks/quick", "tasks/talk", "--timeout=240s"
     )
     table = cluster.kubectl("get", "tasks", "-n", namespace).splitlines()
     assert table[0].split()[:1] == ["NAME"]
@@ -121,9 +122,10 @@ def test_cancelled_ends_the_pod_and_starts_nothing_more(cluster: Cluster, namesp
 def test_suspended_lets_the_running_step_finish_and_starts_none_until_resumed(
     cluster: Cluster, namespace: str
 ) -> None:
-    # Given a task whose first step runs
+    # Given a task whose first step runs until it is told to end
+    until_told = "trap 'printf 1 > /dev/termination-log; exit 0' TERM; sleep 300 & wait"
     steps = [
-        {"name": "first", "container": container("sleep 3; printf 1 > /dev/termination-log")},
+        {"name": "first", "container": container(until_told)},
         {"name": "second", "container": container("true")},
     ]
     cluster.apply(namespace, task("pause", steps=steps))
@@ -132,9 +134,17 @@ def test_suspended_lets_the_running_step_finish_and_starts_none_until_resumed(
     # When it is suspended
     patch = ("patch", "task", "pause", "-n", namespace, "--type=merge", "-p")
     cluster.kubectl(*patch, '{"spec":{"desiredState":"Suspended"}}')
+
+    def seen() -> bool:
+        body = cluster.get("task", namespace, "pause")
+        return body is not None and body["status"]["observedGeneration"] == body["metadata"]["generation"]
+
+    cluster.wait("the operator knows", namespace, seen)
+    assert running_pods(cluster, namespace, "pause") != []
+    stop_containers(cluster, namespace, "pause")
     suspended = cluster.wait_task(namespace, "pause", "Suspended")
 
-    # Then the first step has finished, the second does not start
+    # Then the first step has finished, as the pod was let run, the second does not start
     assert step_of(suspended, "first")["output"] == 1
     time.sleep(2)
     assert len(cluster.list("job", namespace, "parley.dev/task=pause")) == 1

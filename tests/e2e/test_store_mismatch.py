@@ -11,7 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
-from tests.cluster import ROOT, SYSTEM_NAMESPACE, Cluster, condition
+from tests.cluster import ROOT, SYSTEM_NAMESPACE, Cluster, condition, wait_step
 from tests.e2e.conftest import LONG_SCRIPT, Store, container, session, task
 from tests.e2e.disruption import all_ready, check_store, component, leader
 
@@ -49,7 +49,7 @@ def test_an_empty_postgres_stops_everything_until_the_right_one_is_back(
     cluster.wait_task(namespace, "ended")
     cluster.wait_task(namespace, "hello")
     cluster.apply(namespace, task("running", steps=steps))
-    cluster.wait_task(namespace, "running", "Running")
+    wait_step(cluster, namespace, "running", "one", "Running")
     cluster.wait("the Session's status", namespace, lambda: session_shows(cluster, namespace, 2))
     before = statuses(cluster, namespace)
     told = mismatch_events(cluster)
@@ -59,7 +59,10 @@ def test_an_empty_postgres_stops_everything_until_the_right_one_is_back(
     with an_empty_postgres(cluster):
         # Then the operator says so where people look
         cluster.wait(
-            "a new StoreMismatch Event", SYSTEM_NAMESPACE, lambda: mismatch_events(cluster) - told, timeout=90
+            "a new StoreMismatch Event",
+            SYSTEM_NAMESPACE,
+            lambda: mismatch_events(cluster) - told,
+            timeout=180,
         )
         name = leader(cluster)
         path = f"/api/v1/namespaces/{SYSTEM_NAMESPACE}/pods/{name}:8081/proxy"

@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from tests.cluster import Cluster, Refused, condition, desire, step_of
+from tests.cluster import Cluster, Refused, condition, desire, step_of, wait_step
 from tests.e2e.conftest import Store, agent, gives, reply, say, session, task
-from tests.e2e.seen import attempts, happened, pods
+from tests.e2e.seen import attempts, becomes, happened, pods
 from tests.e2e.servers import call, model_requests, refund, shop_calls, texts_of
 from tests.e2e.test_tools import events_of, succeeded, told
 from tests.e2e.test_waiting import accepted, refused
@@ -43,10 +43,12 @@ def assert_shown(cluster: Cluster, namespace: str, entries: list[dict[str, Any]]
     body = cluster.get("task", namespace, "pay")
     assert body is not None
     assert condition(body, "WaitingForInput")["status"] == "True"
-    frank = cluster.get("session", namespace, "frank")
-    assert frank is not None
-    assert frank["status"]["phase"] == "WaitingForInput"
-    assert "refund" in str(happened(cluster, namespace, "Task", "pay"))
+    becomes(cluster, namespace, "frank", "WaitingForInput")
+    cluster.wait(
+        "an Event tells of the call",
+        namespace,
+        lambda: "refund" in str(happened(cluster, namespace, "Task", "pay")),
+    )
 
 
 def assert_others_refused(cluster: Cluster, namespace: str, wait_id: str) -> None:
@@ -90,8 +92,8 @@ def test_two_calls_of_a_turn_are_answered_one_by_one(cluster: Cluster, namespace
         lambda: [p for p in pods(cluster, namespace) if p["status"]["phase"] == "Running"] == [],
     )
     cluster.apply(namespace, say("next", "frank", "echo: after it"))
-    queued = cluster.wait_task(namespace, "next", "Queued")
-    assert step_of(queued, "reply")["reason"] == "SessionWaitingForReply"
+    queued = wait_step(cluster, namespace, "next", "reply", "SessionWaitingForReply")
+    assert queued["status"]["phase"] == "Queued"
     assert "pay" in step_of(queued, "reply")["message"]
 
     by_order = {json.loads(entry["arguments"])["order"]: entry["id"] for entry in entries}
@@ -139,7 +141,7 @@ def test_two_calls_of_a_turn_are_answered_one_by_one(cluster: Cluster, namespace
 
 def test_time_is_up(cluster: Cluster, namespace: str, store: Store) -> None:
     # Given calls that nobody answers, of tools that are then rejected or approved
-    brief = {**GUARDED, "approvalTimeout": "3s"}
+    brief = {**GUARDED, "approvalTimeout": "15s"}
     tools = [refund(**brief), refund(name="trust", **brief, onApprovalTimeout="Approve")]
     cluster.apply(namespace, agent("cashier", tools=tools), session("frank", agentRef={"name": "cashier"}))
     no, yes = f"{namespace}-no", f"{namespace}-yes"

@@ -6,8 +6,8 @@ import pytest
 
 from tests.cluster import Cluster, condition, step_of
 from tests.e2e.conftest import Store, agent, container, gives, say, session, task, template
-from tests.e2e.seen import attempts, running
-from tests.e2e.servers import call, model_requests, refund, shop_calls, texts_of
+from tests.e2e.seen import attempts, pods, running
+from tests.e2e.servers import SHOP_URL, ask, call, model_requests, refund, shop_calls, texts_of
 from tests.e2e.test_tools import events_of, succeeded, told
 
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("tools")]
@@ -18,12 +18,22 @@ COUNT = (
     'printf \'{"length": %s, "key": "%s"}\' "$(printf %s "$0" | wc -c)" "$PARLEY_IDEMPOTENCY_KEY"'
     " > /dev/termination-log"
 )
+PASS = (
+    f"""python3 -c 'import sys, urllib.request; urllib.request.urlopen("{SHOP_URL}/gate/" + sys.argv[1])'"""
+)
+"""Ends once somebody has opened the shop's gate of that name, or after a minute."""
 
 
-def count(after: float = 0) -> dict[str, object]:
-    """A tool that counts a word's letters in a Job."""
-    runs = container(f"sleep {after}; {COUNT}", args=["{{ arguments.word }}"])
+def count(gate: str = "") -> dict[str, object]:
+    """A tool that counts a word's letters in a Job, behind a gate if one is named."""
+    script = f"{PASS} {gate}; {PASS} {gate}; {COUNT}" if gate else COUNT
+    runs = container(script, args=["{{ arguments.word }}"])
     return {"name": "count", "parameters": WORD, "resultSchema": {"type": "object"}, "container": runs}
+
+
+def payments(cluster: Cluster, namespace: str) -> list[object]:
+    """What the shop was asked to pay."""
+    return [entry for entry in shop_calls(cluster, namespace) if entry["method"] == "POST"]
 
 
 SEND = {"name": "send", "task": {"templateRef": {"name": "send"}}}
@@ -38,7 +48,7 @@ def test_a_turn_pauses_for_a_job_and_hears_of_a_queued_tasks_end(
     cluster.apply(
         namespace,
         SENDS,
-        agent("clerk", tools=[count(after=4), refund(), SEND, lost]),
+        agent("clerk", tools=[count(gate=namespace), refund(), SEND, lost]),
         session("alice", agentRef={"name": "clerk"}),
     )
 
@@ -53,19 +63,24 @@ def test_a_turn_pauses_for_a_job_and_hears_of_a_queued_tasks_end(
     ]
     cluster.apply(namespace, say("work", "alice", " ".join(calls)))
 
-    # Then while the Job runs, no runner does; what could run at once has run
-    def job_runs() -> bool:
-        pods = cluster.list("pod", namespace, "parley.dev/task=work,app.kubernetes.io/component=step")
-        return any("running" in c["state"] for p in pods for c in p["status"].get("containerStatuses", []))
+    # Then while the Job runs, which no runner's end depends on, no runner does; what could run at once has run
+    def only_the_job_runs() -> bool:
+        components = [
+            pod["metadata"]["labels"]["app.kubernetes.io/component"]
+            for pod in pods(cluster, namespace, "work")
+            if any("running" in c["state"] for c in pod["status"].get("containerStatuses", []))
+        ]
+        return components == ["step"]
 
-    cluster.wait("the tool's Job runs", namespace, job_runs)
-    runners = cluster.list("pod", namespace, "parley.dev/task=work,app.kubernetes.io/component=runner")
-    assert [pod["status"]["phase"] for pod in runners if pod["status"]["phase"] == "Running"] == []
-    work = cluster.get("task", namespace, "work")
-    assert work is not None
-    assert work["status"]["phase"] == "Running"
-    assert "count" in step_of(work, "reply")["message"]
-    assert len(shop_calls(cluster, namespace)) == 1
+    cluster.wait("the tool's Job runs, and no runner beside it", namespace, only_the_job_runs)
+
+    def says_so() -> bool:
+        body = cluster.get("task", namespace, "work") or {}
+        return body["status"]["phase"] == "Running" and "count" in step_of(body, "reply")["message"]
+
+    cluster.wait("the task says what it waits for", namespace, says_so)
+    assert len(payments(cluster, namespace)) == 1
+    ask(cluster, "shop", f"open/{namespace}")
 
     # And the turn goes on with all results, without asking the model for its calls again
     answer = succeeded(cluster, namespace, "work")["status"]["output"]
@@ -78,7 +93,7 @@ def test_a_turn_pauses_for_a_job_and_hears_of_a_queued_tasks_end(
     assert "order" in refused["error"]
     assert "nowhere" in nowhere["error"]
     assert sent["task"] in answer
-    assert len(shop_calls(cluster, namespace)) == 1
+    assert len(payments(cluster, namespace)) == 1
     states = [(a.step, a.state, a.cause) for a in attempts(store, namespace, "work")]
     assert states[0] == ("reply", "Paused", "First")
     assert states[-1] == ("reply", "Succeeded", "Resume")

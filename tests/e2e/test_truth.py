@@ -4,10 +4,20 @@ from typing import Any
 
 import pytest
 
-from tests.cluster import GROUP, SYSTEM_NAMESPACE, Cluster, Refused, condition, desire, step_of
+from tests.cluster import (
+    GROUP,
+    SYSTEM_NAMESPACE,
+    Cluster,
+    Refused,
+    condition,
+    desire,
+    step_of,
+    wait_condition,
+)
 from tests.e2e.conftest import LONG_SCRIPT, agent, container, session, task
 from tests.e2e.disruption import all_ready
 from tests.e2e.recording import recorded
+from tests.e2e.seen import wait_kstatus
 from tests.kstatus import kstatus
 
 pytestmark = pytest.mark.cluster
@@ -126,12 +136,10 @@ def test_a_task_in_progress_says_so_wherever_it_waits(cluster: Cluster, namespac
     assert "session" in condition(found["waiting"], "Ready")["message"]
 
     # And so do the objects they refer to: the session without an agent waits, the others can be used
-    assert verdict(cluster, "session", namespace, "alice") == "Current"
-    assert verdict(cluster, "agent", namespace, "support") == "Current"
-    orphan = cluster.get("session", namespace, "orphan")
-    assert orphan is not None
+    wait_kstatus(cluster, "session", namespace, "alice", "Current")
+    wait_kstatus(cluster, "agent", namespace, "support", "Current")
+    orphan = wait_condition(cluster, "session", namespace, "orphan", "Ready", reason="AgentNotFound")
     assert kstatus(orphan).status == "InProgress"
-    assert condition(orphan, "Ready")["reason"] == "AgentNotFound"
     assert orphan["status"]["phase"] == "Pending"
 
     # And a task that runs is at once in progress again when it is told something new
@@ -164,7 +172,7 @@ def test_agents_and_sessions_that_cannot_be_used_say_why_and_recover(
     # When they are mended, then they can be used
     cluster.apply(namespace, agent("broken"), session("broken"))
     for kind in ("agent", "session"):
-        cluster.kubectl("wait", "-n", namespace, f"{kind}/broken", "--for=condition=Ready", "--timeout=60s")
+        cluster.kubectl("wait", "-n", namespace, f"{kind}/broken", "--for=condition=Ready", "--timeout=240s")
         assert verdict(cluster, kind, namespace, "broken") == "Current"
 
 
@@ -173,7 +181,7 @@ def test_while_the_operator_is_down_nothing_looks_done(cluster: Cluster, namespa
     # Given a session that is Ready, a suspended task, and no operator
     all_ready(cluster)
     cluster.apply(namespace, session("alice"), task("old", steps=QUICK, desiredState="Suspended"))
-    cluster.kubectl("wait", "-n", namespace, "session/alice", "--for=condition=Ready", "--timeout=60s")
+    cluster.kubectl("wait", "-n", namespace, "session/alice", "--for=condition=Ready", "--timeout=240s")
     cluster.wait_task(namespace, "old", "Suspended")
     scale_operator(cluster, 0)
     try:
@@ -209,11 +217,7 @@ def test_while_the_operator_is_down_nothing_looks_done(cluster: Cluster, namespa
         ("session", "alice"),
         ("task", "old"),
     ):
-        cluster.wait(
-            f"{kind}/{name} is current",
-            namespace,
-            lambda kind=kind, name=name: verdict(cluster, kind, namespace, name) == "Current",
-        )
+        wait_kstatus(cluster, kind, namespace, name, "Current")
 
 
 def scale_operator(cluster: Cluster, replicas: int) -> None:
