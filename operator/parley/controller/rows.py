@@ -63,7 +63,8 @@ def _attempt(row: AttemptRecord) -> Attempt:
         message=row.message or "",
         cause=row.cause,
         index=row.index,
-        runtime="Task" if row.runtime == "Task" else "Job",
+        runtime=row.runtime,
+        pool=row.pool or "",
         # The holder is the pod's uid and a nonce of the process.
         holder_pod=(row.holder or "").partition("/")[0],
         lease_until=row.lease_until,

@@ -13,6 +13,8 @@ from parley.resources.task import Step, StepPhase
 MAX_DISRUPTIONS = 5
 _PUT_OFF = {Reason.SUSPENDED, Reason.SESSION_ENDED}
 """Why an attempt of a round was closed that had not begun; that does not count."""
+ELSEWHERE = Reason.PENDING
+"""Why an attempt was closed that no runner had taken, for its agent has others now; that does not count either."""
 SHORT_BACKOFF = timedelta(seconds=30)
 """A turn is kept for a retry that comes this soon; for a later one others may have the session."""
 
@@ -66,6 +68,8 @@ def what_follows(step: Step, attempts: Sequence[Attempt]) -> Again | Spent:
         )
     if last.phase == "Cancelled" and last.reason in _PUT_OFF:
         return Again("Resume")
+    if last.phase == "Cancelled" and last.reason is ELSEWHERE:
+        return Again("Disruption")
     if last.phase == "Cancelled":
         return Spent(StepPhase.CANCELLED, last.reason or Reason.ERROR, last.message)
     failures = sum(attempt.phase in {"Failed", "TimedOut"} for attempt in attempts)

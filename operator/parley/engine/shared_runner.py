@@ -17,7 +17,9 @@ _WAITS = Verdict(PodState.WAITING, Reason.SCHEDULING, "waits for a runner of its
 
 
 def pod_of(attempt: Attempt, around: Surroundings) -> PodView | None:
-    """Return the pod that runs an attempt, or will."""
+    """Return the pod of the task that runs an attempt, or will; a warm runner's is its agent's."""
+    if attempt.runtime == "Warm":
+        return None
     if attempt.runtime == "Task" and attempt.phase == "Running":
         return next((pod for pod in around.pods.values() if pod.uid == attempt.holder_pod), None)
     return around.pods.get(pod_key(attempt.job, attempt.index))

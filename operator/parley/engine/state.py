@@ -15,7 +15,7 @@ AttemptPhase = Literal["Open", "Running", "Succeeded", "Failed", "Paused", "Lost
 Cause = Literal["First", "Retry", "Disruption", "Resume"]
 EndPhase = Literal["Succeeded", "Failed", "Cancelled"]
 MarkPhase = Literal["Entered", "Succeeded", "Failed", "Skipped"]
-Runtime = Literal["Job", "Task"]
+Runtime = Literal["Job", "Task", "Warm"]
 WaitState = Literal["Open", "Answered", "Expired", "Withdrawn"]
 WaitKind = Literal["Question", "Approval", "Container", "Task"]
 
@@ -47,6 +47,8 @@ class Attempt:
     """Uid of the pod whose runner took it; empty while none has."""
     lease_until: datetime | None = None
     """Until when its holder is believed to be alive; None: for as long as its pod is."""
+    pool: str = ""
+    """Of runtime Warm: whose runners may take it."""
     definite: bool = False
     """The failure would repeat: no retry."""
     retry_after: int | None = None
@@ -196,6 +198,16 @@ class Hold:
 
 
 @dataclass(frozen=True, slots=True)
+class WarmPool:
+    """The runners of an agent that take what it is asked now."""
+
+    name: str
+    pods: tuple[PodView, ...] = ()
+    refusal: str | None = None
+    """Why Kubernetes makes no pod of it."""
+
+
+@dataclass(frozen=True, slots=True)
 class Surroundings:
     """What Kubernetes shows around the task, and what was found out in this reconcile."""
 
@@ -237,3 +249,5 @@ class Surroundings:
     """By the child's name: why the API server refuses it, for good."""
     runtime: Runtime = "Job"
     """How the prompt and tool steps that start now are run."""
+    pool: WarmPool | None = None
+    """Where those of runtime Warm go; None while they are run otherwise."""

@@ -8,9 +8,10 @@ from parley.engine import shared_runner
 from parley.engine.actions import Action, CloseAttempt, FinishContainer, LookAgain
 from parley.engine.names import pod_key
 from parley.engine.pods import JobView, PodState, PodView, Verdict, judge, judge_refusal, judge_runner
-from parley.engine.retries import Again, what_follows
+from parley.engine.retries import ELSEWHERE, Again, what_follows
 from parley.engine.situation import Situation
 from parley.engine.state import NO_ITEM, Attempt
+from parley.engine.warm_runner import judge_warm
 from parley.resources.common import format_duration
 from parley.resources.reasons import Reason
 from parley.resources.task import Step
@@ -54,10 +55,12 @@ def watch(situation: Situation, attempt: Attempt) -> Watch:
     verdict = _judge_attempt(situation, attempt, pod)
     reason = verdict.reason or Reason.SCHEDULING
     if verdict.state is PodState.DISRUPTED:
-        if pod is None and attempt.job not in around.looked:
+        reason = verdict.reason or Reason.POD_LOST
+        if pod is None and attempt.runtime != "Warm" and attempt.job not in around.looked:
             return Watch(attempt, reason, verdict.message, (LookAgain(attempt.job),))
+        elsewhere = verdict.reason is ELSEWHERE
         close = CloseAttempt(
-            attempt.id, "Lost", verdict.reason or Reason.POD_LOST, verdict.message, keeps_turn=True
+            attempt.id, "Cancelled" if elsewhere else "Lost", reason, verdict.message, keeps_turn=True
         )
         return Watch(attempt, reason, verdict.message, lost=close)
     if verdict.state in {PodState.SUCCEEDED, PodState.FAILED}:
@@ -109,6 +112,8 @@ def successor_waits(situation: Situation, last: Attempt) -> str | None:
 
 def _judge_attempt(situation: Situation, attempt: Attempt, pod: PodView | None) -> Verdict:
     step, around = situation.step, situation.around
+    if attempt.runtime == "Warm":
+        return judge_warm(attempt, around, situation.state.now)
     if attempt.runtime == "Task":
         return shared_runner.judge_shared(
             attempt, pod, around, situation.state.now, served=attempt.id in situation.served
@@ -171,9 +176,11 @@ def closed(
 def _wakes(situation: Situation, attempt: Attempt, pod: PodView | None) -> list[datetime]:
     now = situation.state.now
     wakes = [attempt.lease_until] if attempt.lease_until is not None else []
-    if attempt.phase == "Open" and attempt.runtime == "Task":
+    if attempt.phase == "Open" and attempt.runtime != "Job":
         # Nobody tells that a runner took it, and from then on its lease counts.
         wakes.append(now + _TAKING_PAUSE)
+    if attempt.runtime == "Warm":
+        return wakes
     if (
         attempt.phase == "Open"
         and attempt.item != NO_ITEM

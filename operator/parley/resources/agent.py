@@ -1,6 +1,5 @@
 """Agent: who answers. Its instructions, its model and its tools."""
 
-from enum import StrEnum
 from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
@@ -18,6 +17,7 @@ from parley.resources.common import (
     rule,
     rules,
 )
+from parley.resources.runtime import AgentRuntime, RunnerPod, WarmRuntime
 from parley.resources.tools import MAX_TOOLS, BuiltinTool, ToolSpec
 
 DEFAULT_MAX_TOOL_ROUNDS = 8
@@ -100,23 +100,6 @@ class ModelSpec(ModelEndpoint):
         return [self, *(self.fallbacks or ())]
 
 
-class RuntimeMode(StrEnum):
-    """In what pods prompt steps run."""
-
-    JOB = "Job"
-    TASK = "Task"
-
-
-class Runtime(ResourceModel):
-    """How prompt steps run."""
-
-    mode: RuntimeMode | None = Field(
-        default=None,
-        description="Job: every attempt in a Job of its own, the strictest isolation. Task: a Job that stays with its "
-        "task and takes its next prompt step at once. Default: Job.",
-    )
-
-
 class AgentLimits(ResourceModel):
     """Bounds of the agent's work."""
 
@@ -182,12 +165,24 @@ class AgentSpec(ResourceModel):
         "Default: none.",
     )
     limits: AgentLimits | None = Field(default=None, description="Bounds of the agent's work.")
-    runtime: Runtime | None = Field(default=None, description="How its prompt and tool steps run.")
+    runtime: AgentRuntime | None = Field(
+        default=None, description="How its prompt and tool steps run, and in what pods."
+    )
 
     @property
     def max_tool_rounds(self) -> int:
         """How many times in one turn the model may call tools."""
         return self.limits.max_tool_rounds if self.limits is not None else DEFAULT_MAX_TOOL_ROUNDS
+
+    @property
+    def warm(self) -> WarmRuntime:
+        """Its runners of mode Warm, as they are while it says nothing of them."""
+        return (self.runtime.warm if self.runtime is not None else None) or WarmRuntime()
+
+    @property
+    def runner_pod(self) -> RunnerPod | None:
+        """What it says of its runners' pods."""
+        return self.runtime.pod if self.runtime is not None else None
 
     @property
     def tool_secrets(self) -> list[SecretKeyRef]:
@@ -209,6 +204,13 @@ class UsageToday(Usage):
     )
 
 
+class WarmStatus(StatusModel):
+    """The runners of mode Warm."""
+
+    replicas: int = Field(default=0, ge=0, description="Pods there should be now; 0 while the agent is idle.")
+    ready: int = Field(default=0, ge=0, description="Pods that take attempts.")
+
+
 class AgentStatus(StatusModel):
     """What the operator last saw of the agent."""
 
@@ -226,3 +228,4 @@ class AgentStatus(StatusModel):
     usage_today: UsageToday | None = Field(
         default=None, description="Tokens of the day that limits.tokensPerDay counts; up to 10 s old."
     )
+    warm: WarmStatus | None = Field(default=None, description="Its runners of mode Warm, once there was one.")

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
-from parley.resources.agent import AgentSpec, Runtime, RuntimeMode
+from parley.resources.agent import AgentSpec
 from parley.resources.common import (
     KEEP_DEFAULT,
     MAP_BY_NAME,
@@ -21,6 +21,7 @@ from parley.resources.common import (
     rules,
 )
 from parley.resources.container import ContainerStep, EnvVar, EnvVarSource, ResourceRequirements
+from parley.resources.runtime import Runtime, RuntimeMode
 from parley.resources.steps import (
     DEFAULT_STEP_TIMEOUT,
     MAX_STEPS,

@@ -38,11 +38,13 @@ WHERE uid = %(task_uid)s AND gone_since IS NULL AND ended_at IS NULL AND suspend
   AND session_uid IS NOT DISTINCT FROM coalesce(%(session_uid)s, session_uid)
 FOR NO KEY UPDATE
 """
-# While its task is suspended nobody works on a child, and its deadline stands still.
+# While its task is suspended nobody works on a child, and its deadline stands still. What is Pending is closed only
+# while nobody has taken it.
 TASK_OF_ATTEMPT = "SELECT task_uid FROM attempts WHERE id = %(attempt_id)s"
 CLOSE = """
 UPDATE attempts SET state = %(state)s, reason = %(reason)s, message = %(message)s, log = %(log)s, ended_at = now()
 WHERE id = %(attempt_id)s AND task_uid = %(task_uid)s AND state IN ('Open', 'Running')
+  AND (state = 'Open' OR %(reason)s <> 'Pending')
   AND (%(state)s <> 'TimedOut'
        OR deadline <= coalesce((SELECT t.suspended_since FROM tasks t WHERE t.uid = task_uid AND child), now()))
 RETURNING step
@@ -59,9 +61,10 @@ RETURNING u.ticket
 """
 INSERT = """
 INSERT INTO attempts (task_uid, step, item, number, cause, job, index, session_uid, ticket, request, deadline,
-                      runtime, child, run_timeout, state, reason, message, definite, ended_at)
+                      runtime, pool, child, run_timeout, state, reason, message, definite, ended_at)
 SELECT %(task_uid)s, %(step)s, %(item)s, %(number)s, %(cause)s, %(job)s, %(index)s, %(turn_session)s, %(ticket)s,
-       %(request)s::json, now() + %(timeout)s, %(runtime)s, %(child)s, %(item_timeout)s::interval,
+       %(request)s::json, now() + %(timeout)s, %(runtime)s, %(pool)s, %(child)s,
+       %(item_timeout)s::interval,
        %(state)s, %(reason)s, %(message)s, %(state)s <> 'Open',
        CASE WHEN %(state)s = 'Open' THEN NULL ELSE now() END
 WHERE %(number)s = 1 + coalesce((SELECT max(number) FROM attempts
@@ -196,6 +199,7 @@ async def _insert(
         "request": encode(dict(new.request)),
         "timeout": new.timeout,
         "runtime": new.runtime,
+        "pool": new.pool,
         "child": state == "Open" and is_child(new),
         "item_timeout": new.item_timeout,
         "state": state,

@@ -27,7 +27,7 @@ SELECT json_build_object(
                       THEN a.deadline + (now() - coalesce(t.suspended_since, now())) ELSE a.deadline END AS deadline,
                  a.lease_until + away.gap AS lease_until, a.reason, a.message, a.definite, a.retry_after, a.exit_code,
                  a.pod_uid,
-                 a.input_tokens, a.output_tokens, a.created_at, a.taken_at, a.ended_at, a.runtime,
+                 a.input_tokens, a.output_tokens, a.created_at, a.taken_at, a.ended_at, a.runtime, a.pool,
                  a.state = 'Open' AND EXISTS (SELECT FROM uploads u WHERE u.attempt = a.id) AS uploaded
           FROM attempts a
           WHERE a.task_uid = t.uid
@@ -37,7 +37,7 @@ SELECT json_build_object(
           SELECT n.* FROM steps s CROSS JOIN LATERAL (
             SELECT id, step, item, number, cause, job, index, state, holder, deadline, lease_until, reason, message,
                    definite, retry_after, exit_code, pod_uid, input_tokens, output_tokens, created_at, taken_at,
-                   ended_at, runtime, false
+                   ended_at, runtime, pool, false
             FROM attempts WHERE task_uid = t.uid AND step = s.step ORDER BY id DESC LIMIT 3) n
           WHERE s.task_uid = t.uid AND s.ended_at IS NOT NULL AND s.item_count IS NOT NULL) a),
   'outputs', (

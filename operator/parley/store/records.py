@@ -76,6 +76,8 @@ class AttemptRecord:
     taken_at: datetime | None
     ended_at: datetime | None
     runtime: Runtime = "Job"
+    pool: str | None = None
+    """Of runtime Warm: whose runners may take it."""
     uploaded: bool = False
     """Its container's output file, or why there is none, has arrived."""
 
@@ -212,7 +214,8 @@ class NewAttempt:
     ``number`` is 1 for the first attempt of a step, or of its item, and counts up by one. ``session_uid`` is set for a
     step that needs its session's turn and None for all others. ``timeout`` counts from the insertion,
     ``item_timeout`` from the moment a runner takes it: the items of a round wait for each other. A request of kind
-    ``Task`` says that ``job`` is the name of a child Task.
+    ``Task`` says that ``job`` is the name of a child Task. ``pool`` is set for runtime Warm alone: its runners are
+    notified.
     """
 
     task_uid: str
@@ -227,6 +230,7 @@ class NewAttempt:
     index: int = 0
     close: Close | None = None
     runtime: Runtime = "Job"
+    pool: str | None = None
     item_timeout: timedelta | None = None
 
 
