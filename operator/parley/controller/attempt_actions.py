@@ -83,7 +83,7 @@ class AttemptActions:
                 )
         if isinstance(inserted, NotGranted):
             if inserted.why == "turn":
-                task.denied[step.name] = Hold(Reason.SESSION_BUSY, "another turn holds the session")
+                task.denied[step.name] = Hold(Reason.SESSION_BUSY, "waits for its turn in the session")
             return
         task.requests[inserted.id] = request
         if step.task is None and new.runtime == "Job":

@@ -10,7 +10,7 @@ from parley.controller.queue import Key, KeyedQueue
 from parley.controller.settings import Settings
 from parley.controller.slots import Slots
 from parley.controller.specs import SpecReader
-from parley.controller.turns import Askers, ReadySteps
+from parley.controller.turns import Askers, Lines, ReadySteps
 from parley.kube.client import KubeApi
 from parley.kube.events import Transition
 from parley.store.leader import Fence
@@ -45,6 +45,7 @@ class Context:
     projection: Projection = field(default_factory=Projection)
     ready_steps: ReadySteps = field(default_factory=ReadySteps)
     askers: Askers = field(default_factory=Askers)
+    lines: Lines = field(default_factory=Lines)
     known_sessions: set[str] = field(default_factory=set[str])
     """uids of sessions that have a row in this store."""
     mismatched_sessions: dict[str, str] = field(default_factory=dict[str, str])

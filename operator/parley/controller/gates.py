@@ -6,10 +6,11 @@ from datetime import datetime
 from parley.controller.context import Context
 from parley.controller.session_gate import gate_of
 from parley.controller.task_under_work import TaskUnderWork
+from parley.controller.turns import before_in_line
 from parley.engine.situation import takes_turn
 from parley.engine.state import Hold
 from parley.resources.reasons import Reason
-from parley.store.records import TaskRecord
+from parley.store.records import TaskRecord, TurnRecord
 from parley.store.turns import session_turns
 from parley.store.usage import agent_usage
 
@@ -51,8 +52,9 @@ class Gates:
         return await self._with_quota(gate, task)
 
     async def _turn_holder(self, task: TaskUnderWork, record: TaskRecord) -> Hold | None:
-        """Name the task that has the session's turn, where this one may have to wait for it."""
-        if task.session is None or not self._context.askers.may_ask(task.session.name):
+        """Name the task that this one waits for, where it has to: who has the session's turn, or is next before it."""
+        busy = any(hold.reason is Reason.SESSION_BUSY for hold in task.denied.values())
+        if task.session is None or not (busy or self._context.askers.may_ask(task.session.name)):
             return None
         if not any(takes_turn(task.spec, step) for step in task.steps):
             return None
@@ -61,16 +63,22 @@ class Gates:
         async with self._context.store() as connection:
             turns = await session_turns(connection, task.session.uid)
         held = next((turn for turn in turns if turn.state == "Held"), None)
-        if held is None or held.task_uid == record.uid:
+        if held is not None and held.task_uid != record.uid and self._asks(held):
+            return Hold(
+                Reason.SESSION_WAITING_FOR_REPLY,
+                f"Task {held.task_name} has the session's turn and waits for a reply: see its status.waiting",
+            )
+        before = before_in_line(turns).get(record.uid)
+        if before is None:
             return None
+        if before.state == "Held":
+            return Hold(Reason.SESSION_BUSY, f"Task {before.task_name} has the session's turn")
+        # Whom it comes after stays so; who has the turn changes each time, and all that wait would be written for it.
+        return Hold(Reason.SESSION_BUSY, f"waits for its turn in the session, after Task {before.task_name}")
+
+    def _asks(self, held: TurnRecord) -> bool:
         holder = self._context.projection.tasks.by_uid(held.task_uid or "")
-        if not held.paused or holder is None or not holder.status.get("waiting"):
-            # Who has it changes from turn to turn: to show that, all that wait would be written each time.
-            return None
-        return Hold(
-            Reason.SESSION_WAITING_FOR_REPLY,
-            f"Task {held.task_name} has the session's turn and waits for a reply: see its status.waiting",
-        )
+        return held.paused and holder is not None and bool(holder.status.get("waiting"))
 
     async def _with_quota(self, gate: Gate, task: TaskUnderWork) -> Gate:
         """Hold prompts back once the agent has used up its tokens of the day."""

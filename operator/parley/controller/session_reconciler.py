@@ -94,6 +94,7 @@ class SessionReconciler:
         async with self._context.store() as connection:
             await session_gone(connection, self._context.fence, uid)
         self._lacking.pop(uid, None)
+        self._context.lines.forget(uid)
         heir = self._hoped_for.pop(uid, None)
         if heir is not None:
             self._context.wake(SESSION_KEY, heir.namespace, heir.name)
@@ -185,8 +186,9 @@ class SessionReconciler:
             if ready and session.status.get("phase") == SessionPhase.DORMANT:
                 await self._keeper.wake_up(connection, session)
             turns = await queue_turns(connection, context.fence, session.uid, ready)
-        if not turns or any(turn.state == "Held" for turn in turns):
-            return
+        due = context.lines.note(session.uid, turns)
+        if turns and turns[0].task_uid is not None and all(turn.state != "Held" for turn in turns):
+            due.add(turns[0].task_uid)
         for task in tasks:
-            if task.uid == turns[0].task_uid:
+            if task.uid in due:
                 context.wake(TASK_KEY, namespace, task.name)

@@ -1,4 +1,4 @@
-"""Whose turn it is in a session: which steps are ready for it, and which tasks keep it while they wait for a person.
+"""Whose turn it is in a session: which steps are ready for it, who waits for whom, and for whose reply.
 
 The ready steps are kept by the task reconciler, and read when tickets are given.
 
@@ -6,10 +6,11 @@ Tickets are given over all ready steps of a session at once, in order of creatio
 on which task was reconciled first; and never before each open task of the session has been planned once.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import pairwise
 
 from parley.controller.resource import Resource
-from parley.store.records import ReadyTurn
+from parley.store.records import ReadyTurn, TurnRecord
 
 
 class ReadySteps:
@@ -57,3 +58,38 @@ class Askers:
     def forget(self, task_uid: str) -> str | None:
         """Drop a task that ended or is gone; returns the session whose turn it held."""
         return self._sessions.pop(task_uid, None)
+
+
+def before_in_line(turns: Sequence[TurnRecord]) -> dict[str, TurnRecord]:
+    """Return, by the uid of each task that waits, the turn of another that comes right before its first one.
+
+    ``turns`` are a session's that wait or are held, by ticket.
+    """
+    found: dict[str, TurnRecord] = {}
+    # The one that is held goes on, whatever its ticket.
+    line = sorted(turns, key=lambda turn: (turn.state != "Held", turn.ticket))
+    for before, turn in pairwise(line):
+        if turn.task_uid is not None and before.task_uid != turn.task_uid:
+            found.setdefault(turn.task_uid, before)
+    return found
+
+
+class Lines:
+    """Whom each task in a session's queue comes after: it shows that, and is to show it anew when that one leaves."""
+
+    def __init__(self) -> None:
+        self._before: dict[str, Mapping[str, str | None]] = {}
+
+    def note(self, session_uid: str, turns: Sequence[TurnRecord]) -> set[str]:
+        """Remember a session's queue; returns the tasks, by uid, that come after another one than before."""
+        known = self._before.get(session_uid, {})
+        now = {uid: turn.task_uid for uid, turn in before_in_line(turns).items()}
+        if now:
+            self._before[session_uid] = now
+        else:
+            self.forget(session_uid)
+        return {uid for uid, before in now.items() if uid in known and known[uid] != before}
+
+    def forget(self, session_uid: str) -> None:
+        """Drop a session that is gone, or in which nobody waits."""
+        self._before.pop(session_uid, None)

@@ -144,6 +144,38 @@ async def test_a_session_takes_no_more_messages_than_it_may_hold(cluster: Cluste
     assert len(cluster.runs) == 1
 
 
+def waits_for(cluster: Cluster, task: str) -> str:
+    step = cluster.step(task, "reply")
+    assert (step["phase"], step["reason"]) == ("Queued", "SessionBusy"), step
+    return str(step["message"])
+
+
+async def test_who_waits_for_a_session_learns_for_whom(cluster: Cluster) -> None:
+    # Given a turn that runs, and three behind it
+    cluster.behaviour = lambda _: None
+    await conversation(cluster)
+    for name in ("first", "second", "third", "fourth"):
+        await say(cluster, name)
+    await cluster.until(lambda: "phase" in cluster.status("fourth"), "where the last stands")
+    assert waits_for(cluster, "second") == "Task first has the session's turn"
+    assert waits_for(cluster, "third") == "waits for its turn in the session, after Task second"
+    assert waits_for(cluster, "fourth") == "waits for its turn in the session, after Task third"
+
+    # When one that waits leaves, who comes after it says so
+    cluster.edit("second", desiredState="Cancelled")
+    await cluster.settle()
+
+    assert waits_for(cluster, "third") == "Task first has the session's turn"
+
+    # When the first is done, the next begins, and who comes after it waits for it still
+    (run,) = cluster.running.values()
+    await cluster.end(run, "Hello.")
+    await cluster.settle()
+
+    assert cluster.status("third")["phase"] == "Running"
+    assert "Task third" in waits_for(cluster, "fourth")
+
+
 @pytest.mark.parametrize("writers", [2])
 async def test_set_steps_of_two_tasks_lose_nothing(cluster: Cluster, writers: int) -> None:
     """Each adds one to what it has read; between reading and writing the other one writes."""

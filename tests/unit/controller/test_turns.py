@@ -1,8 +1,8 @@
 """Tickets: over all ready steps of a session at once, oldest task first, and never before each was planned."""
 
 from parley.controller.resource import Resource
-from parley.controller.turns import ReadySteps
-from parley.store.records import ReadyTurn
+from parley.controller.turns import Lines, ReadySteps, before_in_line
+from parley.store.records import ReadyTurn, TurnRecord
 
 from tests.unit.controller.objects import resource, task_body
 
@@ -86,3 +86,33 @@ def test_a_task_may_have_several_turns_to_take_one_after_the_other() -> None:
     ready.note(OLD.uid, ("summarise", "ask"))
 
     assert ready.in_order([NEW, OLD]) == [turn("z-old", "summarise"), turn("z-old", "ask"), turn("b-new")]
+
+
+def line(*tasks: str, held: str | None = None) -> list[TurnRecord]:
+    return [
+        TurnRecord("alice", number, name, name, "reply", "Held" if name == held else "Waiting", None, None)
+        for number, name in enumerate(tasks)
+    ]
+
+
+def test_each_waits_for_the_one_right_before_it() -> None:
+    # Given b, with an older ticket than the others, and a second turn of a's behind it
+    turns = line("c", "b", "a", "a", "d", held="b")
+
+    before = {task: turn.task_name for task, turn in before_in_line(turns).items()}
+
+    assert before == {"c": "b", "a": "c", "d": "a"}, "the turn that is held comes first, whatever its ticket"
+
+
+def test_who_comes_after_another_than_before_is_to_show_it() -> None:
+    lines = Lines()
+    assert lines.note("alice", line("a", "b", "c", held="a")) == set(), "they show it when they are planned"
+
+    # When the first is done, those behind it still come after the same ones
+    assert lines.note("alice", line("b", "c", held="b")) == set()
+    # When b is cancelled while it waits
+    lines.note("alice", line("a", "b", "c", held="a"))
+    assert lines.note("alice", line("a", "c", held="a")) == {"c"}
+
+    lines.note("alice", [])
+    assert lines.note("alice", line("x", "c", held="x")) == set(), "an empty queue is forgotten"
