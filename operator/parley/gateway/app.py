@@ -1,5 +1,7 @@
 """The gateway's app, put together."""
 
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
@@ -8,6 +10,7 @@ from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 from parley.gateway import file_routes, health, runner_routes
 from parley.gateway.calling import Backend
 from parley.gateway.identity import StepIdentities
+from parley.gateway.live.hub import Live
 from parley.gateway.metrics import Metrics, RequestMetrics
 from parley.gateway.problems import add_problem_handlers
 from parley.gateway.settings import GatewaySettings
@@ -17,8 +20,11 @@ from parley.store.pool import Pool
 
 def create_app(settings: GatewaySettings, pool: Pool, kube: KubeApi) -> FastAPI:
     """Make the app; the caller opens and closes ``pool`` and ``kube``."""
-    app = FastAPI(title="Parley", version=version("parley"), docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="Parley", version=version("parley"), docs_url=None, redoc_url=None, lifespan=_listening
+    )
     app.state.pool = pool
+    app.state.live = Live(pool)
     app.state.metrics = Metrics()
     app.state.backend = Backend(StepIdentities(kube), pool, settings.call_seconds)
     add_problem_handlers(app)
@@ -29,3 +35,11 @@ def create_app(settings: GatewaySettings, pool: Pool, kube: KubeApi) -> FastAPI:
     # The last one added is the outermost: refused bodies are counted too.
     app.add_middleware(RequestMetrics, metrics=app.state.metrics)
     return app
+
+
+@asynccontextmanager
+async def _listening(app: FastAPI) -> AsyncGenerator[None]:
+    """Hear of what happens while the app is served."""
+    live: Live = app.state.live
+    async with live.running():
+        yield

@@ -8,6 +8,7 @@ import sys
 import uvicorn
 
 from parley.gateway.app import create_app
+from parley.gateway.live.hub import Live
 from parley.gateway.settings import GatewaySettings
 from parley.kube.client_live import KubeConfigError, LiveKube
 from parley.store.pool import open_pool
@@ -15,6 +16,7 @@ from parley.store.pool import open_pool
 DRAIN_SECONDS = 15
 """How long requests under way may take after SIGTERM."""
 KEEP_ALIVE_SECONDS = 75
+_LOOK_SECONDS = 0.1
 
 log = logging.getLogger("parley.gateway")
 
@@ -29,8 +31,9 @@ async def serve(settings: GatewaySettings) -> None:
         await LiveKube.open() as kube,
         open_pool(settings.database_url, size=settings.pool_size) as pool,
     ):
+        app = create_app(settings, pool, kube)
         config = uvicorn.Config(
-            create_app(settings, pool, kube),
+            app,
             host="0.0.0.0",  # noqa: S104 - a pod's port
             port=settings.http_port,
             log_config=None,
@@ -40,8 +43,20 @@ async def serve(settings: GatewaySettings) -> None:
             server_header=False,
         )
         log.info("serving on port %d", settings.http_port)
-        await uvicorn.Server(config).serve()
+        server = uvicorn.Server(config)
+        ending = asyncio.create_task(_end_streams(server, app.state.live))
+        try:
+            await server.serve()
+        finally:
+            ending.cancel()
     log.info("stopped")
+
+
+async def _end_streams(server: uvicorn.Server, live: Live) -> None:
+    """Let streams end when the server is told to stop: it waits for them, and tells the app only afterwards."""
+    while not server.should_exit:  # noqa: ASYNC110 - uvicorn has no event for it
+        await asyncio.sleep(_LOOK_SECONDS)
+    live.end_streams()
 
 
 def main() -> None:

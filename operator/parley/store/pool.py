@@ -11,7 +11,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from parley.store.errors import SchemaMissing, StoreUnavailable
 
-__all__ = ["Connection", "Pool", "StoreUnavailable", "connect", "conninfo", "open_pool"]
+__all__ = ["Connection", "Pool", "StoreUnavailable", "connect", "conninfo", "open_pool", "url_of"]
 
 Connection = AsyncConnection[TupleRow]
 Pool = AsyncConnectionPool[Connection]
@@ -53,6 +53,11 @@ def open_pool(dsn: str, *, size: int) -> Pool:
         reconnect_timeout=RECONNECT_TIMEOUT,
         name="parley",
     )
+
+
+def url_of(pool: Pool) -> str:
+    """Return where a pool's connections go; it holds a password."""
+    return str(pool.conninfo)
 
 
 @asynccontextmanager

@@ -1,0 +1,52 @@
+"""Who reads which session along, at which gateway; and the pieces of answers that are passed between gateways."""
+
+from collections.abc import Sequence
+
+from parley.store.pool import Connection
+from parley.store.rows import execute, fetch_value, fetch_values
+
+READER_SECONDS = 15
+"""How long a gateway counts as a session's reader after it has last said so."""
+
+NOTE = """
+INSERT INTO readers AS r (session_uid, gateway, until)
+SELECT uid, %(gateway)s, now() + make_interval(secs => %(seconds)s)
+FROM unnest(%(session_uids)s::text[]) AS reading (uid) ORDER BY uid
+ON CONFLICT (session_uid, gateway) DO UPDATE SET until = excluded.until
+"""
+# Of gateways that were killed. One that is just being renewed is let be.
+FORGET_OLD = """
+DELETE FROM readers WHERE (session_uid, gateway) IN
+  (SELECT session_uid, gateway FROM readers WHERE until < now() - interval '1 min' FOR UPDATE SKIP LOCKED)
+"""
+FORGET = "DELETE FROM readers WHERE gateway = %(gateway)s"
+READING = "SELECT gateway FROM readers WHERE session_uid = %(session_uid)s AND until > now()"
+# A piece that is lost in a crash is in the committed event all the same: nobody waits for the disk.
+IN_PASSING = "SELECT set_config('synchronous_commit', 'off', true)"
+TELL = "SELECT pg_notify('parley_deltas', payload)::text FROM unnest(%(payloads)s::text[]) AS each (payload)"
+
+
+async def note_readers(conn: Connection, gateway: str, session_uids: Sequence[str]) -> None:
+    """Say that these sessions are read at this gateway, for some seconds."""
+    async with conn.transaction():
+        await fetch_value(conn, str, IN_PASSING, {})
+        parameters = {"gateway": gateway, "session_uids": list(session_uids), "seconds": READER_SECONDS}
+        await execute(conn, NOTE, parameters)
+        await execute(conn, FORGET_OLD, {})
+
+
+async def forget_readers(conn: Connection, gateway: str) -> None:
+    """Say that nobody reads at this gateway any more."""
+    await execute(conn, FORGET, {"gateway": gateway})
+
+
+async def reading_gateways(conn: Connection, session_uid: str) -> list[str]:
+    """Return the gateways that somebody reads a session at."""
+    return await fetch_values(conn, str, READING, {"session_uid": session_uid})
+
+
+async def tell_deltas(conn: Connection, payloads: Sequence[str]) -> None:
+    """Pass pieces of answers to all gateways; each under 8,000 bytes."""
+    async with conn.transaction():
+        await fetch_value(conn, str, IN_PASSING, {})
+        await fetch_values(conn, str, TELL, {"payloads": list(payloads)})
