@@ -77,7 +77,7 @@ def test_rights_are_for_the_cluster_or_for_the_namespaces_watched() -> None:
         }
 
     kinds = WRITTEN | {"replies"}
-    served = kinds | {f"{kind}/status" for kind in kinds} | {"jobs", "pods", "pods/log"}
+    served = kinds | {f"{kind}/status" for kind in kinds} | {"jobs", "pods", "pods/log", "deployments", "replicasets"}
     everywhere, restricted = EXTERNAL, (*EXTERNAL, "watchNamespaces={shop,desk}")
     assert rights(everywhere, "ClusterRole") == served | {"events", "namespaces", "nodes", "tokenreviews"}
     assert rights(everywhere, "Role") == {"leases", "configmaps", "events"}

@@ -13,8 +13,10 @@ from parley.controller.watch import WATCHED
 from parley.kube.client import KubeApi
 from parley.kube.kinds import (
     AGENT,
+    DEPLOYMENT,
     JOB,
     POD,
+    REPLICA_SET,
     REPLY,
     SCHEDULE,
     SESSION,
@@ -43,6 +45,7 @@ VARIABLE_KINDS = {
     ("controller/listing.py", "get"): PARLEYS,
     ("controller/listing.py", "pages"): (*PARLEYS, JOB, POD),
     ("controller/spec_reconciler.py", "apply_status"): (AGENT, TASK_TEMPLATE),
+    ("gateway/identity.py", "get"): (JOB, REPLICA_SET, DEPLOYMENT),
 }
 Right = tuple[str, str, str]
 
