@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from parley.gateway import file_routes, health, runner_routes
+from parley.gateway.access.people import People
 from parley.gateway.calling import Backend
 from parley.gateway.identity import StepIdentities
 from parley.gateway.live.hub import Live
@@ -27,6 +28,7 @@ def create_app(settings: GatewaySettings, pool: Pool, kube: KubeApi) -> FastAPI:
     app.state.live = Live(pool)
     app.state.metrics = Metrics()
     app.state.backend = Backend(StepIdentities(kube), pool, settings.call_seconds)
+    app.state.people = People.over(kube, settings)
     add_problem_handlers(app)
     app.include_router(runner_routes.router)
     app.include_router(file_routes.router)

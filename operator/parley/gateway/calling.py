@@ -75,6 +75,19 @@ class Backend:
         return _hold(self._input_room)
 
     @asynccontextmanager
+    async def store(self) -> AsyncGenerator[Connection]:
+        """Lend a connection to this gateway's store, for people: they name none.
+
+        Raises:
+            StoreUnavailable: the store does not answer, or not in time.
+        """
+        try:
+            async with asyncio.timeout(self._call_seconds), connect(self._pool) as conn:
+                yield conn
+        except TimeoutError as error:
+            raise StoreUnavailable(f"no answer within {self._call_seconds:.0f} s") from error
+
+    @asynccontextmanager
     async def store_of(self, caller: Caller) -> AsyncGenerator[Connection]:
         """Lend a connection to the store that the caller means.
 

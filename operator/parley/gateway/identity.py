@@ -88,10 +88,11 @@ class _Owner:
 
 
 class Remembered(Generic[Key, Value]):
-    """Answers that are good for some seconds, the newest ten thousand of them."""
+    """Answers that are good for some seconds, the newest ``most`` of them."""
 
-    def __init__(self, seconds: float, clock: Callable[[], float]) -> None:
+    def __init__(self, seconds: float, clock: Callable[[], float], most: int = _REMEMBERED) -> None:
         self._seconds = seconds
+        self._most = most
         self._clock = clock
         self._entries: OrderedDict[Key, tuple[float, Value]] = OrderedDict()
 
@@ -106,9 +107,13 @@ class Remembered(Generic[Key, Value]):
         """Keep an answer from now on; returns it."""
         self._entries[key] = (self._clock() + self._seconds, value)
         self._entries.move_to_end(key)
-        if len(self._entries) > _REMEMBERED:
+        if len(self._entries) > self._most:
             self._entries.popitem(last=False)
         return value
+
+    def forget(self, key: Key) -> None:
+        """Ask again next time."""
+        self._entries.pop(key, None)
 
 
 class StepIdentities:

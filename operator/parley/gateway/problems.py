@@ -10,6 +10,8 @@ from fastapi.responses import JSONResponse
 from psycopg import DataError
 from starlette.exceptions import HTTPException
 
+from parley.api.problems import PROBLEM_JSON, ApiProblem
+from parley.gateway.access.refusal import Refusal
 from parley.kube.errors import KubeError, KubeUnavailable
 from parley.protocol.messages import Problem
 from parley.store.errors import NotAllowed, OtherHolder, ResultTooLarge, Stopped, StoreUnavailable
@@ -39,13 +41,13 @@ class Busy(Exception):
     """There is no room for the call now (503)."""
 
 
-def problem_response(problem: Problem, headers: dict[str, str] | None = None) -> JSONResponse:
+def problem_response(problem: Problem | ApiProblem, headers: dict[str, str] | None = None) -> JSONResponse:
     """Answer with a problem."""
     return JSONResponse(
         problem.model_dump(by_alias=True, exclude_none=True),
         status_code=problem.status,
         headers=headers,
-        media_type="application/problem+json",
+        media_type=PROBLEM_JSON,
     )
 
 
@@ -53,6 +55,10 @@ def unavailable(title: str, detail: str) -> JSONResponse:
     """Tell the caller to repeat the same request soon."""
     problem = Problem(title=title, status=503, detail=detail)
     return problem_response(problem, {"Retry-After": str(RETRY_AFTER_SECONDS)})
+
+
+async def _refused(_: Request, refusal: Refusal) -> JSONResponse:
+    return problem_response(refusal.problem, refusal.headers)
 
 
 async def _not_authenticated(request: Request, error: NotAuthenticated) -> JSONResponse:
@@ -138,6 +144,7 @@ async def _fault(request: Request, error: Exception) -> JSONResponse:
 
 
 _HANDLERS: list[tuple[type[Exception], Callable[[Request, Any], Awaitable[JSONResponse]]]] = [
+    (Refusal, _refused),
     (NotAuthenticated, _not_authenticated),
     (NotAStep, _not_a_step),
     (BadCall, _bad_call),
