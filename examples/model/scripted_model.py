@@ -52,8 +52,8 @@ Directives anywhere in the last user message, for tests:
 A model whose name begins with ``retired`` does not exist: 404.
 
 ``GET /requests?contains=TEXT&limit=N`` lists the newest requests that contain the text, oldest first, as they came:
-tools that were offered, messages, parameters; beside them the path, the status and the answer, a hash of the API key,
-and when it came, in seconds of a clock that only goes forward.
+tools that were offered, messages, parameters; beside them the path, the status, the answer and its tokens, a hash of
+the API key, and when it came, in seconds of a clock that only goes forward.
 """
 
 from __future__ import annotations
@@ -196,9 +196,16 @@ class Handler(BaseHTTPRequestHandler):
         entry["status"] = 200
         entry["reply"] = reply.content if reply.content is not None else reply.refusal
         entry["calls"] = [name for name, _ in reply.calls]
-        self.send_reply(path, body, request, reply)
+        self.send_reply(path, body, request, reply, entry)
 
-    def send_reply(self, path: str, body: dict[str, Json], request: dict[str, Json], reply: Reply) -> None:
+    def send_reply(
+        self,
+        path: str,
+        body: dict[str, Json],
+        request: dict[str, Json],
+        reply: Reply,
+        entry: dict[str, Json],
+    ) -> None:
         """Send a reply in the form of the API that was asked."""
         prompt_words = sum(len(text_of(message).split()) for message in request["messages"])
         usage = {
@@ -206,6 +213,7 @@ class Handler(BaseHTTPRequestHandler):
             "completion_tokens": reply.words(),
             "total_tokens": prompt_words + reply.words(),
         }
+        entry["usage"] = usage
         model = request.get("model", "scripted")
         if path == ANTHROPIC:
             message = to_anthropic(reply, model, usage)

@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from tests.cluster import Cluster, Refused, condition
-from tests.e2e.conftest import Store, new_namespace, say, session, task
+from tests.e2e.conftest import Store, agent, new_namespace, reply, say, session, task
 from tests.e2e.seen import becomes
+from tests.e2e.servers import call
 from tests.e2e.test_replies_signed import needs_signing
 from tests.e2e.test_tools import events_of, succeeded
 
@@ -46,6 +47,9 @@ def texts_left(store: Store, namespace: str, text: str) -> list[str]:
         "attempts": "SELECT count(*) FROM attempts a JOIN tasks t ON t.uid = a.task_uid WHERE t.namespace = %s AND a::text LIKE %s",
         "journal": "SELECT count(*) FROM journal j JOIN tasks t ON t.uid = j.task_uid WHERE t.namespace = %s AND j::text LIKE %s",
         "inputs": "SELECT count(*) FROM inputs i JOIN tasks t ON t.uid = i.task_uid WHERE t.namespace = %s AND i::text LIKE %s",
+        "waits": "SELECT count(*) FROM waits w JOIN tasks t ON t.uid = w.task_uid WHERE t.namespace = %s AND w::text LIKE %s",
+        "replies": "SELECT count(*) FROM replies r JOIN tasks t ON t.uid = r.task_uid WHERE t.namespace = %s AND r::text LIKE %s",
+        "turns": "SELECT count(*) FROM turns u JOIN sessions s ON s.uid = u.session_uid WHERE s.namespace = %s AND u::text LIKE %s",
         "outputs": "SELECT count(*) FROM outputs o JOIN tasks t ON t.uid = o.task_uid WHERE t.namespace = %s AND o::text LIKE %s",
         "sessions": "SELECT count(*) FROM sessions s WHERE s.namespace = %s AND s::text LIKE %s",
     }  # fmt: skip
@@ -113,6 +117,48 @@ def test_who_has_a_history_cleared(cluster: Cluster, namespace: str, store: Stor
     assert succeeded(cluster, namespace, "again")["status"]["output"] == "I do not know your name."
 
 
+def test_what_is_under_way_is_erased_when_it_has_ended(
+    cluster: Cluster, namespace: str, store: Store
+) -> None:
+    # Given a task that has spoken, has called a tool, and asks a person now
+    nothing = {"type": "object", "additionalProperties": False}
+    strict = {"name": "look_up", "http": {"url": "http://nowhere.invalid"}, "parameters": nothing}
+    cluster.apply(namespace, agent("clerk", tools=[strict]), session("alice", agentRef={"name": "clerk"}))
+    steps = [
+        {"name": "tell", "prompt": {"text": f"{call('look_up', who='Ulrike')} My name is Ulrike."}},
+        {"name": "ask", "wait": {"question": "Is it Ulrike?", "choices": ["yes", "no"]}},
+        {"name": "end", "prompt": {"text": "echo: {{ steps.ask.output.choice }}"}},
+    ]
+    cluster.apply(namespace, task("under-way", sessionRef={"name": "alice"}, steps=steps))
+    waits = cluster.wait_task(namespace, "under-way", "WaitingForInput")["status"]["waiting"]
+    places = {"events", "tasks", "attempts", "journal", "inputs", "outputs", "waits"}
+    assert set(texts_left(store, namespace, "Ulrike")) == places
+
+    # When what it has said is cleared, then that goes at once, and the rest stays as long as the task needs it
+    said = ("SELECT max(sequence) FROM events WHERE session_uid = %s", uid_of(cluster, namespace, "alice"))
+    [(last,)] = store.rows(*said)
+    clear(cluster, namespace, "alice", last)
+
+    def cleared_through() -> int | None:
+        return (cluster.get("session", namespace, "alice") or {})["status"].get("clearedThrough")
+
+    cluster.wait("the history is cleared", namespace, lambda: cleared_through() == last)
+    assert set(texts_left(store, namespace, "Ulrike")) == places - {"events"}
+    answer = reply("yes", "under-way", waits[0]["id"], choice="yes", message="It is Ulrike.")
+    cluster.apply(namespace, answer)
+    assert succeeded(cluster, namespace, "under-way")["status"]["output"] == "yes"
+
+    # Then all of it has gone by itself soon after its end, but for the answer, which came later
+    cluster.wait(
+        "only the answer's event is left",
+        namespace,
+        lambda: texts_left(store, namespace, "Ulrike") == ["events"],
+    )
+    [(last,)] = store.rows(*said)
+    clear(cluster, namespace, "alice", last)
+    cluster.wait("nothing is left", namespace, lambda: texts_left(store, namespace, "Ulrike") == [])
+
+
 def away(store: Store, namespace: str, number: int) -> bool:
     """Whether the store has seen so many sessions go."""
     gone = "SELECT count(*) FROM sessions WHERE namespace = %s AND gone_since IS NOT NULL"
@@ -125,6 +171,9 @@ def test_a_transcript_is_restored_once_and_by_nobody_else(
     # Given a conversation whose Session was deleted
     cluster.apply(namespace, session("yola"), say("hello", "yola", "My name is Yolanda."))
     succeeded(cluster, namespace, "hello")
+    room = {"name": "set", "set": {"context": {"room": "blue"}}}
+    cluster.apply(namespace, task("room", sessionRef={"name": "yola"}, steps=[room]))
+    succeeded(cluster, namespace, "room")
     uid = uid_of(cluster, namespace, "yola")
     cluster.kubectl("delete", "session", "yola", "-n", namespace)
     cluster.wait("the store has seen it go", namespace, lambda: away(store, namespace, 1))
@@ -149,7 +198,10 @@ def test_a_transcript_is_restored_once_and_by_nobody_else(
 
     # And one that takes it over goes on where it was
     cluster.apply(namespace, session("heir", **restored), say("known", "heir", "What is my name?"))
+    look = {"name": "look", "return": {"value": "{{ session.context.room }}"}}
+    cluster.apply(namespace, task("where", sessionRef={"name": "heir"}, steps=[look]))
     assert succeeded(cluster, namespace, "known")["status"]["output"] == "Your name is Yolanda."
+    assert succeeded(cluster, namespace, "where")["status"]["output"] == "blue"
     heir = becomes(cluster, namespace, "heir", "Active")
     stored = [content for kind, content in events_of(store, namespace, "heir") if kind == "message"]
     assert stored[0] == "My name is Yolanda."
@@ -187,24 +239,25 @@ def test_age_takes_contents_and_leaves_numbers(cluster: Cluster, namespace: str,
 def test_what_is_gone_is_erased_or_kept(cluster: Cluster, namespace: str, store: Store) -> None:
     # Given conversations, of which one is to be erased an hour after its end and one is kept, and a task of neither
     brief = {"transcript": "Delete", "after": "1h"}
-    names = {"erased": "Xanthippe", "retained": "Yolanda"}
+    names = {"erased": "Xanthippe", "retained": "Yolanda", "later": "Zenobia"}
     cluster.apply(
         namespace,
         session("erased", retention=brief, context={"secret": "Xanthippe"}),
         session("retained", retention={"transcript": "Retain"}),
+        session("later", retention=brief),
         task("alone", agentRef={"name": "support"}, message="I am Quasimodo"),
         *(say(f"{name}-1", name, f"My name is {who}.") for name, who in names.items()),
     )
-    for name in ("alone", "erased-1", "retained-1"):
+    for name in ("alone", "erased-1", "retained-1", "later-1"):
         succeeded(cluster, namespace, name)
     uid = uid_of(cluster, namespace, "erased")
 
-    # When both are deleted, with their tasks, and that hour goes by
-    cluster.kubectl("delete", "session", "erased", "retained", "-n", namespace)
-    cluster.kubectl("delete", "task", "erased-1", "retained-1", "-n", namespace)
-    cluster.wait("the store has seen them go", namespace, lambda: away(store, namespace, 2))
+    # When they are deleted, with their tasks, and that hour goes by for all but one
+    cluster.kubectl("delete", "session", *names, "-n", namespace)
+    cluster.kubectl("delete", "task", *(f"{name}-1" for name in names), "-n", namespace)
+    cluster.wait("the store has seen them go", namespace, lambda: away(store, namespace, 3))
     assert texts_left(store, namespace, "Xanthippe"), "not before its time"
-    past = "UPDATE sessions SET gone_since = gone_since - interval '2 hours' WHERE namespace = %s AND gone_since IS NOT NULL"
+    past = "UPDATE sessions SET gone_since = gone_since - interval '2 hours' WHERE namespace = %s AND name <> 'later'"
     store.rewrite(past, namespace)
 
     # Then what was to go is gone from every table, and what was to stay is there
@@ -216,7 +269,8 @@ def test_what_is_gone_is_erased_or_kept(cluster: Cluster, namespace: str, store:
         every=0.5,
     )
     assert store.rows("SELECT 1 FROM sessions WHERE uid = %s", uid) == []
-    assert {"events", "tasks"} <= set(texts_left(store, namespace, "Yolanda"))
+    for kept in ("Yolanda", "Zenobia"):
+        assert {"events", "tasks"} <= set(texts_left(store, namespace, kept)), kept
     assert "Quasimodo" in json.dumps(store.rows("SELECT output FROM tasks WHERE namespace = %s", namespace))
 
 

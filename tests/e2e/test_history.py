@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.cluster import Cluster, condition, step_of, wait_step
-from tests.e2e.conftest import Store, agent, say, session, task
+from tests.e2e.conftest import Store, agent, new_namespace, say, session, task
 from tests.e2e.servers import call, get_order, model_requests, texts_of
 from tests.e2e.test_tools import events_of, succeeded
 
@@ -117,16 +117,30 @@ def test_a_window_a_budget_and_a_summary(cluster: Cluster, namespace: str, store
     assert [entry["number"] for entry in toms if not whole(entry)] == []
     assert ended["tom"]["status"]["phase"] == "Succeeded"
 
+    # And every request's tokens count, as the server says, also those that ended in calls
+    used = [entry["usage"] for entry in toms]
+    assert ended["tom"]["status"]["usage"] == {
+        "inputTokens": sum(each["prompt_tokens"] for each in used),
+        "outputTokens": sum(each["completion_tokens"] for each in used),
+    }
+
 
 def test_messages_and_tokens_are_counted(cluster: Cluster, namespace: str) -> None:
-    # Given a session of four messages at most, and an agent of few tokens a day
+    # Given an agent elsewhere that has used up the tokens of its day
+    thrifty = agent("frugal", limits={"tokensPerDay": 15})
+    words = "echo: one two three four five six seven eight nine ten eleven"
+    with new_namespace(cluster, "elsewhere") as elsewhere:
+        cluster.apply(elsewhere, thrifty, task("spend", agentRef={"name": "frugal"}, message=words))
+        succeeded(cluster, elsewhere, "spend")
+
+    # And a session of four messages at most, and an agent of few tokens a day, of the same name
     cluster.apply(
         namespace,
         session("short", limits={"maxMessages": 4}),
-        agent("frugal", limits={"tokensPerDay": 15}),
+        thrifty,
         session("poor", agentRef={"name": "frugal"}),
         talk("short", "one", "two", "three"),
-        say("first", "poor", "echo: one two three four five six seven eight nine ten eleven"),
+        say("first", "poor", words),
     )
 
     # Then the turn after them fails, for good

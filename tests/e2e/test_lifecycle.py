@@ -56,6 +56,15 @@ def test_a_session_falls_asleep_and_wakes_and_expires(cluster: Cluster, namespac
         say("hi", "brief", "echo: hi"),
     )
 
+    # And others whose turns take longer than that
+    cluster.apply(
+        namespace,
+        session("busy", limits={"idleTimeout": "2s"}),
+        session("slow", limits={"expireAfter": "10s"}),
+        say("think", "busy", "[slow 8s] echo: thought"),
+        say("brood", "slow", "[slow 16s] echo: brooded"),
+    )
+
     # When nothing happens any more, then it is asleep, and the other has ended for good
     for name in ("hello", "move"):
         succeeded(cluster, namespace, name)
@@ -68,6 +77,18 @@ def test_a_session_falls_asleep_and_wakes_and_expires(cluster: Cluster, namespac
     cluster.apply(namespace, say("late", "brief", "echo: still there?"))
     late = cluster.wait_task(namespace, "late")
     assert (late["status"]["phase"], condition(late, "Succeeded")["reason"]) == ("Failed", "SessionEnded")
+
+    # And nobody fell asleep or ended at work
+    assert succeeded(cluster, namespace, "think")["status"]["output"] == "thought"
+    assert succeeded(cluster, namespace, "brood")["status"]["output"] == "brooded"
+    at_work = store.rows(
+        "SELECT s.name, e.content FROM events e JOIN sessions s ON s.uid = e.session_uid"
+        " JOIN tasks t ON t.session_uid = s.uid JOIN attempts a ON a.task_uid = t.uid"
+        " WHERE s.namespace = %s AND s.name IN ('busy', 'slow') AND e.type = 'state'"
+        " AND e.content ->> 'state' IN ('Dormant', 'Expired') AND e.time BETWEEN a.created_at AND a.ended_at",
+        namespace,
+    )
+    assert at_work == []
 
     # When somebody speaks, then it wakes and knows what it knew
     cluster.apply(namespace, say("who", "sleepy", "What is my name?"))
@@ -151,6 +172,14 @@ def test_a_status_that_keeps_texts_to_itself(cluster: Cluster, namespace: str) -
     cluster.apply(namespace, session("quiet", statusText="Hide"))
     cluster.apply(namespace, say("hello", "quiet", "My name is Rumpelstiltskin."))
     succeeded(cluster, namespace, "hello")
+    keep = {"name": "keep", "set": {"context": {"name": "Rumpelstiltskin"}}}
+    cluster.apply(namespace, task("keep", sessionRef={"name": "quiet"}, steps=[keep]))
+    succeeded(cluster, namespace, "keep")
+
+    def shows_version() -> bool:
+        return (cluster.get("session", namespace, "quiet") or {})["status"].get("contextVersion") == 1
+
+    cluster.wait("the status knows of the context", namespace, shows_version)
 
     # Then who may read Sessions sees who spoke when, and nothing of what was said
     quiet = cluster.get("session", namespace, "quiet")

@@ -8,7 +8,7 @@ import pytest
 from tests.cluster import Cluster, Refused, condition, desire, step_of, wait_step
 from tests.e2e.conftest import Store, agent, gives, reply, say, session, task
 from tests.e2e.seen import attempts, becomes, happened, pods
-from tests.e2e.servers import call, model_requests, refund, shop_calls, texts_of
+from tests.e2e.servers import SHOP_URL, call, model_requests, refund, shop_calls, texts_of
 from tests.e2e.test_tools import events_of, succeeded, told
 from tests.e2e.test_waiting import accepted, refused
 
@@ -95,6 +95,10 @@ def test_two_calls_of_a_turn_are_answered_one_by_one(cluster: Cluster, namespace
     queued = wait_step(cluster, namespace, "next", "reply", "SessionWaitingForReply")
     assert queued["status"]["phase"] == "Queued"
     assert "pay" in step_of(queued, "reply")["message"]
+
+    # When the agent is edited meanwhile, then what is asked about stays what it was: see what is paid
+    nowhere = refund(http={"method": "POST", "url": f"{SHOP_URL}/nowhere"})
+    cluster.apply(namespace, agent("cashier", tools=[nowhere, free]))
 
     by_order = {json.loads(entry["arguments"])["order"]: entry["id"] for entry in entries}
     assert_others_refused(cluster, namespace, by_order[first])
@@ -191,6 +195,12 @@ def test_calls_of_steps_and_what_becomes_of_questions(cluster: Cluster, namespac
         return wait_id
 
     entries = asked(cluster, namespace, "list", 2)
+
+    # And a Reply to one of them never answers for another, whatever id it has
+    foreign = asked(cluster, namespace, "yes")[0]["id"]
+    cluster.apply(namespace, reply("foreign", "no", foreign, choice="approve"))
+    refused(cluster, namespace, "foreign", "NotWaiting")
+    assert asked(cluster, namespace, "yes")[0]["id"] == foreign
     for entry in entries:
         choice = "approve" if entry["item"] == 0 else "reject"
         cluster.apply(namespace, reply(f"list-{entry['item']}", "list", entry["id"], choice=choice))

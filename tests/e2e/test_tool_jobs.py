@@ -88,7 +88,12 @@ def test_a_turn_pauses_for_a_job_and_hears_of_a_queued_tasks_end(
     results = [text for role, text in texts_of(model_requests(cluster, namespace)[1]) if role == "tool"]
     counted, paid, sent, refused, nowhere = [json.loads(text) for text in results]
     assert counted["length"] == 10
-    assert counted["key"]
+    [(wait_id,)] = store.rows(
+        "SELECT w.id::text FROM waits w JOIN tasks t ON t.uid = w.task_uid"
+        " WHERE t.namespace = %s AND t.name = 'work' AND w.kind = 'Container'",
+        namespace,
+    )
+    assert counted["key"] == wait_id, "the call's own, which is the same for each pod that runs it"
     assert paid["order"] == namespace
     assert "order" in refused["error"]
     assert "nowhere" in nowhere["error"]

@@ -11,6 +11,7 @@ from tests.cluster import Cluster, condition, step_of
 from tests.e2e.conftest import Store, agent, say, session, task
 from tests.e2e.seen import attempts
 from tests.e2e.servers import (
+    SHOP_URL,
     TICKETS_URL,
     ask,
     call,
@@ -27,6 +28,13 @@ from tests.e2e.servers import (
 pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("tools")]
 
 SECRET = "Bearer s3cret-of-the-shop-7713"
+SHOP_HOST = SHOP_URL.removeprefix("http://")
+SHOP_SECRET = {
+    "apiVersion": "v1",
+    "kind": "Secret",
+    "metadata": {"name": "shop"},
+    "stringData": {"authorization": SECRET},
+}
 
 
 def succeeded(cluster: Cluster, namespace: str, name: str) -> dict[str, Any]:
@@ -53,32 +61,21 @@ def events_of(store: Store, namespace: str, name: str) -> list[tuple[str, Any]]:
     )
 
 
-def with_secret(name: str) -> dict[str, object]:
+def with_secret(name: str, path: str = "whoami") -> dict[str, object]:
     """A tool that sends a Secret in a header."""
     header = {
         "name": "Authorization",
         "valueFrom": {"secretKeyRef": {"name": "shop", "key": "authorization"}},
     }
-    return http_tool(name, "whoami", headers=[header])
+    return http_tool(name, path, headers=[header])
 
 
 def test_http_tools_in_a_conversation(cluster: Cluster, namespace: str, store: Store) -> None:
-    # Given an agent whose tools ask a shop, one of them with a key from a Secret, some of them where they must not
-    secret = {
-        "apiVersion": "v1",
-        "kind": "Secret",
-        "metadata": {"name": "shop"},
-        "stringData": {"authorization": SECRET},
-    }
-    metadata = {"name": "metadata", "http": {"url": "http://169.254.169.254/latest/meta-data"}}
-    loopback = {"name": "loopback", "http": {"url": "http://localhost:8080/"}}
-    away = http_tool("away", "away?to=http://169.254.169.254/")
-    strict = get_order(namespace, name="strict", resultSchema={"type": "object", "required": ["nothing"]})
-    tools = [
-        get_order(namespace), refund(), with_secret("whoami"), strict, metadata, loopback, away,
-        http_tool("binary", "binary"), http_tool("large", "large/400000"), http_tool("broken", "status/503"),
-    ]  # fmt: skip
-    cluster.apply(namespace, secret, agent("desk", tools=tools), session("alice", agentRef={"name": "desk"}))
+    # Given an agent whose tools ask a shop, one of them with a key from a Secret
+    tools = [get_order(namespace), refund(), with_secret("whoami")]
+    cluster.apply(
+        namespace, SHOP_SECRET, agent("desk", tools=tools), session("alice", agentRef={"name": "desk"})
+    )
 
     # When the model looks up an order, wrongly twice, and then pays
     payment = call("refund", order=namespace, amount=42.5)
@@ -128,18 +125,42 @@ def test_http_tools_in_a_conversation(cluster: Cluster, namespace: str, store: S
     assert SECRET.split()[1] not in cluster.kubectl("get", kinds, "-n", namespace, "-o", "yaml")
     assert SECRET.split()[1] not in json.dumps([stored, requests])
 
-    # When it calls what must not be called, or what answers badly, then it is told so, and the turn goes on
-    names = ["metadata", "loopback", "away", "binary", "large", "broken", "strict"]
+
+def test_what_must_not_be_called_and_what_answers_badly(cluster: Cluster, namespace: str) -> None:
+    # Given an agent with tools that go where they must not, and others whose answers are of no use
+    strict = get_order(namespace, name="strict", resultSchema={"type": "object", "required": ["nothing"]})
+    elsewhere = f"http://{SHOP_HOST}.cluster.local/whoami/{namespace}"
+    tools = [
+        {"name": "cloud", "http": {"url": "http://169.254.169.254/latest/"}},
+        {"name": "inside", "http": {"url": "http://localhost:8080/"}},
+        http_tool("away", "away?to=http://169.254.169.254/"),
+        with_secret("leak", f"away?to={elsewhere}"),
+        http_tool("binary", "binary"),
+        http_tool("large", "large/400000"),
+        http_tool("broken", "status/503"),
+        strict,
+    ]
+    cluster.apply(namespace, SHOP_SECRET, agent("desk", tools=tools))
+
+    # When its model calls all of them
+    names = [str(tool["name"]) for tool in tools]
     calls = " ".join(call(name, **({"number": "7"} if name == "strict" else {})) for name in names)
-    cluster.apply(namespace, say("dare", "alice", f"dare-{namespace} {calls}"))
+    cluster.apply(namespace, task("dare", agentRef={"name": "desk"}, message=f"{namespace} {calls}"))
+
+    # Then it is told of each what is wrong, and the turn goes on
     succeeded(cluster, namespace, "dare")
-    last = texts_of(model_requests(cluster, f"dare-{namespace}")[-1])
-    results = [text for role, text in last if role == "tool"][-len(names) :]
+    last = texts_of(model_requests(cluster, namespace)[-1])
+    results = [text for role, text in last if role == "tool"]
     said = dict(zip(names, results, strict=True))
     assert all("error" in text for text in results), said
-    assert "169.254.169.254" in said["metadata"]
-    assert "link-local" in said["metadata"] or "metadata" in said["metadata"]
+    assert "is a link-local address" in said["cloud"]
+    assert "is a loopback address" in said["inside"]
+    assert "is a link-local address" in said["away"]
     assert "503" in said["broken"]
+
+    # And no redirect has taken the Secret to another host
+    assert "only to the same host" in said["leak"]
+    assert [entry for entry in shop_calls(cluster, namespace) if entry["path"].startswith("/whoami/")] == []
 
 
 def test_tools_in_steps_and_lists(cluster: Cluster, namespace: str, store: Store) -> None:
