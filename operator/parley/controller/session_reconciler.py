@@ -13,7 +13,7 @@ from parley.controller.session_status import build_session_status, session_trans
 from parley.kube.client import JsonObject
 from parley.kube.errors import Invalid
 from parley.kube.kinds import SESSION
-from parley.resources.session import SessionPhase, SessionSpec, SessionStatus, StatusText
+from parley.resources.session import SessionPhase, SessionSpec, SessionStatus
 from parley.store.leader import leading
 from parley.store.pool import Connection
 from parley.store.restoring import restore
@@ -117,13 +117,13 @@ class SessionReconciler:
         agents = context.projection.agents
         status = build_session_status(
             summary,
+            spec=reading.spec,
             problems=reading.problems,
             mismatch=context.mismatched_sessions.get(session.uid),
             lacking=self._lacking.get(session.uid),
             agents={
                 each: agents.get(namespace, each) is not None for each in all_referred(session, "agentRef")
             },
-            shown=reading.spec is None or reading.spec.status_text is StatusText.SHOW,
             generation=session.generation,
             now=datetime.now(UTC),
             previous=previous,

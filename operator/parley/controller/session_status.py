@@ -30,7 +30,9 @@ from parley.resources.session import (
     EventCounts,
     RecentEvent,
     SessionPhase,
+    SessionSpec,
     SessionStatus,
+    StatusText,
     TaskCounts,
 )
 from parley.store.session_records import EventRecord, LifeState, SessionSummary
@@ -43,11 +45,11 @@ MAX_CONTEXT_KEYS = 256
 def build_session_status(
     summary: SessionSummary | None,
     *,
+    spec: SessionSpec | None,
     problems: Sequence[str],
     mismatch: str | None,
     lacking: str | None,
     agents: Mapping[str, bool],
-    shown: bool,
     generation: int,
     now: datetime,
     previous: SessionStatus,
@@ -56,11 +58,11 @@ def build_session_status(
 
     Args:
         summary: what the store holds; None while the session has no row.
-        problems: what is wrong in the spec.
+        spec: the session's; None for one that cannot be read.
+        problems: what is wrong in it.
         mismatch: why the store cannot be the one that the conversation was held in.
         lacking: why the session does not have the transcript it is to go on with.
         agents: names of the agents that answer, the one that does by default first, and whether each exists.
-        shown: whether the texts of events, and the context, may be shown.
         generation: of the spec that was read.
         now: the time of conditions that change.
         previous: the status that stands.
@@ -79,7 +81,12 @@ def build_session_status(
             "the session's agent is there" if len(agents) == 1 else "the session's agents are there"
         )
     waiting = summary.tasks_waiting if summary else 0
-    stored = previous if mismatch else _stored(summary, shown=shown)
+    shown = spec is None or spec.status_text is StatusText.SHOW
+    stored = (
+        previous
+        if mismatch
+        else _stored(summary, {} if lacking or spec is None else spec.context, shown=shown)
+    )
     ready = verdicts[0]
     # Where some of its agents are there, theirs are the turns it takes.
     is_partial = ready.reason is Reason.AGENT_NOT_FOUND and len(missing) < len(agents)
@@ -114,11 +121,11 @@ def build_session_status(
     )
 
 
-def _stored(summary: SessionSummary | None, *, shown: bool) -> SessionStatus:
+def _stored(summary: SessionSummary | None, first: Mapping[str, JsonValue], *, shown: bool) -> SessionStatus:
     """Return what only the right store can tell."""
     if summary is None:
         return SessionStatus()
-    context, context_cut = _context(summary)
+    context, context_cut = _context(dict(first) or None if summary.context is None else summary.context)
     return SessionStatus(
         events=_counts(summary),
         recent_events=[_recent(event, shown=shown) for event in summary.recent],
@@ -189,9 +196,8 @@ def _who_waits(tasks: int) -> str:
     return f"{'a task waits' if tasks == 1 else f'{tasks} tasks wait'} for a person's reply"
 
 
-def _context(summary: SessionSummary | None) -> tuple[dict[str, JsonValue] | None, bool]:
-    """Return what steps have stored, and whether it is too large to be shown."""
-    context = summary.context if summary else None
+def _context(context: dict[str, JsonValue] | None) -> tuple[dict[str, JsonValue] | None, bool]:
+    """Return what is shown of a context, and whether it is too large to be shown."""
     if context is None:
         return None, False
     if len(context) > MAX_CONTEXT_KEYS or json_size(context) > MAX_STATUS_CONTEXT:

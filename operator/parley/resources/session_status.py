@@ -102,14 +102,17 @@ class SessionStatus(StatusModel):
     tasks: TaskCounts | None = Field(default=None, description="The session's tasks, by how they stand.")
     context: FreeObject | None = Field(
         default=None,
-        description="The stored context, as set steps and update_context left it, where it is at most 4 KiB; the whole "
-        "is in the store.",
+        description="The context as templates see it, where it is at most 4 KiB: the spec's first values, until set "
+        "steps and update_context change them. The whole is in the store.",
     )
     context_truncated: bool | None = Field(
-        default=None, description="True: the stored context is too large to be shown."
+        default=None, description="True: the context is too large to be shown."
     )
     context_version: int | None = Field(
-        default=None, ge=0, description="Number of the stored context's version; every change raises it."
+        default=None,
+        ge=0,
+        description="Number of the context's version; every change raises it. Absent: nothing has changed the "
+        "first values.",
     )
     dormant_since: Timestamp | None = Field(default=None, description="Since when it is Dormant.")
     cleared_through: int | None = Field(

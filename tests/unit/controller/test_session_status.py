@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from parley.controller.session_status import build_session_status
-from parley.resources.session import SessionStatus
+from parley.resources.session import SessionSpec, SessionStatus
 from parley.store.session_records import EventRecord, SessionSummary
 
 from tests.hostile import stored_size, texts
@@ -43,13 +43,24 @@ SUMMARY = SessionSummary(
 )
 
 
-def build(summary: SessionSummary | None = SUMMARY, **fields: Any) -> SessionStatus:
+def build(
+    summary: SessionSummary | None = SUMMARY,
+    *,
+    shown: bool = True,
+    context: dict[str, Any] | None = None,
+    **fields: Any,
+) -> SessionStatus:
+    spec = {
+        "agentRef": {"name": "support"},
+        "context": context or {},
+        "statusText": "Show" if shown else "Hide",
+    }
     known: dict[str, Any] = {
+        "spec": SessionSpec.model_validate(spec),
         "problems": (),
         "mismatch": None,
         "lacking": None,
         "agents": {"support": True},
-        "shown": True,
         "generation": 4,
         "now": NOW,
         "previous": SessionStatus(),
@@ -71,7 +82,7 @@ def test_the_stores_account_is_shown() -> None:
         "lastTime": "2026-11-23T12:00:00Z",
     }
     assert shown["tasks"] == {"active": 1, "waiting": 0, "succeeded": 2, "failed": 3}
-    assert "context" not in shown, "no step has changed it"
+    assert "context" not in shown, "there is none"
     assert shown["usage"] == {"inputTokens": 70, "outputTokens": 80}
     recent = shown["recentEvents"]
     assert isinstance(recent, list)
@@ -212,6 +223,16 @@ def test_the_stored_context_is_shown_where_it_fits(context: dict[str, Any], show
     assert status.context_truncated == (True if cut else None)
     assert not status_problems("sessions", status.to_json())
     assert SessionStatus.model_validate(status.to_json()) == status
+
+
+def test_until_something_changes_it_the_context_of_the_spec_is_shown() -> None:
+    first = {"order": "12345"}
+
+    assert (build(context=first).context, build(context=first).context_version) == (first, None)
+    assert build(replace(SUMMARY, context={}, context_version=1), context=first).context == {}
+    assert build(context={"text": "x" * 5000}).context_truncated is True
+    assert build(context=first, shown=False).context is None
+    assert build(context=first, lacking="it is not there").context is None, "another's context is to come"
 
 
 def test_a_hidden_context_is_left_out() -> None:
