@@ -5,11 +5,11 @@ committed it, the Job's is that of the API server's answer in its audit log. One
 """
 
 import itertools
-import statistics
 from functools import partial
 
 from tests.bench.audit import Audit, is_audited
 from tests.bench.bench import Bench, say
+from tests.bench.figures import in_words
 from tests.bench.manifests import bench_task, container_steps
 from tests.bench.measure import all_at_once, create, task_succeeded, until_all
 from tests.bench.simulated import simulated_nodes
@@ -32,12 +32,6 @@ def delays(bench: Bench, namespace: str) -> tuple[list[float], list[float]]:
         if task == next_task:
             found[ended > all_run].append((made[job] - ended).total_seconds())
     return found
-
-
-def in_words(seconds: list[float]) -> str:
-    """Delays as their median and their 99th percentile."""
-    p50, p99 = statistics.median(seconds), statistics.quantiles(seconds, n=100, method="inclusive")[98]
-    return f"p50 {1000 * p50:.0f} ms, p99 {1000 * p99:.0f} ms, of {len(seconds)}"
 
 
 def run(bench: Bench) -> None:

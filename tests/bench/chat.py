@@ -1,0 +1,120 @@
+"""Sessions that chat at once, through two gateways and warm runners, while one of each is killed.
+
+Each session has somebody who posts a message, reads the turn's stream to its end, thinks, and posts the next. The
+model takes a fixed time for an answer; what a turn takes beyond that is Parley's share.
+"""
+
+import asyncio
+import contextlib
+import random
+import signal
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from tests.bench.bench import Bench, say
+from tests.bench.chat_people import Gateways, Person, Turn
+from tests.bench.chat_world import MODEL_SECONDS, ChatWorld
+from tests.bench.figures import percentile
+
+SESSIONS = 200
+SECONDS = 180.0
+THINKING_SECONDS = 40.0
+"""On average, between an answer and the next message; 200 people then make five turns a second."""
+_RAMP_SECONDS = 20.0
+_SEED = 6
+
+
+@dataclass
+class Chats:
+    """What the people saw."""
+
+    turns: list[Turn] = field(default_factory=list)
+
+    @property
+    def quiet(self) -> list[Turn]:
+        """Turns while nothing was being killed, which the figures are of."""
+        return [turn for turn in self.turns if not turn.disturbed]
+
+
+def run(bench: Bench) -> None:
+    """Let all chat, check every transcript, and print what a turn cost."""
+    count, seconds = bench.sized(SESSIONS, 4), max(30.0, SECONDS * min(bench.scale, 1.0))
+    with bench.namespace() as namespace, ChatWorld(bench.cluster, namespace, count) as world:
+        say(f"  {count} sessions, {seconds:.0f} s, {THINKING_SECONDS:.0f} s of thinking on average")
+        before = world.memory()
+        chats = asyncio.run(_chat(world, count, seconds))
+        after = world.memory()
+        problems = [problem for name in world.sessions for problem in world.problems_of(name, chats.turns)]
+        _report(chats, world.model_times(), before, after, problems)
+
+
+async def _chat(world: ChatWorld, count: int, seconds: float) -> Chats:
+    chats = Chats()
+    # The same people each time; nothing here hides anything.
+    chance = random.Random(_SEED)
+    async with Gateways(world.gateway_urls(), world.token) as gateways:
+        people = [Person(name, gateways, world.namespace) for name in world.sessions[:count]]
+        end = time.monotonic() + seconds
+        await people[0].say("warm up")
+        talks = [
+            asyncio.create_task(_talk(person, chats, end, random.Random(chance.random())))
+            for person in people
+        ]
+        await _disturb(world, gateways, chats, seconds)
+        await asyncio.gather(*talks)
+    return chats
+
+
+async def _talk(person: Person, chats: Chats, end: float, chance: random.Random) -> None:
+    await asyncio.sleep(chance.uniform(0, _RAMP_SECONDS))
+    number = 0
+    while time.monotonic() < end:
+        number += 1
+        chats.turns.append(await person.say(f"[slow {MODEL_SECONDS}s] echo: {person.session} {number}"))
+        with contextlib.suppress(TimeoutError):
+            await asyncio.sleep(min(chance.expovariate(1 / THINKING_SECONDS), max(end - time.monotonic(), 0)))
+
+
+async def _disturb(world: ChatWorld, gateways: Gateways, chats: Chats, seconds: float) -> None:
+    """Kill a gateway, then a runner, two thirds into the run."""
+    await asyncio.sleep(seconds * 2 / 3)
+    for what, kill in (("gateway", world.kill_gateway), ("runner", world.kill_runner)):
+        gateways.disturbed_since = time.monotonic()
+        killed = await asyncio.to_thread(kill, signal.SIGKILL)
+        say(f"  killed a {what} ({killed}) after {len(chats.turns)} turns")
+        await asyncio.sleep(min(15.0, seconds / 8))
+        gateways.urls = await asyncio.to_thread(world.gateway_urls)
+        gateways.disturbed_since = None
+
+
+def _report(
+    chats: Chats,
+    asked: dict[str, float],
+    before: dict[str, float],
+    after: dict[str, float],
+    problems: Sequence[str],
+) -> None:
+    turns, quiet = chats.turns, chats.quiet
+    shares = [turn.seconds - MODEL_SECONDS for turn in quiet]
+    firsts = [asked[turn.message] - turn.began for turn in quiet if turn.message in asked]
+    took = max(turn.began + turn.seconds for turn in turns) - min(turn.began for turn in turns)
+    say(
+        f"  {len(turns)} turns, {len(turns) / took:.1f} a second; {len(turns) - len(quiet)} while one was killed"
+    )
+    say(
+        f"  Parley's share of a turn: p50 {percentile(shares, 50):.0f} ms, p99 {percentile(shares, 99):.0f} ms"
+    )
+    say(
+        f"  from posting to the model's first request: p50 {percentile(firsts, 50):.0f} ms, "
+        f"p99 {percentile(firsts, 99):.0f} ms ({len(firsts)} turns)"
+    )
+    longest = max((turn.seconds for turn in turns if turn.disturbed), default=0.0)
+    say(f"  the longest turn while one was killed: {longest:.1f} s, {sum(t.repeats for t in turns)} repeats")
+    for pod in sorted(after):
+        say(f"  memory of {pod}: {before.get(pod, 0):.0f} MiB before, {after[pod]:.0f} MiB after")
+    say(f"  transcripts that are not complete, ordered and their own: {len(problems)}")
+    for problem in problems[:20]:
+        say(f"    {problem}")
+    if problems:
+        raise AssertionError(f"{len(problems)} transcripts are wrong")
