@@ -22,7 +22,7 @@ from parley.resources.problems import QUOTE
 from parley.resources.reasons import Reason
 from parley.resources.reply import ReplySpec, ReplyStatus
 from parley.store.records import ReplyVerdict, WaitRecord
-from parley.store.replies import answer_wait
+from parley.store.replies import answer_wait, verdict_without_task
 from parley.store.tasks import load_task
 
 _NO_AUTHOR = (
@@ -64,8 +64,7 @@ class ReplyReconciler:
         elif not reading.spec.by:
             await self._refuse(reply, Reason.INVALID_SPEC, _NO_AUTHOR)
         elif task is None:
-            missing = f"Task {reading.spec.task_ref.name} does not exist in this namespace yet"
-            await self._show(reply, reply_pending(missing))
+            await self._without_task(reply, reading.spec, reading.spec.by)
         else:
             await self._answer(reply, reading.spec, reading.spec.by, task)
         if _is_decided(self._context.projection.replies.get(namespace, name) or reply):
@@ -90,6 +89,26 @@ class ReplyReconciler:
             REPLY, reply.namespace, reply.name, body, uid=reply.uid, resource_version=reply.resource_version
         )
         return Resource.from_object(written)
+
+    async def _without_task(self, reply: Resource, spec: ReplySpec, by: str) -> None:
+        """Decide on a Reply whose Task is gone; one whose Task may yet come, applied in any order, waits for it."""
+        name = spec.task_ref.name
+        async with self._context.store() as connection:
+            verdict = await verdict_without_task(
+                connection,
+                self._context.fence,
+                reply_uid=reply.uid,
+                namespace=reply.namespace,
+                task=name,
+                wait_id=spec.wait_id,
+            )
+        if verdict is None:
+            missing = f"Task {name} does not exist in this namespace yet"
+            await self._show(reply, reply_pending(missing))
+        elif verdict.accepted:
+            await self._accept(reply, spec, by, None, _Question(None))
+        else:
+            await self._refuse(reply, verdict.why or Reason.NOT_WAITING, verdict.message)
 
     async def _answer(self, reply: Resource, spec: ReplySpec, by: str, task: Resource) -> None:
         question = await self._question(task, spec.wait_id)
@@ -144,7 +163,7 @@ class ReplyReconciler:
         return None
 
     async def _accept(
-        self, reply: Resource, spec: ReplySpec, by: str, task: Resource, question: _Question
+        self, reply: Resource, spec: ReplySpec, by: str, task: Resource | None, question: _Question
     ) -> None:
         wait = question.wait
         said, link = f"{by} {_said(spec, wait)}", "in" if _is_approval(wait) else "to"
@@ -155,8 +174,9 @@ class ReplyReconciler:
         if wait is not None:
             REPLY_SECONDS.observe(question.asked_for)
             step = f"{link} step {wait.step} "
-        self._tell(REPLY, reply, Reason.ACCEPTED, f"{said} {link} Task {task.name}")
-        self._tell(TASK, task, _decision(spec, wait), f"{said} {step}(Reply {reply.name})", key=reply.uid)
+        self._tell(REPLY, reply, Reason.ACCEPTED, f"{said} {link} Task {spec.task_ref.name}")
+        if task is not None:
+            self._tell(TASK, task, _decision(spec, wait), f"{said} {step}(Reply {reply.name})", key=reply.uid)
 
     async def _refuse(self, reply: Resource, reason: Reason, message: str) -> None:
         if await self._show(reply, reply_refused(reason, message)):

@@ -126,3 +126,6 @@ class Workers:
         if session is not None:
             # Its status counts its tasks, and may have been shown before this one was closed.
             context.wake(SESSION_KEY, session.namespace, session.name)
+        if record is not None:
+            for reply in context.projection.replies.referring_to(record.namespace, record.name):
+                context.wake(REPLY_KEY, reply.namespace, reply.name)

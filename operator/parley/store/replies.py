@@ -41,6 +41,12 @@ WHERE task_uid = %(task_uid)s AND step = %(step)s AND state = 'Entered'
 STORE_OUTPUT = """
 INSERT INTO outputs (task_uid, step, value) VALUES (%(task_uid)s, %(step)s, %(output)s::json)
 """
+ASKED_BY = """
+SELECT t.name, t.ended_at IS NULL AND t.gone_since IS NULL AS open, t.gone_since IS NOT NULL AS gone
+FROM waits w JOIN tasks t ON t.uid = w.task_uid
+WHERE w.id = %(wait_id)s AND w.kind IN ('Question', 'Approval')
+  AND t.cluster = %(cluster)s AND t.namespace = %(namespace)s
+"""
 TASK_OF_WAIT = "SELECT task_uid FROM waits WHERE id = %(wait_id)s"
 
 
@@ -50,11 +56,17 @@ class _Stored:
     why: str | None
     message: str
 
+    @property
+    def verdict(self) -> ReplyVerdict:
+        """As whoever asks is told."""
+        return ReplyVerdict(self.accepted, Reason(self.why) if self.why else None, self.message)
+
 
 @dataclass(frozen=True, slots=True)
 class _Task:
     name: str
     open: bool
+    gone: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +116,7 @@ async def answer_wait(
         known = await lock_task(conn, task_uid)
         stored = await fetch_one(conn, _Stored, STORED, which)
         if stored is not None:
-            return ReplyVerdict(stored.accepted, Reason(stored.why) if stored.why else None, stored.message)
+            return stored.verdict
         task = await fetch_one(conn, _Task, TASK, which) if known else None
         if task is None:
             return _refusal(Reason.NOT_WAITING, "the task waits for no answer")
@@ -128,6 +140,26 @@ async def answer_wait(
         await _tell(conn, session_uid, task_uid, wait, answer)
         await wake(conn, task_uid)
         return verdict
+
+
+async def verdict_without_task(
+    conn: Connection, fence: Fence, *, reply_uid: str, namespace: str, task: str, wait_id: str
+) -> ReplyVerdict | None:
+    """Return what became of a Reply whose task is not there, None while nobody can know.
+
+    An id exists once, so one that a task has asked which is gone, or of another name, is answered by nobody any more.
+    """
+    which = {"uid": reply_uid, "wait_id": _uuid(wait_id), "cluster": fence.cluster, "namespace": namespace}
+    async with leading(conn, fence):
+        stored = await fetch_one(conn, _Stored, STORED, which)
+        if stored is not None:
+            return stored.verdict
+        asked = await fetch_one(conn, _Task, ASKED_BY, which)
+    if asked is None or (asked.name == task and not asked.gone):
+        return None
+    if asked.name != task:
+        return _refusal(Reason.NOT_WAITING, f"spec.waitID is of Task {asked.name}, not of {task}")
+    return _refusal(Reason.NOT_WAITING, f"Task {task}, which asked this, is gone")
 
 
 async def _tell(

@@ -3,9 +3,10 @@
 from typing import Any
 
 import pytest
+from parley.controller.context import REPLY_KEY
 from parley.kube.kinds import REPLY
 
-from tests.integration.controller.cluster import Cluster
+from tests.integration.controller.cluster import NAMESPACE, Cluster
 
 ASK = {"question": "Refund {{ inputs.amount }}?", "choices": ["approve", "reject"]}
 STEPS: tuple[dict[str, Any], ...] = (
@@ -129,6 +130,41 @@ async def test_a_reply_may_come_before_its_task(cluster: Cluster) -> None:
     await asked(cluster)
 
     assert verdict(cluster.object(REPLY, "early")["status"]) == ("False", "NotWaiting")
+
+
+async def test_a_reply_to_a_task_that_is_gone_is_refused(cluster: Cluster) -> None:
+    wait_id = await asked(cluster)
+    await cluster.kube_delete("refund")
+    await cluster.settle()
+
+    status = await reply(cluster, "late", wait_id, choice="approve")
+
+    assert verdict(status) == ("False", "NotWaiting")
+    assert status["conditions"][0]["message"] == "Task refund, which asked this, is gone"
+
+
+async def test_a_reply_that_meets_the_end_of_its_task_is_refused_once_that_is_known(cluster: Cluster) -> None:
+    wait_id = await asked(cluster)
+    # Given a Task that is gone, whose rows still say that it asks
+    await cluster.kube_delete("refund")
+    spec = {"taskRef": {"name": "refund"}, "waitID": wait_id, "by": "alice@company.com", "choice": "approve"}
+    await cluster.apply(REPLY, "late", spec)
+    await cluster.workers._by_kind[REPLY_KEY](NAMESPACE, "late")
+    assert verdict(cluster.object(REPLY, "late")["status"]) == ("Unknown", "Pending")
+
+    await cluster.settle()
+
+    assert verdict(cluster.object(REPLY, "late")["status"]) == ("False", "NotWaiting")
+
+
+async def test_a_reply_to_another_tasks_question_waits_for_nobody(cluster: Cluster) -> None:
+    wait_id = await asked(cluster)
+
+    status = await reply(cluster, "mistaken", wait_id, choice="approve", taskRef={"name": "order"})
+
+    assert verdict(status) == ("False", "NotWaiting")
+    assert status["conditions"][0]["message"] == "spec.waitID is of Task refund, not of order"
+    assert cluster.status("refund")["phase"] == "WaitingForInput"
 
 
 async def test_the_answer_joins_the_conversation(cluster: Cluster) -> None:

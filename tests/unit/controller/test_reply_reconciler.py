@@ -52,6 +52,7 @@ class Story:
         self.asked: list[dict[str, Any]] = []
         monkeypatch.setattr(reply_reconciler, "load_task", self._load)
         monkeypatch.setattr(reply_reconciler, "answer_wait", self._answer)
+        monkeypatch.setattr(reply_reconciler, "verdict_without_task", self._known)
         self.restart()
 
     def _watched(self, change: str, kind: Kind, seen: JsonObject) -> None:
@@ -127,6 +128,9 @@ class Story:
                 verdict = ReplyVerdict(True, None, "")
             self.answers[reply_uid] = verdict
         return self.answers[reply_uid]
+
+    async def _known(self, _conn: Any, _fence: Any, *, reply_uid: str, **_: Any) -> ReplyVerdict | None:
+        return self.answers.get(reply_uid)
 
 
 @pytest_asyncio.fixture
@@ -301,6 +305,21 @@ async def test_a_reply_may_come_before_its_task(story: Story) -> None:
     assert "Reply yes" in await woken(story.context)
     await story.reconcile()
     assert story.verdict[0] == "True"
+
+
+async def test_an_answer_stands_although_its_task_went_before_the_status_said_so(story: Story) -> None:
+    story.ask()
+    story.kube.fail(Conflict(409, "Conflict", "changed"), verb="patch", kind="Reply")
+    with pytest.raises(Conflict):
+        await story.reply()
+    gone = story.kube.objects.pop(("Task", NAMESPACE, "refund"))
+    story._watched("DELETED", TASK, gone)
+    story.answers["uid-of-yes"] = ReplyVerdict(True, None, "")
+
+    await story.reconcile()
+
+    assert story.verdict == ("True", "Accepted", "maria replied approve")
+    assert [t.kind.kind for t in story.told] == ["Reply"], "of a Task that is gone nothing can be told"
 
 
 async def test_a_reply_without_an_author_is_refused(story: Story) -> None:
