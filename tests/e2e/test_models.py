@@ -224,7 +224,7 @@ def test_when_no_model_answers_all_their_words_are_told(
     never = cluster.wait_task(namespace, "never")
     assert condition(never, "Succeeded")["reason"] == "ModelError"
     message = condition(never, "Succeeded")["message"]
-    assert message.startswith("no model answered: model retired-one")
+    assert "no model answered: model retired-one" in message
     for name in ("retired-one", "retired-two", "retired-three"):
         assert f"model {name} at {HOST} answered 404" in message
     assert [a.state for a in attempts(store, namespace, "never")] == ["Failed"]
