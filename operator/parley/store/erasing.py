@@ -47,6 +47,17 @@ WHERE s.uid = %(uid)s AND e.session_uid = s.uid
            AND coalesce(e.content ->> 'state', '') IN
              ('Active', 'Dormant', 'Paused', 'Expired', 'Ended', 'Archived', 'Cleared', 'Restored'))
 """
+# So that nobody finds out by guessing what it was; a repeat of the request is answered all the same.
+ERASE_HASHES = """
+UPDATE posts p SET body_hash = '' FROM sessions s
+WHERE s.uid = %(uid)s AND p.session_uid = s.uid AND p.sequence <= s.cleared_through AND p.body_hash <> ''
+"""
+# Those that no Task was ever made of.
+ERASE_POSTS = """
+UPDATE turns u SET posted_spec = '{}' FROM sessions s
+WHERE s.uid = %(uid)s AND u.session_uid = s.uid AND u.task_uid IS NULL AND u.ended_at IS NOT NULL
+  AND u.posted_spec::text <> '{}' AND u.created_at <= s.cleared_until
+"""
 # A summary stands for what it sums up, however late it came.
 ERASE_SUMMARIES = """
 UPDATE events e SET content = 'null'::json, speaker = NULL
@@ -185,12 +196,14 @@ async def _erase_events(conn: Connection, uid: str, before: _Locked) -> None:
     """Erase what was said after what had been erased before: no event comes later with a sequence that was passed."""
     await fetch_value(conn, str, REWRITE, {})
     await execute(conn, ERASE_EVENTS, {"uid": uid, "after": before.cleared_through})
+    await execute(conn, ERASE_HASHES, {"uid": uid})
 
 
 async def _erase_tasks(conn: Connection, uid: str, busy: Sequence[str]) -> bool:
     """Erase the tasks that are over, and summaries; tell whether some of the tasks are still busy."""
     await fetch_value(conn, str, REWRITE, {})
     await execute(conn, ERASE_SUMMARIES, {"uid": uid})
+    await execute(conn, ERASE_POSTS, {"uid": uid})
     over = await fetch_values(conn, str, OVER, {"uid": uid})
     if over:
         over = await fetch_values(conn, str, TO_ERASE, {"uid": uid, "over": over})

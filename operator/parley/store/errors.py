@@ -1,5 +1,7 @@
 """What the store refuses, and why. Each class says what its catcher must do."""
 
+from collections.abc import Sequence
+
 
 class StoreError(Exception):
     """Base of everything the store raises on purpose."""
@@ -39,3 +41,34 @@ class ResultTooLarge(StoreError):
 
 class NotAllowed(StoreError):
     """The runner asks for what it may not do (422), such as a call that nobody has approved. Nothing was written."""
+
+
+class KeyReused(StoreError):
+    """An idempotency key came again with another body (409)."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(f"The idempotency key {key!r} was used for another body before: use a new key.")
+
+
+class SessionNotReady(StoreError):
+    """The session cannot be spoken in yet, as the operator has not taken it in (503). Try again soon."""
+
+
+class SessionOver(StoreError):
+    """The session is spoken in no more (409).
+
+    Attributes:
+        reason: its state, or Gone.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"The Session takes no more messages: it is {reason}.")
+        self.reason = reason
+
+
+class ContextChanged(StoreError):
+    """A key of the context that was to be changed was changed by others (409). Nothing was written."""
+
+    def __init__(self, keys: Sequence[str], version: int) -> None:
+        named = ", ".join(keys[:10])
+        super().__init__(f"Others have changed {named} meanwhile; the context is of version {version} now.")

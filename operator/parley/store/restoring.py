@@ -28,6 +28,7 @@ FROM turns WHERE session_uid = %(from_uid)s
     "UPDATE attempts SET session_uid = %(uid)s WHERE session_uid = %(from_uid)s",
     "DELETE FROM turns WHERE session_uid = %(from_uid)s",
     "UPDATE events SET session_uid = %(uid)s WHERE session_uid = %(from_uid)s",
+    "UPDATE posts SET session_uid = %(uid)s WHERE session_uid = %(from_uid)s",
     "UPDATE tasks SET session_uid = %(uid)s WHERE session_uid = %(from_uid)s",
     "UPDATE queued_tasks SET session_uid = %(uid)s WHERE session_uid = %(from_uid)s",
     """

@@ -25,6 +25,7 @@ from parley.store.journal import put_call, put_response
 from parley.store.outcomes import close_held, require_own_events
 from parley.store.pausing import pause
 from parley.store.pool import Connection
+from parley.store.posting import is_posted
 from parley.store.rows import encode, encode_limited, execute, fetch_value
 from parley.store.taking import describe, input_messages, take_attempt, take_next_attempt, take_next_warm
 
@@ -56,9 +57,6 @@ INSERT INTO inputs (task_uid, step, item, messages, next_position)
 VALUES (%(task_uid)s, %(step)s, %(item)s, %(messages)s::json, %(next_position)s)
 ON CONFLICT (task_uid, step, item)
 DO UPDATE SET messages = excluded.messages, next_position = greatest(inputs.next_position, excluded.next_position)
-"""
-IS_POSTED = """
-SELECT posted_spec IS NOT NULL FROM turns WHERE session_uid = %(session_uid)s AND ticket = %(ticket)s
 """
 EXTEND_LEASE = "UPDATE attempts SET lease_until = now() + interval '9 s' WHERE id = %(attempt_id)s"
 STORE_OUTPUT = """
@@ -101,16 +99,18 @@ async def take_next(conn: Connection, *, task_uid: str, namespace: str, holder: 
         return None if held is None else await describe(conn, held)
 
 
-async def take_warm(conn: Connection, *, pool: str, namespace: str, holder: str) -> TakeAnswer | None:
+async def take_warm(
+    conn: Connection, *, pool: str, namespace: str, holder: str, own: bool = False
+) -> TakeAnswer | None:
     """Give the oldest open attempt of a pool to the holder, for 9 s: it must send heartbeats.
 
-    A holder that has one gets that one again.
+    A holder that has one gets that one again; with ``own`` it gets no other.
 
     Returns:
         None when none is ready: ask again.
     """
     async with conn.transaction():
-        held = await take_next_warm(conn, pool, namespace, holder)
+        held = await take_next_warm(conn, pool, namespace, holder, own=own)
         return None if held is None else await describe(conn, held)
 
 
@@ -151,7 +151,7 @@ def _check_summary(summary: EventDraft | None) -> None:
 async def _store_input(conn: Connection, held: Held, body: InputBody) -> None:
     origin = held.origin
     if origin is not None:
-        posted = await fetch_value(conn, bool, IS_POSTED, _turn(held))
+        posted = await is_posted(conn, origin.session_uid, origin.task_uid, origin.step)
         summaries = [body.summary.model_copy(update={"key": SUMMARY_KEY})] if body.summary else []
         await append(conn, origin, [*summaries, *([] if posted else _said(body))])
     messages = encode_limited([said.model_dump(mode="json") for said in body.messages], "The input")

@@ -193,14 +193,17 @@ async def take_next_attempt(conn: Connection, task_uid: str, namespace: str, hol
     return None if attempt is None else Held(attempt, task)
 
 
-async def take_next_warm(conn: Connection, pool: str, namespace: str, holder: str) -> Held | None:
+async def take_next_warm(
+    conn: Connection, pool: str, namespace: str, holder: str, *, own: bool = False
+) -> Held | None:
     """Make the caller the holder of the pool's oldest open attempt in this namespace, in the caller's transaction.
 
-    Attempts of tasks that have ended or gone, or are suspended, are left where they are.
+    What it holds already comes first; with ``own`` it gets nothing else. Attempts of tasks that have ended or gone, or
+    are suspended, are left where they are.
     """
-    own = await _own_warm(conn, namespace, holder)
-    if own is not None:
-        return own
+    held = await _own_warm(conn, namespace, holder)
+    if held is not None or own:
+        return held
     parameters = {"pool": pool, "namespace": namespace}
     attempt = await fetch_one(conn, _InPool, FIND_NEXT_WARM, parameters)
     if attempt is None:

@@ -6,11 +6,13 @@ from datetime import datetime, timedelta
 
 from pydantic import JsonValue, TypeAdapter
 
+from parley.resources.task import MESSAGE_STEP
 from parley.store.ending import cancel_attempts, end_turns, wake_children, wake_family, wake_next
 from parley.store.leader import Fence, leading
 from parley.store.loading import LOAD_TASK
 from parley.store.locks import lock_session_of_task, lock_sessions_of_ending, lock_task
 from parley.store.pool import Connection
+from parley.store.posting import bind_posts
 from parley.store.queued import tell_end
 from parley.store.records import EndPhase, NewParent, OpenObject, TaskRecord
 from parley.store.rows import (
@@ -65,6 +67,8 @@ SELECT EXISTS (SELECT FROM made) AS changed, EXISTS (SELECT FROM bound) AS bound
 LOCK_SESSIONS = """
 SELECT s.uid, s.uid = (SELECT t.session_uid FROM tasks t WHERE t.uid = %(uid)s) AS own FROM sessions s
 WHERE s.uid IN (SELECT t.session_uid FROM tasks t WHERE t.uid = %(uid)s
+                UNION ALL
+                SELECT %(session_uid)s
                 UNION ALL
                 SELECT q.session_uid FROM queued_tasks q
                 WHERE q.cluster = %(cluster)s AND q.namespace = %(namespace)s AND q.name = %(name)s
@@ -148,7 +152,8 @@ async def register_task(  # noqa: PLR0913 - a row's columns
 
     The deadline (``timeout`` from now) and the parent are set by the first registration. ``session_uid`` and ``spec``
     may change until the task has an attempt or a step was entered: by its first step a task is bound to both for good.
-    A task that changes its session loses its tickets in the old one. One that claims a parent which has no attempt
+    A task that changes its session loses its tickets in the old one. One that was made for a posted message gets the
+    place of that. One that claims a parent which has no attempt
     for a child of this name is registered without a parent. One that a tool queued is of its caller's family.
     """
     parameters = {
@@ -171,6 +176,8 @@ async def register_task(  # noqa: PLR0913 - a row's columns
             await tell_end(conn, uid)
         if registered is None or not registered.changed:
             return
+        if session_uid is not None:
+            await bind_posts(conn, session_uid, [(uid, name, MESSAGE_STEP)])
         if await execute(conn, WITHDRAW_ELSEWHERE, parameters):
             for before in (session.uid for session in locked if session.own):
                 await wake_next(conn, before)

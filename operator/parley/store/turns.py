@@ -6,15 +6,10 @@ from parley.store.ending import end_turns, wake_next
 from parley.store.leader import Fence, leading
 from parley.store.locks import lock_session, lock_session_of_task, lock_task
 from parley.store.pool import Connection
+from parley.store.posting import bind_posts, move_posts
 from parley.store.records import ReadyTurn, TurnRecord
 from parley.store.rows import execute, fetch_all, fetch_value
 
-BIND_POSTS = """
-UPDATE turns u SET task_uid = ready.task_uid
-FROM unnest(%(task_uids)s::text[], %(task_names)s::text[], %(steps)s::text[]) AS ready (task_uid, task_name, step)
-WHERE u.session_uid = %(session_uid)s AND u.state = 'Waiting' AND u.task_uid IS NULL
-  AND u.task_name = ready.task_name AND u.step = ready.step
-"""
 WITHDRAW = """
 UPDATE turns u SET state = 'Withdrawn', ended_at = now()
 WHERE u.session_uid = %(session_uid)s AND u.state = 'Waiting' AND u.task_uid IS NOT NULL
@@ -29,9 +24,13 @@ JOIN tasks t ON t.uid = ready.task_uid AND t.session_uid = %(session_uid)s
 WHERE u.task_uid = ready.task_uid AND u.step = ready.step AND u.state = 'Waiting'
   AND u.session_uid <> %(session_uid)s
 """
+# What was posted comes in the order in which it was said, though its Tasks may have come in another one.
 GIVE_TICKETS = """
 WITH fresh AS (
-  SELECT ready.task_uid, ready.task_name, ready.step, row_number() OVER (ORDER BY ready.place) AS nth
+  SELECT ready.task_uid, ready.task_name, ready.step,
+         row_number() OVER (ORDER BY (SELECT min(u.ticket) FROM turns u
+                                      WHERE u.session_uid = %(session_uid)s AND u.task_uid = ready.task_uid
+                                        AND u.step = ready.step AND u.posted_spec IS NOT NULL), ready.place) AS nth
   FROM unnest(%(task_uids)s::text[], %(task_names)s::text[], %(steps)s::text[])
          WITH ORDINALITY AS ready (task_uid, task_name, step, place)
   JOIN tasks t ON t.uid = ready.task_uid
@@ -88,11 +87,12 @@ async def queue_turns(
     async with leading(conn, fence):
         if not await lock_session(conn, session_uid):
             return []
-        await execute(conn, BIND_POSTS, parameters)
+        await bind_posts(conn, session_uid, [(turn.task_uid, turn.task_name, turn.step) for turn in distinct])
         if await execute(conn, WITHDRAW, parameters):
             await wake_next(conn, session_uid)
         await execute(conn, WITHDRAW_ELSEWHERE, parameters)
-        await execute(conn, GIVE_TICKETS, parameters)
+        if await execute(conn, GIVE_TICKETS, parameters):
+            await move_posts(conn, session_uid)
         return await session_turns(conn, session_uid)
 
 

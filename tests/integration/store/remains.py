@@ -39,12 +39,12 @@ NAMES = {
     "agent_usage.agent", "agent_usage.cluster", "agent_usage.namespace",
     "attempts.cause", "attempts.holder", "attempts.job", "attempts.pod_uid", "attempts.reason", "attempts.runtime",
     "attempts.session_uid", "attempts.state", "attempts.step", "attempts.task_uid",
-    "events.role", "events.session_uid", "events.step", "events.task", "events.task_uid", "events.type",
-    "inputs.step", "inputs.task_uid", "journal.step", "journal.task_uid", "outputs.step", "outputs.task_uid",
+    "attempts.pool", "events.role", "events.session_uid", "events.step", "events.task", "events.task_uid", "events.type",
+    "idempotency.body_hash", "idempotency.key", "idempotency.scope", "inputs.step", "inputs.task_uid", "journal.step", "journal.task_uid", "outputs.step", "outputs.task_uid",
     "leader.cluster", "leader.holder", "leader.install", "migrations.checksum", "migrations.name",
-    "queued_tasks.cluster", "queued_tasks.name", "queued_tasks.namespace", "queued_tasks.queued_by",
+    "posts.body_hash", "posts.key", "posts.session_uid", "posts.task_name", "queued_tasks.cluster", "queued_tasks.name", "queued_tasks.namespace", "queued_tasks.queued_by",
     "queued_tasks.session_uid", "queued_tasks.task_uid",
-    "replies.by", "replies.task_uid", "replies.uid", "replies.why",
+    "readers.gateway", "readers.session_uid", "replies.by", "replies.task_uid", "replies.uid", "replies.why",
     "sessions.cluster", "sessions.install", "sessions.name", "sessions.namespace", "sessions.restored_from",
     "sessions.retention", "sessions.state", "sessions.state_why", "sessions.uid",
     "slots.schedule_uid", "slots.slot", "slots.task_name",
@@ -55,6 +55,8 @@ NAMES = {
     "uploads.reason", "waits.kind", "waits.state", "waits.step", "waits.task_uid",
 }  # fmt: skip
 """Columns that hold names, uids and words of Parley's own."""
+PASSING = {"idempotency.answer"}
+"""What is kept for a day, for repeats of a request, and then dropped as a whole."""
 
 
 async def columns(story: Story) -> list[tuple[str, str]]:

@@ -298,8 +298,9 @@ async def test_a_posted_message_keeps_its_ticket_and_is_not_said_twice(story: St
         " VALUES (%s, 1, gen_random_uuid(), 'message', 'user', '\"Hi\"', 1)",
         alice,
     )
-    earlier, posted = await story.task(alice), await story.task(alice, "post")
+    earlier = await story.task(alice)
     assert await story.queue(alice) == [("", "Waiting")], "it waits for its Task"
+    posted = await story.task(alice, "post")
     assert await story.queue(alice, earlier, posted) == [(posted, "Waiting"), (earlier, "Waiting")]
 
     attempt = await story.start(posted, session_uid=alice)

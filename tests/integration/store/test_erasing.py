@@ -11,6 +11,7 @@ from parley.store.session_records import SessionSummary
 from tests.integration.store.remains import (
     CONTENT,
     NAMES,
+    PASSING,
     SECRET,
     columns,
     end_session,
@@ -42,7 +43,7 @@ async def last(story: Story, session: str) -> int:
 
 async def test_every_column_is_known_to_hold_content_or_names(story: Story) -> None:
     """A new column must be put on one of the two lists, and content must be erased."""
-    assert {f"{table}.{column}" for table, column in await columns(story)} == CONTENT | NAMES
+    assert {f"{table}.{column}" for table, column in await columns(story)} == CONTENT | NAMES | PASSING
 
 
 async def test_clearing_leaves_no_text_anywhere(story: Story) -> None:
