@@ -27,7 +27,7 @@ def test_the_system_prompt(cluster: Cluster, namespace: str) -> None:
         displayName="Ann",
         instructions="Be kind to {{ user.name if user.name is defined else 'them' }}.",
     )
-    broken = agent("broken", systemTemplate="first\nsecond {{ situation }}\nthird {{ user.nickname }}\n")
+    broken = agent("broken", systemTemplate="first\nsecond {{ situation }}\nthird {{ context.nickname }}\n")
     unknown = agent("unknown", systemTemplate="first\nsecond {{ nonsense }}\n")
     person = {"user": {"id": "b", "name": "Bea", "about": "a guest"}, "situation": "a room"}
     more = {"context": {"budget": 500}, "metadata": {"channel": "web"}}

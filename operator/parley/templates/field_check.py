@@ -7,7 +7,7 @@ from parley.resources.problems import Problem
 from parley.templates.compile import in_line
 from parley.templates.errors import TemplateError
 from parley.templates.fields import Field
-from parley.templates.scope import step_variable
+from parley.templates.scope import FIELDS, step_variable
 from parley.templates.usage import Mention, read_usage, templates_in
 
 
@@ -71,7 +71,17 @@ def _mention_problem(mention: Mention, known: Known) -> str | None:
         case ("steps", str(step), *rest) if known.steps is not None:
             return _step_problem(step, rest, known)
         case _:
-            return None
+            return _unknown_field(mention.chain)
+
+
+def _unknown_field(chain: Sequence[str | int]) -> str | None:
+    names = [str(key) for key in chain]
+    for length in range(1, len(names)):
+        fields = FIELDS.get(tuple(names[:length]))
+        if fields is not None and names[length] not in fields:
+            path = ".".join(names[:length])
+            return f"{path}.{names[length]} is not defined; {path} has {', '.join(fields)}"
+    return None
 
 
 def _listed(names: Collection[str]) -> str:

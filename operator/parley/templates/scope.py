@@ -22,6 +22,17 @@ SYSTEM_NAMES = (
 """All names a system prompt's templates can use; those of the session are empty where the task has none."""
 
 
+_PERSON = ("id", "name", "about")
+FIELDS: Mapping[tuple[str, ...], tuple[str, ...]] = {
+    ("agent",): ("name", "displayName", "description"),
+    ("session",): ("name", "user", "users", "agents", "situation", "context", "metadata"),
+    ("session", "user"): _PERSON,
+    ("task",): ("name", "namespace"),
+    ("user",): _PERSON,
+}
+"""What is known below names that hold the same fields everywhere."""
+
+
 def step_variable(name: str) -> str:
     """How a step is called in templates: hyphens, which would be minus signs, become underscores.
 

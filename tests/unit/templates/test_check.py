@@ -3,11 +3,13 @@
 from typing import Any
 
 import pytest
-from parley.resources.agent import AgentSpec
-from parley.resources.session import SessionSpec
+from parley.protocol.request import AgentSnapshot, SessionSnapshot, TaskSnapshot
+from parley.resources.agent import AgentSpec, ModelSpec
+from parley.resources.session import SessionSpec, SessionUser
 from parley.resources.task import TaskSpec
 from parley.templates.check import check_template, template_problems
 from parley.templates.errors import TemplateError
+from parley.templates.scope import FIELDS, system_scope, task_scope
 from parley.templates.usage import mentioned_steps
 
 
@@ -138,6 +140,71 @@ def test_templates_of_agents_and_sessions_are_read() -> None:
         "spec.systemTemplate",
     ]
     assert [str(p) for p in template_problems(session)] == ["spec.systemTemplate: there is no filter 'x'"]
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        (
+            "{{ agent.displayname }}",
+            "agent.displayname is not defined; agent has name, displayName, description",
+        ),
+        (
+            "{{ session.user.nickname }}",
+            "session.user.nickname is not defined; session.user has id, name, about",
+        ),
+        (
+            "{% if situation %}{{ user['mail'] }}{% endif %}",
+            "user.mail is not defined; user has id, name, about",
+        ),
+        ("{{ task.uid }}", "task.uid is not defined; task has name, namespace"),
+        ("Hi\n{{ session.contxt.order }}", "line 2: session.contxt is not defined; session has name, user, "),
+    ],
+)
+@pytest.mark.parametrize("field", ["systemTemplate", "instructions"])
+def test_a_field_that_nothing_has_is_found(template: str, words: str, field: str) -> None:
+    agent = AgentSpec.model_validate({"model": {"provider": "OpenAI", "name": "m"}, field: template})
+
+    (problem,) = template_problems(agent)
+
+    assert (problem.path, problem.message[: len(words)]) == (f"spec.{field}", words)
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        "{{ agent.displayName or agent.name }}{{ agent.description }}{{ task.name ~ task.namespace }}",
+        "{{ session.context.anything.at_all }}{{ session.metadata.key }}{{ session.users[0].name }}",
+        "{{ user.id ~ user.about }}{{ session.user.name }}{{ context.order }}{{ session.agents|length }}",
+        "{{ agent.mood|default('calm') }}{% if user.mail is defined %}{{ user.mail }}{% endif %}",
+        "{% for user in users %}{{ user.anything }}{% endfor %}",
+    ],
+)
+def test_a_field_that_may_be_there_is_no_problem(template: str) -> None:
+    session = SessionSpec.model_validate({"agentRef": {"name": "a"}, "systemTemplate": template})
+
+    assert template_problems(session) == []
+
+
+def test_the_fields_that_are_known_are_those_that_templates_get() -> None:
+    person = SessionUser(id="a@x", name="Alice", about="who pays")
+    scope: Any = system_scope(
+        task_scope(
+            {},
+            {},
+            task=TaskSnapshot(name="t", namespace="n"),
+            session=SessionSnapshot(name="s", user=person),
+            agent=AgentSnapshot(name="a", model=ModelSpec(provider="OpenAI", name="m")),
+        )
+    )
+
+    assert {path: set(fields) for path, fields in FIELDS.items()} == {
+        ("agent",): set(scope["agent"]),
+        ("session",): set(scope["session"]),
+        ("session", "user"): set(scope["session"]["user"]),
+        ("task",): set(scope["task"]),
+        ("user",): set(scope["user"]),
+    }
 
 
 def test_reading_never_evaluates() -> None:

@@ -76,7 +76,7 @@ def test_a_good_tool_has_no_problem(tool: dict[str, Any]) -> None:
             "spec.tools[0].http.url: arguments.nr is not defined; spec.tools[0].parameters.properties has number",
         ),
         (
-            http("{% if arguments.a %}{{ task.x }}{% endif %}"),
+            http("{% if arguments.a %}{{ task.name }}{% endif %}"),
             "spec.tools[0].http.url: arguments.a is not defined; spec.tools[0].parameters.properties has nothing",
         ),
         (
