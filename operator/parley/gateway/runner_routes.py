@@ -54,16 +54,20 @@ async def take(
                 namespace=pod.namespace,
                 holder=caller.holder,
             )
-    wait = 0 if body is None else body.wait
-    found = await next_attempt(request, pool_waiter(request, pod), lambda: _look(caller, backend), wait)
+    asked = body or TakeBody()
+    found = await next_attempt(
+        request, pool_waiter(request, pod), lambda: _look(caller, backend, asked), asked.wait
+    )
     return Response(status_code=HTTPStatus.NO_CONTENT) if found is None else found
 
 
-async def _look(caller: Caller, backend: Backend) -> TakeAnswer | None:
+async def _look(caller: Caller, backend: Backend, asked: TakeBody) -> TakeAnswer | None:
     pod, holder = caller.pod, caller.holder
     async with backend.store_of(caller) as conn:
         if isinstance(pod, WarmPod):
-            return await runner_calls.take_warm(conn, pool=pod.pool, namespace=pod.namespace, holder=holder)
+            return await runner_calls.take_warm(
+                conn, pool=pod.pool, namespace=pod.namespace, holder=holder, own=asked.own
+            )
         return await runner_calls.take_next(
             conn, task_uid=pod.task_uid, namespace=pod.namespace, holder=holder
         )

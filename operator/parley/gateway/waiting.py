@@ -8,6 +8,7 @@ from typing import Protocol
 from fastapi import Request
 
 from parley.gateway.identity import StepPod, WarmPod
+from parley.gateway.live.hub import Live
 from parley.protocol.messages import TakeAnswer
 
 FIRST_LOOK_SECONDS = 0.05
@@ -21,8 +22,12 @@ MISSED_SECONDS = 2.0
 class Waiter(Protocol):
     """Returns from ``wait`` when it is worth looking again: it was woken since the last look, or the time is over."""
 
-    async def wait(self, seconds: float) -> None:
+    async def wait(self, seconds: float) -> object:
         """Wait for at most so long."""
+        ...
+
+    def wake(self) -> None:
+        """Take note that there may be something; who leaves without having looked passes that on."""
         ...
 
 
@@ -37,12 +42,15 @@ class Paced:
         await asyncio.sleep(min(self._pause, seconds))
         self._pause = min(self._pause * 2, LONGEST_LOOK_SECONDS)
 
+    def wake(self) -> None:
+        """Nothing: others look by themselves."""
+
 
 def pool_waiter(request: Request, pod: StepPod | WarmPod) -> AbstractContextManager[Waiter]:
     """What tells a waiting runner to look again: for a pool's, the store itself."""
-    live = getattr(request.app.state, "live", None)
-    if live is None or not isinstance(pod, WarmPod):
+    if not isinstance(pod, WarmPod):
         return nullcontext(Paced())
+    live: Live = request.app.state.live
     return live.pools.waiter(pod.pool)
 
 
@@ -64,4 +72,5 @@ async def next_attempt(
             await waiter.wait(min(left, MISSED_SECONDS))
             # An attempt that is given to a runner that has gone is lost until its lease lapses.
             if await request.is_disconnected():
+                waiter.wake()
                 return None

@@ -146,6 +146,9 @@ class TakeBody(ProtocolModel):
         default=0,
         description="seconds that a runner which takes one attempt after the other waits for its next",
     )
+    own: bool = Field(
+        default=False, description="of a warm runner: only the attempt that this process has already"
+    )
 
 
 class TakeAnswer(ProtocolModel):

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import contextvars
 import threading
 from collections.abc import Callable
 from typing import TypeVar
@@ -36,5 +37,7 @@ async def in_daemon_thread(function: Callable[[], Result]) -> Result:
             else:
                 loop.call_soon_threadsafe(succeed, result)
 
-    threading.Thread(target=work, daemon=True, name="parley-blocking").start()
+    # What it logs is about the same attempt.
+    context = contextvars.copy_context()
+    threading.Thread(target=lambda: context.run(work), daemon=True, name="parley-blocking").start()
     return await future

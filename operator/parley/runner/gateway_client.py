@@ -23,6 +23,8 @@ from parley.protocol.messages import (
     STORE_HEADER,
     CallBody,
     ContextBody,
+    DeltaAnswer,
+    DeltaBody,
     FinishAnswer,
     FinishBody,
     InputAnswer,
@@ -53,6 +55,10 @@ __all__ = ["GatewayClient", "NotAdmitted", "Rejected", "StopRunning", "TooLarge"
 
 REQUEST_SECONDS = 60.0
 """For one request in all, so that a gateway that stalls is asked again."""
+DELTA_SECONDS = 2.0
+"""For a piece of an answer, which is worth nothing later."""
+KEEP_ALIVE_SECONDS = 60.0
+"""How long an idle connection is kept; the gateway closes them later."""
 
 Answer = TypeVar("Answer", bound=BaseModel)
 
@@ -85,6 +91,7 @@ class GatewayClient:
         sleep: for tests.
         clock: monotonic seconds, for tests.
         transport: instead of the network, for tests.
+        http: another holder's connections, which are shared.
     """
 
     def __init__(
@@ -95,6 +102,7 @@ class GatewayClient:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         clock: Callable[[], float] = time.monotonic,
         transport: httpx2.AsyncBaseTransport | None = None,
+        http: httpx2.AsyncClient | None = None,
     ) -> None:
         self._settings = settings
         self._nonce = nonce
@@ -102,12 +110,20 @@ class GatewayClient:
         self._clock = clock
         self._ahead = timedelta()
         # The gateway is in the cluster: a proxy from the environment would be in the way.
-        self._http = httpx2.AsyncClient(
+        self._http = http or httpx2.AsyncClient(
             base_url=f"{settings.gateway_url}/runner/v1",
             timeout=httpx2.Timeout(REQUEST_SECONDS, connect=5.0),
             trust_env=False,
             transport=transport,
+            # Each slot of a warm runner may have a request that waits, and one under way.
+            limits=httpx2.Limits(
+                max_connections=None, max_keepalive_connections=None, keepalive_expiry=KEEP_ALIVE_SECONDS
+            ),
         )
+
+    def with_nonce(self, nonce: str) -> "GatewayClient":
+        """Call as another holder of this process, over the same connections; only one of the clients is closed."""
+        return GatewayClient(self._settings, nonce, sleep=self._sleep, clock=self._clock, http=self._http)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -122,9 +138,29 @@ class GatewayClient:
         return await self._call("POST", "/take", None, TakeAnswer)
 
     async def take_next(self, wait_seconds: int) -> TakeAnswer | None:
-        """Get the next attempt of this pod's task, or the one this process has; None if none is ready in time."""
-        content = await self._repeat("POST", "/take", TakeBody(wait=wait_seconds), may_be_nothing=True)
+        """Get the next attempt of this pod's task or pool, or the one it has; None if none is ready in time."""
+        return await self._take(TakeBody(wait=wait_seconds))
+
+    async def take_own(self) -> TakeAnswer | None:
+        """Get the attempt of its pool that this holder has; None if it has none."""
+        return await self._take(TakeBody(wait=0, own=True))
+
+    async def _take(self, body: TakeBody) -> TakeAnswer | None:
+        content = await self._repeat("POST", "/take", body, may_be_nothing=True)
         return None if content is None else _read(TakeAnswer, content)
+
+    async def tell(self, attempt: int, body: DeltaBody) -> bool:
+        """Pass on what the model says while it says it; returns whether anybody watches. Never repeated."""
+        content = body.model_dump_json(by_alias=True).encode()
+        try:
+            async with asyncio.timeout(DELTA_SECONDS):
+                response = await self._send("POST", f"/attempts/{attempt}/deltas", content)
+            return response.status_code < 300 and DeltaAnswer.model_validate_json(response.content).wanted
+        except (httpx2.HTTPError, OSError, TimeoutError, ValidationError) as error:
+            log.info(
+                "a piece of an answer was not passed on", extra={"why": str(error) or type(error).__name__}
+            )
+            return False
 
     async def heartbeat(self, attempt: int) -> None:
         """Say that the attempt goes on."""

@@ -3,13 +3,17 @@
 import json
 import logging
 import sys
+from collections.abc import Mapping
+from contextvars import ContextVar
 from datetime import UTC, datetime
 
+ABOUT: ContextVar[Mapping[str, object]] = ContextVar("about", default={})  # noqa: B039 - nobody writes into it
+"""Which attempt the lines of this asyncio task are about: several may be under way."""
 _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
 class JsonFormatter(logging.Formatter):
-    """Time, level, message and what was given as ``extra``."""
+    """Time, level, message, which attempt it is about, and what was given as ``extra``."""
 
     def format(self, record: logging.LogRecord) -> str:
         """One line of JSON."""
@@ -18,6 +22,7 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "message": record.getMessage(),
         }
+        entry.update(ABOUT.get())
         entry.update({key: value for key, value in vars(record).items() if key not in _STANDARD})
         if record.exc_info:
             entry["traceback"] = self.formatException(record.exc_info)

@@ -28,6 +28,9 @@ def _run(command: str) -> int:
     # Each imports what it needs itself: the containers' helpers start in a fifth of a runner's time.
     match command:
         case "step" | "serve":
+            from parley.runner.quick_start import begin_start  # noqa: PLC0415 - see above
+
+            begin_start()
             from parley.runner.process import run_process  # noqa: PLC0415 - see above
 
             return run_process(serves=command == "serve")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from parley.runner.fallbacks import MakeModel
 from parley.runner.gateway_client import GatewayClient
+from parley.runner.rendering import Renderer
 from parley.runner.tool_opening import LoadTools
 
 
@@ -18,6 +19,7 @@ class Means:
         loading: gives the model's constructor once it is imported.
         load_tools: gives the tools' constructor; run in a thread, for it may import much.
         remaining: seconds until the attempt's deadline.
+        renderer: renders the step's templates.
     """
 
     gateway: GatewayClient
@@ -25,3 +27,4 @@ class Means:
     loading: Awaitable[MakeModel]
     load_tools: LoadTools
     remaining: Callable[[], float]
+    renderer: Renderer

@@ -15,6 +15,7 @@ from typing import Protocol
 
 from parley.runner.gateway_client import GatewayClient, NotAdmitted, Rejected, StopRunning, TooLarge
 from parley.runner.log import start_log
+from parley.runner.quick_start import STARTING_SECONDS, end_start
 from parley.runner.serve import Serving
 from parley.runner.settings import RunnerSettings, SettingsError
 from parley.runner.step import StepRun
@@ -58,6 +59,7 @@ def run_process(*, serves: bool = False) -> int:
 
 
 async def _run(settings: RunnerSettings, *, serves: bool) -> int:
+    asyncio.get_running_loop().call_later(STARTING_SECONDS, end_start)
     gateway = GatewayClient(settings, secrets.token_hex(8))
     try:
         kind = Serving if serves else StepRun

@@ -1,9 +1,7 @@
 """From an attempt's request to what the model is told: system prompt and this turn's messages, rendered."""
 
-import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from pydantic import JsonValue
 
@@ -11,15 +9,11 @@ from parley.protocol.messages import InputMessage
 from parley.protocol.request import PromptRequest, ToolRequest
 from parley.resources.reasons import Reason
 from parley.runner.chat import ToolDefinition
-from parley.runner.daemon_thread import in_daemon_thread
 from parley.runner.failure import StepFailure
+from parley.runner.rendering import Renderer
 from parley.runner.text import storable_text
 from parley.templates.errors import TemplateError
-from parley.templates.render import render_text
 from parley.templates.scope import system_scope, task_scope
-
-RENDER_SECONDS = 10.0
-Rendered = TypeVar("Rendered")
 
 DEFAULT_SYSTEM_TEMPLATE = """\
 You are {{ agent.displayName or agent.name }}.
@@ -100,11 +94,12 @@ def step_scope(
     return scope
 
 
-def render_prompt(
+async def render_prompt(
     request: PromptRequest,
     scope: Mapping[str, JsonValue],
     stored: Sequence[InputMessage] | None,
-    tools: Sequence[ToolDefinition] = (),
+    tools: Sequence[ToolDefinition],
+    renderer: Renderer,
 ) -> Prompt:
     """Render everything a prompt step tells the model.
 
@@ -113,60 +108,47 @@ def render_prompt(
         scope: of the step's templates, see ``step_scope``.
         stored: the turn's messages if an earlier attempt stored them; they are then not rendered again.
         tools: what the model is offered.
+        renderer: renders.
 
     Raises:
         StepFailure: TemplateError, definite; the message names the field.
     """
     try:
-        messages = stored if stored is not None else _messages(request, scope)
+        messages = stored if stored is not None else await _messages(request, scope, renderer)
         offered = [(tool.name, tool.description) for tool in tools]
-        return Prompt(_system(request, system_scope(scope, offered)), messages)
+        return Prompt(await _system(request, system_scope(scope, offered), renderer), messages)
     except TemplateError as error:
         raise StepFailure(Reason.TEMPLATE_ERROR, str(error), definite=True) from error
 
 
-async def render_within(render: Callable[[], Rendered], path: str) -> Rendered:
-    """Render in a thread: a template may loop, and the runner must still hear a SIGTERM.
-
-    Raises:
-        StepFailure: TemplateError, definite: it took too long.
-    """
-    try:
-        # Not wait_for: until Python 3.12 that loses a cancellation which comes just as the work is done.
-        async with asyncio.timeout(RENDER_SECONDS):
-            return await in_daemon_thread(render)
-    except TimeoutError:
-        raise StepFailure(
-            Reason.TEMPLATE_ERROR,
-            f"{path}: rendering the templates took longer than {RENDER_SECONDS:.0f} s",
-            definite=True,
-        ) from None
-
-
-def _messages(request: PromptRequest, scope: Mapping[str, JsonValue]) -> list[InputMessage]:
+async def _messages(
+    request: PromptRequest, scope: Mapping[str, JsonValue], renderer: Renderer
+) -> list[InputMessage]:
     prompt, path = request.prompt, request.path
     if prompt.messages:
-        return [
-            _message(message.role, render_text(message.content, scope, f"{path}.messages[{index}].content"))
-            for index, message in enumerate(prompt.messages)
-        ]
-    text = prompt.text or ""
-    return [_message("user", text if request.literal else render_text(text, scope, f"{path}.text"))]
+        roles = {f"{path}.messages[{index}].content": said.role for index, said in enumerate(prompt.messages)}
+        templates = dict(zip(roles, (said.content for said in prompt.messages), strict=True))
+    else:
+        roles, templates = {f"{path}.text": "user"}, {f"{path}.text": prompt.text or ""}
+        if request.literal:
+            return [_message("user", prompt.text or "")]
+    texts = await renderer.texts(templates, scope)
+    return [_message(role, texts[field]) for field, role in roles.items()]
 
 
 def _message(role: str, content: str) -> InputMessage:
     return InputMessage.model_validate({"role": role, "content": storable_text(content)})
 
 
-def _system(request: PromptRequest, scope: Mapping[str, JsonValue]) -> str:
+async def _system(request: PromptRequest, scope: Mapping[str, JsonValue], renderer: Renderer) -> str:
     """Render the system prompt: the session's template, else the agent's, else the built-in one."""
     agent, session = request.agent, request.session
-    instructions = render_text(agent.instructions, scope, f"agent {agent.name}: spec.instructions")
-    scope = {**scope, "instructions": instructions}
+    path = f"agent {agent.name}: spec.instructions"
+    scope = {**scope, "instructions": (await renderer.texts({path: agent.instructions}, scope))[path]}
     if session is not None and session.system_template:
         template, path = session.system_template, f"session {session.name}: spec.systemTemplate"
     elif agent.system_template:
         template, path = agent.system_template, f"agent {agent.name}: spec.systemTemplate"
     else:
         template, path = DEFAULT_SYSTEM_TEMPLATE, "the built-in system template"
-    return render_text(template, scope, path).strip()
+    return (await renderer.texts({path: template}, scope))[path].strip()

@@ -12,7 +12,9 @@ from parley.runner.daemon_thread import in_daemon_thread
 from parley.runner.failure import StepFailure
 from parley.runner.fallbacks import MakeModel
 from parley.runner.gateway_client import GatewayClient, NotAdmitted, Rejected, StopRunning, TooLarge
+from parley.runner.log import ABOUT
 from parley.runner.means import Means
+from parley.runner.rendering import InThread, Renderer
 from parley.runner.tool_opening import LoadTools, load_tool_box
 from parley.runner.tool_step import ToolStepRun
 from parley.runner.turn import Turn
@@ -39,6 +41,7 @@ class StepRun:
         load_model: gives the model's constructor; run in a thread, for it may import much.
         take: gets the attempt, and it again when its deadline may have moved; by default that of this pod's Job.
         load_tools: gives the constructor of an agent's tools; only called where an agent has some.
+        renderer: renders the step's templates; by default in this pod.
     """
 
     def __init__(
@@ -48,12 +51,14 @@ class StepRun:
         load_model: Callable[[], MakeModel] = load_model_seam,
         take: Callable[[], Awaitable[TakeAnswer]] | None = None,
         load_tools: LoadTools = load_tool_box,
+        renderer: Renderer | None = None,
     ) -> None:
         self._gateway = gateway
         self._secrets = secrets
         self._load_model = load_model
         self._load_tools = load_tools
         self._take = take or gateway.take
+        self._renderer = renderer or InThread()
         self._work: Turn | ToolStepRun | None = None
         self._deadline = datetime.max.replace(tzinfo=UTC)
         self.committing = False
@@ -70,7 +75,8 @@ class StepRun:
         loading = asyncio.create_task(in_daemon_thread(self._load_model))
         try:
             taken = await self._take()
-            log.info("attempt taken", extra=_names(taken))
+            ABOUT.set(_names(taken))
+            log.info("attempt taken")
             body = await self._outcome(taken, loading)
             self.committing = True
             await self._commit(taken.attempt, body)
@@ -105,7 +111,9 @@ class StepRun:
     ) -> FinishBody | PauseBody:
         self._deadline = taken.deadline
         await self._check_deadline()
-        means = Means(self._gateway, self._secrets, loading, self._load_tools, self._remaining)
+        means = Means(
+            self._gateway, self._secrets, loading, self._load_tools, self._remaining, self._renderer
+        )
         match taken.request:
             case ToolRequest() as request:
                 self._work = ToolStepRun(taken, request, means)

@@ -19,12 +19,11 @@ from parley.runner.chat import ModelCall, ModelReply
 from parley.runner.failure import StepFailure
 from parley.runner.journal import Journal, error_in
 from parley.runner.means import Means
-from parley.runner.prompt import render_within, step_scope
+from parley.runner.prompt import step_scope
 from parley.runner.text import storable
 from parley.runner.tool_opening import OpenTools, open_tools
 from parley.runner.tools.errors import ToolProblem
 from parley.templates.errors import TemplateError
-from parley.templates.render import render_value
 
 if TYPE_CHECKING:
     from parley.runner.tools.box import Found
@@ -97,14 +96,10 @@ class ToolStepRun:
     async def _arguments(self) -> JsonValue:
         request = self._request
         path = f"{request.path}.arguments"
-
-        def render() -> JsonValue:
-            try:
-                return render_value(dict(request.tool.arguments), self._scope, path)
-            except TemplateError as error:
-                raise StepFailure(Reason.TEMPLATE_ERROR, str(error), definite=True) from error
-
-        return storable(await render_within(render, path))
+        try:
+            return storable(await self._means.renderer.value(dict(request.tool.arguments), self._scope, path))
+        except TemplateError as error:
+            raise StepFailure(Reason.TEMPLATE_ERROR, str(error), definite=True) from error
 
     async def _run(self, tools: OpenTools, call: ModelCall) -> JsonValue:
         key = await self._journal.begin(_ROUND, _CALL, call.name)

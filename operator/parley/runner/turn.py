@@ -1,7 +1,7 @@
 """A prompt step's attempt: offer tools, render, store the input, ask the model, until there is an answer or a pause."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pydantic import JsonValue
@@ -25,7 +25,7 @@ from parley.runner.journal import Journal
 from parley.runner.limits import tokens_of_tools
 from parley.runner.means import Means
 from parley.runner.past import Reader, past_of
-from parley.runner.prompt import Prompt, render_prompt, render_within, step_scope
+from parley.runner.prompt import Prompt, render_prompt, step_scope
 from parley.runner.rounds import Paused, Rounds, add
 from parley.runner.summary import sum_up, summary_event
 from parley.runner.tool_opening import OpenTools, offered_by, open_tools
@@ -58,7 +58,7 @@ class Turn:
         tools = await open_tools(self._means.load_tools, request.agent, self._means.secrets, scope)
         try:
             offered = await offered_by(tools, request.agent)
-            prompt = await self._render(scope, offered)
+            prompt = await render_prompt(request, scope, self._taken.input, offered, self._means.renderer)
             return await self._talk(prompt, tools, offered, schema)
         finally:
             await tools.close()
@@ -102,12 +102,6 @@ class Turn:
             return await self._answer(rounds, transcript, models, own, schema)
         except Paused as paused:
             return PauseBody(calls=paused.waiting, events=self._said(transcript.events), usage=self.spent)
-
-    async def _render(self, scope: Mapping[str, JsonValue], offered: Sequence[ToolDefinition]) -> Prompt:
-        request = self._request
-        return await render_within(
-            lambda: render_prompt(request, scope, self._taken.input, offered), request.path
-        )
 
     async def _input(
         self, messages: Sequence[InputMessage], talk: Conversation, reader: Reader

@@ -6,6 +6,8 @@ Nothing here limits time or memory: the operator renders in its evaluator's chil
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from types import TracebackType
 from typing import TYPE_CHECKING, cast
 from urllib.parse import unquote
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 MAX_URL = 8192
 """Characters of a rendered url."""
 _RESULT = "result"
+_MAX_KEPT = 16 * 1024
+"""Characters of a template that is kept compiled; larger ones are rare, and fill the memory."""
 _MAX_NAMES = 12
 _MAX_MESSAGE = 300
 
@@ -98,23 +102,40 @@ def _render(
 ) -> JsonValue:
     if "{" not in source:
         return source
-    tree = parse(source, path)
-    expression = single_expression(tree) if as_value else None
+    prepare = _prepared if len(source) <= _MAX_KEPT else _prepared.__wrapped__
     try:
-        if expression is not None:
-            return _evaluate(expression, scope, limits)
-        return _write(percent_encoded(tree) if is_url else tree, scope, limits)
+        prepared = prepare(source, as_value=as_value, is_url=is_url)
+        return (_evaluate if prepared.is_expression else _write)(prepared.template, scope, limits)
     except MemoryError:
         raise
+    except TemplateError as error:
+        raise TemplateError(path, error.message) from None
     except Exception as error:  # noqa: BLE001 - a template can raise whatever Python can
         message = _explain(error, scope)
         line = _line_of(error)
         raise TemplateError(path, in_line(source, line, message)) from None
 
 
-def _evaluate(expression: nodes.Expr, scope: Mapping[str, JsonValue], limits: Limits) -> JsonValue:
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """A template as it is run; it keeps nothing of what it is run with."""
+
+    template: Template
+    is_expression: bool
+
+
+@lru_cache(maxsize=64)
+def _prepared(source: str, *, as_value: bool, is_url: bool) -> _Prepared:
+    """Compile a template, which takes far longer than running it; most are used again and again."""
+    tree = parse(source, "")
+    expression = single_expression(tree) if as_value else None
+    if expression is None:
+        return _Prepared(_compile(percent_encoded(tree) if is_url else tree), is_expression=False)
     assignment = nodes.Assign(nodes.Name(_RESULT, "store"), expression, lineno=expression.lineno)
-    template = _compile(nodes.Template([assignment], lineno=1))
+    return _Prepared(_compile(nodes.Template([assignment], lineno=1)), is_expression=True)
+
+
+def _evaluate(template: Template, scope: Mapping[str, JsonValue], limits: Limits) -> JsonValue:
     context = template.new_context(dict(scope))
     for _ in template.root_render_func(context):
         pass
@@ -127,8 +148,7 @@ def _evaluate(expression: nodes.Expr, scope: Mapping[str, JsonValue], limits: Li
     return value
 
 
-def _write(tree: nodes.Template, scope: Mapping[str, JsonValue], limits: Limits) -> str:
-    template = _compile(tree)
+def _write(template: Template, scope: Mapping[str, JsonValue], limits: Limits) -> str:
     pieces: list[str] = []
     size = 0
     for piece in template.root_render_func(template.new_context(dict(scope))):

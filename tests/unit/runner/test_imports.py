@@ -6,12 +6,29 @@ import sys
 
 import pytest
 
-HEAVY = ["pydantic_ai", "mcp", "jsonschema", "openai", "anthropic", "google.genai", "parley.runner.tools.box"]
+HEAVY = [
+    "pydantic_ai", "mcp", "jsonschema", "openai", "anthropic", "google.genai", "parley.runner.tools.box",
+    "aiohttp.client", "click", "rich",
+]  # fmt: skip
+ASK_OPENAI = """
+from parley.runner.quick_start import begin_start, end_start
+begin_start()
+from parley.resources.agent import ModelEndpoint
+from parley.runner.step import load_model_seam
+load_model_seam()(ModelEndpoint(provider="OpenAI", name="any", base_url="http://model/v1"), None)
+import gc
+assert not gc.isenabled()
+end_start()
+assert gc.isenabled()
+"""
 
 
 def imported_by(statement: str) -> list[str]:
     """Which of the heavy modules a fresh process has after a statement."""
-    program = f"import json, sys; {statement}; print(json.dumps([m for m in {HEAVY} if m in sys.modules]))"
+    program = (
+        f"import json, sys\n{statement}\n"
+        f"print(json.dumps([m for m in {HEAVY} if sys.modules.get(m) is not None]))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, timeout=120, check=False
     )
@@ -29,6 +46,7 @@ def imported_by(statement: str) -> list[str]:
             ["parley.runner.tools.box"],
         ),
         ("from parley.runner.step import load_model_seam; load_model_seam()", ["pydantic_ai"]),
+        (ASK_OPENAI, ["pydantic_ai", "openai"]),
         ("import parley.runner.input_file, parley.runner.output_file", []),
     ],
 )

@@ -1,5 +1,6 @@
 """What a prompt step tells the model: rendered templates, and the system prompt."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ from parley.resources.reasons import Reason
 from parley.runner.chat import ToolDefinition
 from parley.runner.failure import StepFailure
 from parley.runner.prompt import Prompt, render_prompt, step_scope
+from parley.runner.rendering import InThread
 
 from tests.unit.runner.fake_gateway import prompt_request
 
@@ -25,7 +27,7 @@ def rendered(
     stored: list[InputMessage] | None,
     tools: Sequence[ToolDefinition] = (),
 ) -> Prompt:
-    return render_prompt(request, step_scope(request, outputs), stored, tools)
+    return asyncio.run(render_prompt(request, step_scope(request, outputs), stored, tools, InThread()))
 
 
 def test_text_is_rendered_with_inputs_and_outputs() -> None:

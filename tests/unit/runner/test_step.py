@@ -252,9 +252,9 @@ async def test_a_template_error_is_an_outcome_and_no_model_is_asked(
 async def test_a_template_that_takes_too_long(
     make_gateway: Callable[..., FakeGateway], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("parley.runner.prompt.RENDER_SECONDS", 0.05)
+    monkeypatch.setattr("parley.runner.rendering.RENDER_SECONDS", 0.05)
     release = threading.Event()
-    monkeypatch.setattr("parley.runner.turn.render_prompt", lambda *_: release.wait(60))
+    monkeypatch.setattr("parley.runner.rendering.render_text", lambda *_: release.wait(60))
     gateway = make_gateway()
 
     await run(gateway)
