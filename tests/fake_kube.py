@@ -135,6 +135,9 @@ class FakeKube:
             self.impersonated.append(as_user)
         if (kind.kind, namespace, name) in self.objects:
             raise AlreadyExists(409, "AlreadyExists", f'{kind.plural} "{name}" already exists')
+        return self._made(kind, namespace, name, body)
+
+    def _made(self, kind: Kind, namespace: str | None, name: str, body: JsonObject) -> JsonObject:
         stored: JsonObject = {"apiVersion": kind.api_version, "kind": kind.kind, **copy.deepcopy(body)}
         if kind.group == PARLEY_GROUP:
             stored["status"] = {"observedGeneration": -1}
@@ -189,11 +192,27 @@ class FakeKube:
         return self._stored("MODIFIED", kind, stored)
 
     async def apply(
-        self, kind: Kind, namespace: str, name: str, body: JsonObject, *, uid: str, resource_version: str
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        body: JsonObject,
+        *,
+        uid: str | None,
+        resource_version: str | None,
     ) -> JsonObject:
-        """Lay ``body`` over the object: maps are merged, all else is replaced; it has no field managers."""
+        """Lay ``body`` over the object: maps are merged, all else is replaced; it has no field managers.
+
+        Without uid and version an object that is not there is made.
+        """
         self._arrive("patch", kind, namespace, name)
-        stored = self._current(kind, namespace, name, resource_version)
+        if uid is None and resource_version is None:
+            known = self.objects.get((kind.kind, namespace, name))
+            if known is None:
+                named = {**_metadata(body), "name": name, "namespace": namespace}
+                return self._made(kind, namespace, name, {**body, "metadata": named})
+            uid, resource_version = str(_metadata(known)["uid"]), str(_metadata(known)["resourceVersion"])
+        stored = self._current(kind, namespace, name, str(resource_version))
         if _metadata(stored)["uid"] != uid:
             raise Invalid(422, "Invalid", "metadata.uid: field is immutable")
         before = copy.deepcopy(stored)

@@ -7,7 +7,7 @@ from parley.controller.finality import is_final
 from parley.controller.queue import Key
 from parley.controller.resource import Resource, all_referred
 from parley.controller.spec_reconciler import COUNT_SECONDS, Counts
-from parley.resources.agent import UsageToday
+from parley.resources.agent import UsageToday, WarmStatus
 from parley.resources.common import Usage
 from parley.store.usage import agent_usage
 
@@ -38,7 +38,16 @@ class AgentCounts:
             "usage_today": UsageToday(
                 input_tokens=tokens.today_in, output_tokens=tokens.today_out, day=tokens.day.isoformat()
             ),
+            "warm": self._warm(agent),
         }
+
+    def _warm(self, agent: Resource) -> WarmStatus | None:
+        deployment = self._context.projection.runners.deployment(agent.namespace, agent.uid)
+        return (
+            WarmStatus(replicas=deployment.replicas, ready=deployment.ready)
+            if deployment is not None
+            else None
+        )
 
     def _open_tasks(self, agent: Resource) -> Iterator[Resource]:
         """Yield the tasks that name the agent, and those that leave the choice to a session it speaks first in."""

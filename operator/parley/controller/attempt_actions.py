@@ -16,6 +16,7 @@ from parley.controller.paused_requests import with_tools_of_pauses
 from parley.controller.requests import build_request, build_round
 from parley.controller.sights import wake_children
 from parley.controller.task_under_work import TaskUnderWork
+from parley.controller.workloads import has_secrets_of
 from parley.engine.actions import (
     CloseAttempt,
     FinishContainer,
@@ -29,6 +30,7 @@ from parley.engine.pods import PodState
 from parley.engine.state import NO_ITEM, Hold, Runtime, TaskState
 from parley.resources.container_output import read_output
 from parley.resources.reasons import Reason
+from parley.resources.runtime import RuntimeMode
 from parley.resources.task import Step, runtime_mode
 from parley.store import attempts, rounds, steps
 from parley.store.errors import ResultTooLarge
@@ -57,18 +59,22 @@ class AttemptActions:
         except TemplateError as error:
             failure = error
         name = child_name if step.task is not None else job_name
+        runtime, pool = self._runtime(task, step, request)
         new = NewAttempt(
             task_uid=resource.uid,
             step=step.name,
             number=action.number,
             cause=action.cause,
-            job=name(resource.name, resource.uid, step.name, action.item, action.number),
+            job=None
+            if runtime == "Warm"
+            else name(resource.name, resource.uid, step.name, action.item, action.number),
             request=request,
             timeout=step.timeout_or_default(),
             session_uid=task.session.uid if action.needs_turn and task.session else None,
             item=action.item,
             close=as_close(action.close) if action.close else None,
-            runtime=runtime_of(task, step),
+            runtime=runtime,
+            pool=pool,
         )
         async with context.store() as connection:
             if failure is not None:
@@ -182,6 +188,17 @@ class AttemptActions:
             )
         wake_children(self._context, task.resource)
 
+    def _runtime(
+        self, task: TaskUnderWork, step: Step, request: Mapping[str, JsonValue]
+    ) -> tuple[Runtime, str | None]:
+        """Say what kind of runner takes a step's attempt, and of which pool."""
+        mode = runtime_mode(task.spec, task.agent_spec) if step.runs_in_runner else RuntimeMode.JOB
+        if mode is not RuntimeMode.WARM or task.agent is None or task.agent_spec is None or not request:
+            return ("Task" if mode is RuntimeMode.TASK else "Job"), None
+        workload = self._context.pools.workload(task.agent, task.agent_spec)
+        # A step that paused goes on with the tools it had then: their Secrets may be the agent's no more.
+        return ("Warm", workload.pool) if has_secrets_of(workload, request) else ("Job", None)
+
     def _values(self, task: TaskUnderWork, state: TaskState) -> KnownValues:
         return values_of(self._context, task, state)
 
@@ -190,13 +207,6 @@ def values_of(context: Context, task: TaskUnderWork, state: TaskState) -> KnownV
     """Return what the task's templates read."""
     session = task.session.uid if task.session else None
     return KnownValues(context.store, task.resource.uid, session, state.outputs)
-
-
-def runtime_of(task: TaskUnderWork, step: Step) -> Runtime:
-    """Say whether a step's attempts go to runners that stay with their task."""
-    if not step.runs_in_runner:
-        return "Job"
-    return "Task" if runtime_mode(task.spec, task.agent_spec) == "Task" else "Job"
 
 
 def _round(

@@ -11,6 +11,8 @@ from parley.controller.settings import Settings
 from parley.controller.slots import Slots
 from parley.controller.specs import SpecReader
 from parley.controller.turns import Askers, Lines, ReadySteps
+from parley.controller.warm_demand import WarmDemand
+from parley.controller.warm_pools import WarmPools
 from parley.kube.client import KubeApi
 from parley.kube.events import Transition
 from parley.store.leader import Fence
@@ -24,6 +26,8 @@ TURNS_KEY = "Turns"
 TEMPLATE_KEY = "TaskTemplate"
 SCHEDULE_KEY = "Schedule"
 REPLY_KEY = "Reply"
+WARM_KEY = "Warm"
+"""An Agent's warm runners, by the Agent's name."""
 GONE_TASK_KEY = "GoneTask"
 GONE_SESSION_KEY = "GoneSession"
 
@@ -54,8 +58,12 @@ class Context:
     specs: SpecReader = field(default_factory=SpecReader)
     echoes: Echoes = field(default_factory=Echoes)
     slots: Slots = field(init=False)
+    demand: WarmDemand = field(init=False)
+    pools: WarmPools = field(init=False)
 
     def __post_init__(self) -> None:
+        self.demand = WarmDemand(lambda namespace, name: self.wake(WARM_KEY, namespace, name))
+        self.pools = WarmPools(self.settings, self.cluster, self.store_id)
         self.slots = Slots(lambda namespace, name: self.wake(TASK_KEY, namespace, name))
 
     @asynccontextmanager

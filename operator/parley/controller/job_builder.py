@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from pydantic import JsonValue
 
-from parley.controller.pod_builder import ContainerWorkload, RunnerWorkload, build_pod_spec
+from parley.controller.pod_builder import ContainerWorkload, RunnerWorkload, build_pod_spec, pod_metadata
 from parley.controller.pod_view import STEP_CONTAINER
 from parley.controller.projection import TASK_LABEL, TASK_UID_LABEL
 from parley.engine.pods import DO_NOT_RETRY_EXIT
@@ -79,7 +79,7 @@ def build_job(
         ATTEMPT_LABEL: str(number),
     }
     net = timeout_seconds + _DEADLINE_NET_SECONDS
-    if isinstance(workload, RunnerWorkload) and workload.serves:
+    if isinstance(workload, RunnerWorkload) and workload.stays == "with its task":
         labels[RUNTIME_LABEL] = TASK_RUNTIME
         net += RUNNER_LIFE_SECONDS
     pod = build_pod_spec(workload)
@@ -108,7 +108,7 @@ def build_job(
             **(_single(net) if round_ is None else _indexed(round_, net)),
             "podReplacementPolicy": "Failed",
             "podFailurePolicy": {"rules": _failure_rules("FailJob" if round_ is None else "FailIndex")},
-            "template": {"metadata": {"labels": dict(labels)}, "spec": pod},
+            "template": {"metadata": pod_metadata(workload, labels), "spec": pod},
         },
     }
 

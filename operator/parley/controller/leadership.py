@@ -22,6 +22,7 @@ from parley.controller.context import (
     TASK_KEY,
     TEMPLATE_KEY,
     TURNS_KEY,
+    WARM_KEY,
     Context,
 )
 from parley.controller.finality import is_final, is_settled
@@ -154,6 +155,10 @@ class Leadership:
             task = context.projection.tasks.by_uid(uid)
             if task is not None and not is_final(task):
                 context.wake(TASK_KEY, task.namespace, task.name)
+            # People change its context at the gateway.
+            session = context.projection.sessions.by_uid(uid)
+            if session is not None:
+                context.wake(SESSION_KEY, session.namespace, session.name)
 
         await listen(self._settings.database_url, on_notify, lambda: _wake_all(context), asyncio.Event())
 
@@ -241,6 +246,7 @@ def _wake_all(context: Context) -> None:
         context.wake(TURNS_KEY, session.namespace, session.name)
     for cache, key in (
         (context.projection.agents, AGENT_KEY),
+        (context.projection.agents, WARM_KEY),
         (context.projection.templates, TEMPLATE_KEY),
         (context.projection.schedules, SCHEDULE_KEY),
         (context.projection.replies, REPLY_KEY),

@@ -14,7 +14,7 @@ from parley.controller.job_builder import MANAGED_BY_LABEL
 from parley.controller.resource import Resource
 from parley.controller.sights import Sights
 from parley.kube.client import FIELD_MANAGER, JsonObject
-from parley.kube.kinds import AGENT, JOB, POD, REPLY, SCHEDULE, SESSION, TASK, TASK_TEMPLATE, Kind
+from parley.kube.kinds import AGENT, DEPLOYMENT, JOB, POD, REPLY, SCHEDULE, SESSION, TASK, TASK_TEMPLATE, Kind
 from parley.store.tasks import list_open
 
 
@@ -31,8 +31,8 @@ async def take_in_everything(context: Context, sights: Sights) -> None:
     # Ended tasks before workloads, so that the Jobs and pods of most are never kept; open ones after them, so that a
     # task's first plan knows its pods.
     open_tasks, gone_tasks = await _read_tasks(context, sights)
-    for kind in (POD, JOB):
-        known = {uid for _, _, uid in _workloads(context, kind)}
+    for kind in (POD, JOB, DEPLOYMENT):
+        known = {uid for _, _, uid in (*_workloads(context, kind), *_warm(context, kind))}
         gone = await _list(context, kind, known, lambda body, kind=kind: sights.see(kind, body, False))
         _drop_workloads(context, kind, gone)
     for kind in (AGENT, SESSION, TASK_TEMPLATE, SCHEDULE, REPLY):
@@ -83,7 +83,7 @@ async def _list(
     known, listed = set(known), set[str]()
     for namespace in context.settings.watch_namespaces or (None,):
         here: set[str] = set()
-        labels = {MANAGED_BY_LABEL: FIELD_MANAGER} if kind in {JOB, POD} else None
+        labels = {MANAGED_BY_LABEL: FIELD_MANAGER} if kind in {JOB, POD, DEPLOYMENT} else None
         async for page in context.kube.pages(kind, namespace=namespace, labels=labels):
             if page.first:
                 # What a list said that then expired was handed over, and may be gone in this one.
@@ -106,7 +106,7 @@ async def _drop_gone(context: Context, sights: Sights, kind: Kind, uids: Abstrac
 
 
 def _drop_workloads(context: Context, kind: Kind, uids: AbstractSet[str]) -> None:
-    """Drop Jobs or pods that a complete list lacks: their deletion was missed."""
+    """Drop Jobs, pods or Deployments that a complete list lacks: their deletion was missed."""
     workloads = context.projection.workloads
     for task_uid, job, uid in [*_workloads(context, kind)]:
         if uid not in uids:
@@ -115,13 +115,30 @@ def _drop_workloads(context: Context, kind: Kind, uids: AbstractSet[str]) -> Non
             workloads.drop_job(task_uid, job)
         else:
             workloads.drop_pod(task_uid, job, uid)
+    runners = context.projection.runners
+    for namespace, agent_uid, uid in [*_warm(context, kind)]:
+        if uid not in uids:
+            continue
+        if kind is DEPLOYMENT:
+            runners.drop_deployment(namespace, agent_uid, uid)
+        else:
+            runners.drop_pod(namespace, agent_uid, uid)
 
 
 def _workloads(context: Context, kind: Kind) -> Iterator[tuple[str, str, str]]:
-    """Each known Job or pod: the task's uid, the Job's name, its own uid."""
+    """Each known Job or pod of a task: the task's uid, the Job's name, its own uid."""
+    if kind is DEPLOYMENT:
+        return
     for task_uid, workload in context.projection.workloads.all().items():
         for job, view in (workload.jobs if kind is JOB else workload.pods).items():
             yield task_uid, job, view.uid
+
+
+def _warm(context: Context, kind: Kind) -> Iterator[tuple[str, str, str]]:
+    """Each known Deployment or pod of warm runners: the namespace, the agent's uid, its own uid."""
+    runners = context.projection.runners
+    if kind is not JOB:
+        yield from runners.all_deployments() if kind is DEPLOYMENT else runners.all_pods()
 
 
 def _uid(body: JsonObject) -> str:

@@ -17,10 +17,11 @@ from parley.controller.rows import task_state, turns_of
 from parley.controller.session_reconciler import SessionReconciler
 from parley.controller.task_under_work import TaskUnderWork
 from parley.engine.pods import JobView, PodView
-from parley.engine.state import Child, Surroundings, TaskState
+from parley.engine.state import Child, Surroundings, TaskState, WarmPool
 from parley.engine.step_plan import lacks_pod
 from parley.kube.kinds import NODE, TASK
 from parley.resources.reasons import Reason
+from parley.resources.runtime import RuntimeMode
 from parley.resources.task import TaskStatus, runtime_mode
 from parley.store.records import NewParent, TaskRecord
 from parley.store.tasks import load_task, register_task
@@ -79,9 +80,18 @@ class Observer:
             turn_holder=gates.turn_holder,
             quota=gates.quota,
             quota_until=gates.quota_until,
-            runtime="Task" if runtime_mode(task.spec, task.agent_spec) == "Task" else "Job",
+            runtime=runtime_mode(task.spec, task.agent_spec).value,
+            pool=self._pool(task),
         )
         return Observation(state, around)
+
+    def _pool(self, task: TaskUnderWork) -> WarmPool | None:
+        """Return whose runners take the task's attempts, where they go to warm ones."""
+        agent, spec = task.agent, task.agent_spec
+        if agent is None or spec is None or runtime_mode(task.spec, spec) is not RuntimeMode.WARM:
+            return None
+        name = self._context.pools.workload(agent, spec).pool
+        return self._context.projection.runners.pool(agent.namespace, agent.uid, name)
 
     def _with_children(self, resource: Resource, state: TaskState) -> TaskState:
         """Add the child Tasks that exist and are not registered yet, or whose attempt was closed over their heads."""

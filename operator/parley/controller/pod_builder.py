@@ -6,6 +6,7 @@ mounted into containers that run Parley's own code and into no other: the user's
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from pydantic import JsonValue
 
@@ -13,6 +14,7 @@ from parley.controller.pod_view import STEP_CONTAINER
 from parley.protocol.messages import TOKEN_AUDIENCE
 from parley.protocol.model_keys import model_key_variable, tool_secret_variable
 from parley.resources.common import SecretKeyRef
+from parley.resources.runtime import RunnerPod
 
 INPUT_CONTAINER = "input"
 OUTPUT_CONTAINER = "output"
@@ -21,6 +23,8 @@ _TOKEN_SECONDS = 3600
 _FILES_DIRECTORY = "/parley"
 _UID = 65532
 _GRACE_SECONDS = 30
+_WARM_GRACE_SECONDS = 600
+"""How long a warm runner may finish what it has begun, when its agent changes or has been idle."""
 _UPLOAD_GRACE_SECONDS = 240
 """How long the output file may wait for a gateway or a store that is away. The kubelet counts it from the end of the
 user's container; where the whole pod is deleted, that container has as long to end."""
@@ -28,6 +32,8 @@ _TMP_MOUNT: JsonValue = {"name": "tmp", "mountPath": "/tmp"}  # noqa: S108 - the
 _OWN_TMP_MOUNT: JsonValue = {"name": "parley-tmp", "mountPath": "/tmp"}  # noqa: S108 - the pod's own emptyDir
 _TOKEN_MOUNT: JsonValue = {"name": "token", "mountPath": _TOKEN_DIRECTORY, "readOnly": True}
 _FILES_MOUNT: JsonValue = {"name": "files", "mountPath": _FILES_DIRECTORY}
+_COMMANDS = {"no": "step", "with its task": "serve", "with its agent": "warm"}
+POOL_VARIABLE = "PARLEY_POOL"
 _UPLOADER_IS_READY = "until [ -e /tmp/ready ]; do sleep 0.02; done"
 """Only then the user's container starts: a SIGTERM before the uploader handles it would be lost on process 1."""
 
@@ -56,8 +62,14 @@ class RunnerWorkload:
     """Where the API keys of the agent's models are; each is mounted by reference."""
     tool_secrets: Sequence[SecretKeyRef] = ()
     """Where the headers of the agent's tools come from; each is mounted by reference."""
-    serves: bool = False
-    """It stays with its task, and takes one attempt after the other."""
+    stays: Literal["no", "with its task", "with its agent"] = "no"
+    """Whether it takes one attempt after the other, and whose: then it is given the Secrets of all that may come."""
+    pool: str = ""
+    """Of a runner that stays with its agent: the attempts it takes."""
+    concurrency: int = 1
+    """How many attempts such a runner runs at a time."""
+    pod: RunnerPod | None = None
+    """What the agent says of its runners' pods."""
 
     component = "runner"
 
@@ -93,6 +105,7 @@ def build_pod_spec(workload: RunnerWorkload | ContainerWorkload) -> dict[str, Js
     if isinstance(workload, RunnerWorkload):
         step = _container(STEP_CONTAINER, _runner(workload), _TMP_MOUNT, _TOKEN_MOUNT)
         volumes.append(_token_volume())
+        grace = _WARM_GRACE_SECONDS if workload.stays == "with its agent" else grace
     else:
         mounts = [_TMP_MOUNT]
         if workload.input_file or workload.output_file:
@@ -102,7 +115,7 @@ def build_pod_spec(workload: RunnerWorkload | ContainerWorkload) -> dict[str, Js
             grace = _UPLOAD_GRACE_SECONDS if workload.output_file else grace
         step = _container(STEP_CONTAINER, _user_container(workload), *mounts)
     spec: dict[str, JsonValue] = {
-        "restartPolicy": "Never",
+        "restartPolicy": "Always" if _outlives_its_process(workload) else "Never",
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
         "terminationGracePeriodSeconds": grace,
@@ -118,7 +131,39 @@ def build_pod_spec(workload: RunnerWorkload | ContainerWorkload) -> dict[str, Js
         spec["initContainers"] = beside
     spec["containers"] = [step]
     spec["volumes"] = volumes
+    if isinstance(workload, RunnerWorkload) and workload.pod is not None:
+        spec |= _placed(workload.pod)
     return spec
+
+
+def pod_metadata(
+    workload: RunnerWorkload | ContainerWorkload, labels: Mapping[str, JsonValue]
+) -> dict[str, JsonValue]:
+    """Build the metadata of a pod's template; no label of the agent's takes the place of one of Parley's."""
+    pod = workload.pod if isinstance(workload, RunnerWorkload) else None
+    if pod is None:
+        return {"labels": dict(labels)}
+    found: dict[str, JsonValue] = {"labels": {**pod.labels, **labels}}
+    if pod.annotations:
+        found["annotations"] = {**pod.annotations}
+    return found
+
+
+def _outlives_its_process(workload: RunnerWorkload | ContainerWorkload) -> bool:
+    return isinstance(workload, RunnerWorkload) and workload.stays == "with its agent"
+
+
+def _placed(pod: RunnerPod) -> dict[str, JsonValue]:
+    """Say where pods run and as whom, as far as the agent says it."""
+    said: dict[str, JsonValue] = {
+        "serviceAccountName": pod.service_account_name,
+        "nodeSelector": dict(pod.node_selector),
+        "tolerations": [each.to_json() for each in pod.tolerations],
+        "imagePullSecrets": [each.to_json() for each in pod.image_pull_secrets],
+        "runtimeClassName": pod.runtime_class_name,
+        "priorityClassName": pod.priority_class_name,
+    }
+    return {field: value for field, value in said.items() if value}
 
 
 def _container(name: str, body: dict[str, JsonValue], *mounts: JsonValue) -> dict[str, JsonValue]:
@@ -137,12 +182,24 @@ def _container(name: str, body: dict[str, JsonValue], *mounts: JsonValue) -> dic
 
 
 def _runner(workload: RunnerWorkload) -> dict[str, JsonValue]:
-    body = _parley(workload.gateway, "serve" if workload.serves else "step")
+    warm = workload.stays == "with its agent"
+    body = _parley(workload.gateway, _COMMANDS[workload.stays])
     if isinstance(env := body["env"], list):
+        if warm:
+            env.append({"name": POOL_VARIABLE, "value": workload.pool})
+            env.append({"name": "PARLEY_CONCURRENCY", "value": str(workload.concurrency)})
         env += [_secret(model_key_variable(reference), reference) for reference in workload.api_keys]
         env += [_secret(tool_secret_variable(reference), reference) for reference in workload.tool_secrets]
     # The imports alone take 2 s of CPU: with a small share a step would take twenty.
-    body["resources"] = {"requests": {"cpu": "100m", "memory": "128Mi"}, "limits": {"memory": "512Mi"}}
+    own = workload.pod.resources if workload.pod is not None else None
+    body["resources"] = (
+        own.to_json()
+        if own is not None
+        else {
+            "requests": {"cpu": "100m", "memory": "128Mi"},
+            "limits": {"memory": "1Gi" if warm else "512Mi"},
+        }
+    )
     return body
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from parley.controller.resource import ObjectName, Resource, all_referred, reduce_final, referred
+from parley.controller.warm_runners import WarmRunners
 from parley.engine.pods import JobView, PodView
 
 TASK_LABEL = "parley.dev/task"
@@ -204,3 +205,4 @@ class Projection:
     schedules: ResourceCache = field(default_factory=ResourceCache)
     replies: ResourceCache = field(default_factory=lambda: ResourceCache("taskRef"))
     workloads: Workloads = field(default_factory=Workloads)
+    runners: WarmRunners = field(default_factory=WarmRunners)

@@ -91,6 +91,7 @@ def agent_snapshot(task: TaskUnderWork) -> AgentSnapshot:
         tools=[_with_parameters(tool, task.template_schemas) for tool in spec.tools],
         builtin_tools=[*spec.builtin_tools],
         max_tool_rounds=spec.max_tool_rounds,
+        pod=spec.runner_pod,
     )
 
 

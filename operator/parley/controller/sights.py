@@ -13,6 +13,7 @@ from parley.controller.context import (
     TASK_KEY,
     TEMPLATE_KEY,
     TURNS_KEY,
+    WARM_KEY,
     Context,
 )
 from parley.controller.finality import is_final, is_settled
@@ -20,8 +21,10 @@ from parley.controller.pod_view import key_of_pod, read_job, read_pod
 from parley.controller.projection import TASK_LABEL, TASK_UID_LABEL, ResourceCache
 from parley.controller.pruning import is_to_prune
 from parley.controller.resource import Resource, referred, workload_key
+from parley.controller.warm_runners import agent_uid_of_pod
+from parley.controller.warm_sights import WarmSights
 from parley.kube.client import JsonObject
-from parley.kube.kinds import AGENT, JOB, POD, REPLY, SCHEDULE, SESSION, TASK, TASK_TEMPLATE, Kind
+from parley.kube.kinds import AGENT, DEPLOYMENT, JOB, POD, REPLY, SCHEDULE, SESSION, TASK, TASK_TEMPLATE, Kind
 
 log = logging.getLogger(__name__)
 _KEYS = {
@@ -39,6 +42,7 @@ class Sights:
 
     def __init__(self, context: Context) -> None:
         self._context = context
+        self._warm = WarmSights(context)
 
     def see(self, kind: Kind, body: JsonObject, deleted: bool) -> None:
         """Take in an object as the watch delivered it."""
@@ -49,6 +53,9 @@ class Sights:
             log.exception("cannot read a %s: %s", kind.kind, body.get("metadata"))
 
     def _take_in(self, kind: Kind, body: JsonObject, deleted: bool) -> None:
+        if kind is DEPLOYMENT or (kind is POD and agent_uid_of_pod(body) is not None):
+            self._warm.see(kind, body, deleted)
+            return
         if kind in {JOB, POD}:
             self._see_workload(kind, body, deleted)
             return
@@ -144,6 +151,8 @@ class Sights:
             self._context.wake(TURNS_KEY, namespace, name)
             tasks = projection.tasks.referring_to(namespace, name)
         elif kind is AGENT:
+            if projection.runners.deployment(namespace, resource.uid) is not None:
+                self._context.wake(WARM_KEY, namespace, name)
             sessions = projection.sessions.referring_to(namespace, name)
             for session in sessions:
                 self._context.wake(SESSION_KEY, namespace, session.name)
@@ -164,6 +173,7 @@ class Sights:
             self._context.projection.workloads.forget_task(resource.workload_key)
             self._context.ready_steps.forget(resource.uid)
             self._context.slots.forget(resource.uid)
+            self._context.demand.forget(resource.uid)
             if (session := self._context.askers.forget(resource.uid)) is not None:
                 wake_session_tasks(self._context, resource.namespace, session)
             wake_owner(self._context, resource)
@@ -173,6 +183,9 @@ class Sights:
                 self._context.wake(TURNS_KEY, resource.namespace, name)
                 self._context.wake(SESSION_KEY, resource.namespace, name)
             self._context.wake(GONE_TASK_KEY, resource.namespace, resource.uid)
+        elif kind is AGENT:
+            self._context.demand.forget_agent(resource.uid)
+            self._context.projection.runners.forget(resource.namespace, resource.uid)
         elif kind is SESSION:
             self._context.known_sessions.discard(resource.uid)
             self._context.wake(GONE_SESSION_KEY, resource.namespace, resource.uid)

@@ -24,6 +24,8 @@ from parley.store.errors import StoreUnavailable
 COUNT_SECONDS = 10.0
 """Seconds between two writes that tell of nothing but counts, and between two looks at them while they may change."""
 
+_TOLD_AT_ONCE = ("observedGeneration", "conditions", "warm")
+
 SpecT = TypeVar("SpecT", AgentSpec, TaskTemplateSpec)
 StatusT = TypeVar("StatusT", AgentStatus, TaskTemplateStatus)
 Counts = Mapping[str, object]
@@ -101,9 +103,7 @@ class SpecReconciler(Generic[SpecT, StatusT]):
 
     def _rest(self, found: Resource, status: Mapping[str, JsonValue]) -> float:
         """Return the seconds until a status should be written; 0: at once, for it tells of more than counts."""
-        if any(
-            status.get(field) != found.status.get(field) for field in ("observedGeneration", "conditions")
-        ):
+        if any(status.get(field) != found.status.get(field) for field in _TOLD_AT_ONCE):
             return 0.0
         return self._written.get(found.uid, float("-inf")) + COUNT_SECONDS - self._clock()
 

@@ -77,6 +77,7 @@ class TaskReconciler:
         self._context.ready_steps.forget(task.uid)
         self._context.specs.forget(task)
         self._context.slots.forget(task.uid)
+        self._context.demand.forget(task.uid)
         if (session := self._context.askers.forget(task.uid)) is not None:
             wake_session_tasks(self._context, task.namespace, session)
         self._templates.forget(task)
@@ -99,6 +100,7 @@ class TaskReconciler:
         for _ in range(_MOST_ROUNDS):
             seen = await self._observer.observe(task)
             begun = begun or seen.state
+            self._context.demand.note(resource, task.agent if _needs_warm_runner(seen.state) else None)
             plan, around = self._plan(task, seen)
             if self._note_turns(task, plan):
                 self._patience[resource.uid] = get_running_loop().time() + _TICKET_PATIENCE
@@ -232,6 +234,15 @@ def _takes_slot(action: Action) -> bool:
             return needs_slot(action.step)
         case _:
             return isinstance(action, StartCall)
+
+
+def _needs_warm_runner(state: TaskState) -> bool:
+    """Tell whether an attempt is held by a warm runner, or may be taken by one now."""
+    return any(
+        attempt.runtime == "Warm"
+        and (attempt.phase == "Running" or (attempt.phase == "Open" and not state.suspended))
+        for attempt in state.attempts
+    )
 
 
 def _has_advanced(before: TaskState, after: TaskState) -> bool:

@@ -18,13 +18,13 @@ from kopf._core.reactor.inventory import ResourceMemories, ResourceMemory
 from parley.controller.job_builder import MANAGED_BY_LABEL
 from parley.controller.resource import is_kept_annotation
 from parley.kube.client import FIELD_MANAGER, JsonObject
-from parley.kube.kinds import AGENT, JOB, POD, REPLY, SCHEDULE, SESSION, TASK, TASK_TEMPLATE, Kind
+from parley.kube.kinds import AGENT, DEPLOYMENT, JOB, POD, REPLY, SCHEDULE, SESSION, TASK, TASK_TEMPLATE, Kind
 
 _UNREAD = frozenset({"managedFields", "annotations"})
 _ANNOTATIONS = "annotations"
 _IDENTITY = frozenset({"apiVersion", "kind", "metadata"})
 
-WATCHED = (AGENT, SESSION, TASK, TASK_TEMPLATE, SCHEDULE, REPLY, JOB, POD)
+WATCHED = (AGENT, SESSION, TASK, TASK_TEMPLATE, SCHEDULE, REPLY, JOB, POD, DEPLOYMENT)
 _STOP_SECONDS = 10.0
 
 Sight = Callable[[Kind, JsonObject, bool], None]
@@ -175,4 +175,5 @@ def _settings() -> kopf.OperatorSettings:
     own = f"{MANAGED_BY_LABEL}={FIELD_MANAGER}"
     settings.watching.label_selectors[JOB.group, JOB.version, JOB.plural] = own
     settings.watching.label_selectors[POD.version, POD.plural] = own
+    settings.watching.label_selectors[DEPLOYMENT.group, DEPLOYMENT.version, DEPLOYMENT.plural] = own
     return settings

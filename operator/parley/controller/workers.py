@@ -16,6 +16,7 @@ from parley.controller.context import (
     TASK_KEY,
     TEMPLATE_KEY,
     TURNS_KEY,
+    WARM_KEY,
     Context,
 )
 from parley.controller.metrics import RECONCILE_SECONDS, RECONCILES
@@ -25,6 +26,7 @@ from parley.controller.schedule_reconciler import ScheduleReconciler
 from parley.controller.session_reconciler import SessionReconciler
 from parley.controller.spec_reconciler import SpecReconciler
 from parley.controller.task_reconciler import TaskReconciler
+from parley.controller.warm_reconciler import WarmReconciler
 from parley.kube.errors import Conflict, KubeUnavailable, NotFound
 from parley.kube.kinds import AGENT, TASK_TEMPLATE
 from parley.kube.lease import LostLease
@@ -65,6 +67,7 @@ class Workers:
                 "Tasks can use the template",
             ).reconcile,
             SCHEDULE_KEY: ScheduleReconciler(context).reconcile,
+            WARM_KEY: WarmReconciler(context).reconcile,
             REPLY_KEY: ReplyReconciler(context).reconcile,
             GONE_TASK_KEY: self._close_task,
             GONE_SESSION_KEY: sessions.close,

@@ -217,12 +217,20 @@ class KubeApi(Protocol):
         ...
 
     async def apply(
-        self, kind: Kind, namespace: str, name: str, body: JsonObject, *, uid: str, resource_version: str
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        body: JsonObject,
+        *,
+        uid: str | None,
+        resource_version: str | None,
     ) -> JsonObject:
         """Make ``body`` the whole of what this field manager says in the object, status apart.
 
         Uid and ``resource_version`` are those of the object as it was read: nothing is ever created (with the
-        version alone the API server would), nor written over a change. Returns the object as it is then.
+        version alone the API server would), nor written over a change. Without both, the object is made if there is
+        none. Returns the object as it is then.
 
         Raises:
             Conflict: The object changed since, or is gone.

@@ -189,16 +189,22 @@ class LiveKube:
         )
 
     async def apply(
-        self, kind: Kind, namespace: str, name: str, body: JsonObject, *, uid: str, resource_version: str
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        body: JsonObject,
+        *,
+        uid: str | None,
+        resource_version: str | None,
     ) -> JsonObject:
         """See ``KubeApi.apply``."""
-        metadata = cast("JsonObject", body.get("metadata") or {})
+        meant = {"uid": uid, "resourceVersion": resource_version}
         named: JsonObject = {
-            **metadata,
+            **cast("JsonObject", body.get("metadata") or {}),
             "name": name,
             "namespace": namespace,
-            "uid": uid,
-            "resourceVersion": resource_version,
+            **{field: value for field, value in meant.items() if value is not None},
         }
         full: JsonObject = {"apiVersion": kind.api_version, "kind": kind.kind, **body, "metadata": named}
         return await self._request(

@@ -92,7 +92,14 @@ class FencedKube:
         return await self._kube.apply_status(kind, namespace, name, status, resource_version=resource_version)
 
     async def apply(
-        self, kind: Kind, namespace: str, name: str, body: JsonObject, *, uid: str, resource_version: str
+        self,
+        kind: Kind,
+        namespace: str,
+        name: str,
+        body: JsonObject,
+        *,
+        uid: str | None,
+        resource_version: str | None,
     ) -> JsonObject:
         """See ``KubeApi.apply``; raises what the guard raises."""
         self._admit("patch", kind)

@@ -10,7 +10,7 @@ from typing import Annotated, Literal, cast
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, JsonValue, Tag, TypeAdapter
 from pydantic.alias_generators import to_camel
 
-from parley.protocol.snapshots import ModelSnapshot, PromptSnapshot, ToolSnapshot, UserSnapshot
+from parley.protocol.snapshots import ModelSnapshot, PodSnapshot, PromptSnapshot, ToolSnapshot, UserSnapshot
 from parley.resources.agent import DEFAULT_MAX_TOOL_ROUNDS
 
 
@@ -39,6 +39,9 @@ class AgentSnapshot(ProtocolModel):
     builtin_tools: list[str] = Field(default_factory=list, description="such as update_context")
     max_tool_rounds: int = Field(
         default=DEFAULT_MAX_TOOL_ROUNDS, description="how often the model may ask for calls in one turn"
+    )
+    pod: PodSnapshot | None = Field(
+        default=None, description="what is set in its runners' pods: for the operator, which may make the Job later"
     )
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, cast, get_args
 from pydantic import BaseModel, BeforeValidator, JsonValue, PlainSerializer
 
 from parley.resources.agent import ModelEndpoint, ModelSpec
+from parley.resources.runtime import RunnerPod
 from parley.resources.session import SessionUser
 from parley.resources.task import PromptStep
 from parley.resources.tools import ToolSpec
@@ -61,6 +62,10 @@ def _user(value: object) -> object:
     return known_fields(SessionUser, value)
 
 
+def _pod(value: object) -> object:
+    return known_fields(RunnerPod, value)
+
+
 ModelSnapshot = Annotated[
     ModelSpec,
     BeforeValidator(_model),
@@ -78,4 +83,7 @@ UserSnapshot = Annotated[
     SessionUser,
     BeforeValidator(_user),
     PlainSerializer(SessionUser.to_json, return_type=dict[str, JsonValue]),
+]
+PodSnapshot = Annotated[
+    RunnerPod, BeforeValidator(_pod), PlainSerializer(RunnerPod.to_json, return_type=dict[str, JsonValue])
 ]

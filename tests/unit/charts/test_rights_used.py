@@ -43,7 +43,7 @@ PARLEYS = (AGENT, SESSION, TASK, TASK_TEMPLATE, SCHEDULE, REPLY)
 # Which kinds a call means that does not name one.
 VARIABLE_KINDS = {
     ("controller/listing.py", "get"): PARLEYS,
-    ("controller/listing.py", "pages"): (*PARLEYS, JOB, POD),
+    ("controller/listing.py", "pages"): (*PARLEYS, JOB, POD, DEPLOYMENT),
     ("controller/spec_reconciler.py", "apply_status"): (AGENT, TASK_TEMPLATE),
     ("gateway/identity.py", "get"): (JOB, REPLICA_SET, DEPLOYMENT),
 }
@@ -74,8 +74,15 @@ def used(*parts: str) -> set[Right]:
             kinds = (named,) if isinstance(named, Kind) else VARIABLE_KINDS.get((file, method))
             assert kinds, f"{file}: {ast.unparse(call)}: say in VARIABLE_KINDS which kinds this asks for"
             suffix = "/status" if method == "apply_status" else ""
-            found |= {(kind.group, f"{kind.plural}{suffix}", VERBS[method]) for kind in kinds}
+            verbs = [VERBS[method], *(["create"] if may_create(method, call) else [])]
+            found |= {(kind.group, f"{kind.plural}{suffix}", verb) for kind in kinds for verb in verbs}
     return found
+
+
+def may_create(method: str, call: ast.Call) -> bool:
+    """Whether an apply makes the object where there is none: the API server asks for both verbs."""
+    uids = [ast.unparse(keyword.value) for keyword in call.keywords if keyword.arg == "uid"]
+    return method == "apply" and uids == ["None"]
 
 
 def granted(account: str, settings: tuple[str, ...]) -> set[Right]:

@@ -33,7 +33,7 @@ CASES: dict[str, tuple[JobOwner, RunnerWorkload | ContainerWorkload, str]] = {
     "runner-with-key": (OWNER, replace(RUNNER, api_keys=[KEY]), "classify"),
     "runner-with-keys": (OWNER, replace(RUNNER, api_keys=[SPARE, KEY]), "classify"),
     "runner-round": (OWNER, RUNNER, "classify"),
-    "runner-of-a-task": (OWNER, replace(RUNNER, serves=True, api_keys=[KEY]), "classify"),
+    "runner-of-a-task": (OWNER, replace(RUNNER, stays="with its task", api_keys=[KEY]), "classify"),
     "container": (OWNER, SCORE, "score"),
     "container-with-everything": (
         OWNER,

@@ -215,7 +215,10 @@ async def test_the_runner_gets_the_agents_key_by_reference_and_may_stay(evaluato
     workload = workload_of(request, SETTINGS, "s-1", serves=True)
 
     assert isinstance(workload, RunnerWorkload)
-    assert ([*workload.api_keys], workload.serves) == ([SecretKeyRef(name="openai", key="k")], True)
+    assert ([*workload.api_keys], workload.stays) == (
+        [SecretKeyRef(name="openai", key="k")],
+        "with its task",
+    )
 
 
 async def test_each_fallbacks_key_goes_by_reference_too_and_a_shared_one_once(evaluator: Evaluator) -> None:
