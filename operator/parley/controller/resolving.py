@@ -11,6 +11,7 @@ from parley.kube.kinds import SESSION
 from parley.resources.agent import AgentSpec
 from parley.resources.reasons import Reason
 from parley.resources.session import SessionSpec
+from parley.resources.steps import Step
 from parley.resources.task_template import TaskTemplateSpec
 
 
@@ -95,6 +96,8 @@ class Resolver:
         agent = await specs.read(AgentSpec, task.agent)
         task.agent_spec = agent.spec
         task.unusable += [f"Agent {name}: {problem}" for problem in agent.problems]
+        if task.spec.session_ref is None and agent.spec is not None:
+            task.misfit = _needs_session(task.steps, agent.spec)
         task.template_schemas = {}
         for tool in agent.spec.tools if agent.spec is not None else ():
             if tool.task is None or tool.parameters is not None:
@@ -114,3 +117,12 @@ class Resolver:
         most = self._context.settings.max_tasks_per_namespace
         limits.append(Limit(f"namespace {resource.namespace}", resource.namespace, most or None))
         return Claim(resource.uid, resource.namespace, resource.name, resource.created, tuple(limits))
+
+
+def _needs_session(steps: Sequence[Step], agent: AgentSpec) -> str | None:
+    """Say which step calls a tool that only a task with a session can."""
+    for index, step in enumerate(steps):
+        if step.tool is not None and step.tool.name in agent.builtin_tools:
+            path, name = f"spec.steps[{index}].tool.name", step.tool.name
+            return f"{path}: {name} changes a Session's context: the Task needs a sessionRef"
+    return None

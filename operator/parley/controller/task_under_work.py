@@ -24,7 +24,7 @@ class TaskUnderWork:
         speaker: the person who says what it says, if its session names anybody.
         template_schemas: by TaskTemplate, what its inputs must be, for the tools of the agent that queue such Tasks.
         unusable: what is wrong in the specs of its session and its agent.
-        misfit: why it can never run in the session that is there.
+        misfit: why it can never run in the session that is there, or without one.
         denied: steps whose start the store refused in this reconcile.
         requests: requests of attempts inserted in this reconcile, by the attempt's id.
         looked: Jobs whose pods were read from the API server in this reconcile.

@@ -59,6 +59,20 @@ async def test_a_turn_pauses_while_a_container_runs_for_it(cluster: Cluster) -> 
     assert f"tool score of step reply runs in Job {tool.job}" in told(cluster, "Running")
 
 
+async def test_a_step_that_changes_a_context_needs_a_session_before_anything_runs(cluster: Cluster) -> None:
+    await cluster.agent(builtinTools=["update_context"])
+    change = {"name": "update_context", "arguments": {"changes": {"seen": True}}}
+    await cluster.task("refund", {"name": "note", "tool": change}, agentRef={"name": "support"})
+
+    await cluster.settle()
+
+    assert cluster.status("refund")["phase"] == "Failed"
+    (ready,) = [each for each in cluster.status("refund")["conditions"] if each["type"] == "Ready"]
+    assert ready["reason"] == "InvalidSpec"
+    assert "spec.steps[0].tool.name: update_context changes a Session's context" in ready["message"]
+    assert cluster.runs == []
+
+
 async def test_while_a_tool_runs_the_task_runs_and_the_session_is_taken(cluster: Cluster) -> None:
     scripts = {"refund": [[("score", {"number": 7})], "Done."], "other": ["Hello."]}
 
