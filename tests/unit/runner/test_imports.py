@@ -10,9 +10,11 @@ HEAVY = [
     "pydantic_ai", "mcp", "jsonschema", "openai", "anthropic", "google.genai", "parley.runner.tools.box",
     "aiohttp.client", "click", "rich",
 ]  # fmt: skip
-ASK_OPENAI = """
+BEGIN = """
 from parley.runner.quick_start import begin_start, end_start
 begin_start()
+"""
+ASK_OPENAI = f"""{BEGIN}
 from parley.resources.agent import ModelEndpoint
 from parley.runner.step import load_model_seam
 load_model_seam()(ModelEndpoint(provider="OpenAI", name="any", base_url="http://model/v1"), None)
@@ -45,7 +47,7 @@ def imported_by(statement: str) -> list[str]:
             "from parley.runner.tool_opening import load_tool_box; load_tool_box()",
             ["parley.runner.tools.box"],
         ),
-        ("from parley.runner.step import load_model_seam; load_model_seam()", ["pydantic_ai"]),
+        (f"{BEGIN}from parley.runner.step import load_model_seam; load_model_seam()", ["pydantic_ai"]),
         (ASK_OPENAI, ["pydantic_ai", "openai"]),
         ("import parley.runner.input_file, parley.runner.output_file", []),
     ],
