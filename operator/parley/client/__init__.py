@@ -2,3 +2,10 @@
 
 It may import ``api``, ``protocol`` and ``resources``; nothing of a cluster, so that it runs anywhere.
 """
+
+from parley.client.async_client import AsyncParley
+from parley.client.errors import ParleyError, Unreachable
+from parley.client.patience import Retries
+from parley.client.sync_client import Parley
+
+__all__ = ["AsyncParley", "Parley", "ParleyError", "Retries", "Unreachable"]

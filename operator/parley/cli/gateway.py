@@ -1,0 +1,122 @@
+"""The CLI's way to the gateway: a URL, or a port-forward; and a token of whoever calls."""
+
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from parley.cli.app import App
+from parley.cli.failures import CliError
+from parley.cli.kube import SERVICE
+from parley.cli.port_forward import PortForward
+from parley.cli.reading import name_of, namespace_of, objects, text
+from parley.client import Parley, ParleyError, Unreachable
+from parley.kube.client import JsonObject
+from parley.kube.errors import Forbidden
+
+GATEWAY = "app.kubernetes.io/name=parley,app.kubernetes.io/component=gateway"
+_USUAL_NAMESPACE = "parley-system"
+
+
+@contextmanager
+def connect(app: App) -> Generator[Parley]:
+    """A client for the command's namespace; what was opened for it is closed in the end.
+
+    Raises:
+        CliError: there is no gateway or no token, or the gateway refused; with what to do.
+    """
+    settings = app.settings
+    token = token_for(app)
+    if settings.gateway:
+        with client(app, settings.gateway, token) as parley, explained():
+            yield parley
+        return
+    service = find_gateway(app)
+    port = next((text(one, "port") for one in objects(service, "spec", "ports")), "8080")
+    arguments = [part for pair in app.kube.arguments().items() for part in pair]
+    with (
+        PortForward(arguments, namespace_of(service), name_of(service), port) as forward,
+        client(app, forward.url, token) as parley,
+        explained(),
+    ):
+        yield parley
+
+
+def client(app: App, url: str, token: str) -> Parley:
+    """A client with the settings of the command line."""
+    return Parley(url, token, namespace=app.namespace, user=app.settings.user)
+
+
+@contextmanager
+def explained() -> Generator[None]:
+    """Turn the client's errors into what a user is told."""
+    try:
+        yield
+    except Unreachable as error:
+        raise CliError(str(error.problem.detail), "see whether the gateway runs: parley doctor") from error
+    except ParleyError as error:
+        hints = {
+            401: "the gateway does not know your token: log in again, or give --token",
+            403: "ask for the right it names; which roles there are: docs/cli.md",
+            404: "look at the name and the namespace (-n); what you may not see is not found either",
+            429: "wait a moment: you ask more than the gateway allows one caller",
+        }
+        raise CliError(
+            f"{error.problem.title}: {error.problem.detail or error.status}", hints.get(error.status)
+        ) from error
+
+
+def token_for(app: App) -> str:
+    """The caller's token: given, of a ServiceAccount, or the kubeconfig's.
+
+    Raises:
+        CliError: there is none, as with a kubeconfig that has a client certificate.
+    """
+    settings = app.settings
+    if settings.token:
+        return settings.token
+    if settings.service_account:
+        namespace, slash, name = settings.service_account.partition("/")
+        if not slash or not name:
+            raise CliError(
+                f"--as-service-account {settings.service_account}: this is no ServiceAccount",
+                "write NAMESPACE/NAME",
+            )
+        return app.kube.service_account_token(namespace, name)
+    token = app.kube.token()
+    if token is None:
+        raise CliError(
+            "your kubeconfig logs in with a certificate, and the gateway needs a token",
+            "let the cluster make one: --as-service-account NAMESPACE/NAME (kubectl create serviceaccount NAME), "
+            "or give --token / PARLEY_TOKEN",
+        )
+    return token
+
+
+def find_gateway(app: App) -> JsonObject:
+    """The gateway's Service.
+
+    Raises:
+        CliError: there is none, or several.
+    """
+    wanted = app.settings.system_namespace
+    try:
+        found = app.kube.list(SERVICE, wanted, labels=GATEWAY).items
+    except Forbidden:
+        if wanted:
+            raise
+        # Who may not look everywhere may still look where it usually is.
+        try:
+            found = app.kube.list(SERVICE, _USUAL_NAMESPACE, labels=GATEWAY).items
+        except Forbidden as error:
+            raise CliError(
+                "you may not look for the gateway's Service",
+                "say where it is: --gateway URL (PARLEY_GATEWAY), or --system-namespace NAME",
+            ) from error
+    if not found:
+        where = f"namespace {wanted}" if wanted else "this cluster"
+        raise CliError(
+            f"there is no gateway of Parley in {where}", "install the chart parley; then parley doctor"
+        )
+    if len(found) > 1:
+        listed = ", ".join(sorted(namespace_of(one) for one in found))
+        raise CliError(f"there are several gateways, in {listed}", "choose one: --system-namespace NAME")
+    return found[0]

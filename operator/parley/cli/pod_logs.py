@@ -1,0 +1,177 @@
+"""Logs of the pods that a Task's steps ran in."""
+
+import queue
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import click
+
+from parley.cli.app import App
+from parley.cli.failures import CliError
+from parley.cli.options import wants_colour
+from parley.cli.reading import name_of, namespace_of, objects, text
+from parley.cli.task_tree import has_ended
+from parley.cli.task_view import must_exist
+from parley.cli.text import clean
+from parley.kube.client import JsonObject
+from parley.kube.errors import KubeError
+from parley.kube.kinds import POD, TASK
+
+TASK_UID_LABEL = "parley.dev/task-uid"
+STEP_LABEL = "parley.dev/step"
+ATTEMPT_LABEL = "parley.dev/attempt"
+_INDEX_LABEL = "batch.kubernetes.io/job-completion-index"
+_LOOK_SECONDS = 1.0
+_COLOURS = ("cyan", "green", "yellow", "magenta", "blue")
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A container whose log is printed, and what stands before its lines."""
+
+    namespace: str
+    pod: str
+    container: str
+    prefix: str
+
+
+def print_logs(
+    app: App, name: str, step: str | None, *, follow: bool, every_attempt: bool, tail: int | None
+) -> None:
+    """Print the logs; with ``follow`` until the Task has ended."""
+    task = must_exist(app, name)
+    known = [text(one, "name") for one in objects(task, "status", "steps")]
+    if step is not None and known and step not in known:
+        raise CliError(f"Task {name} has no step {step}", f"its steps: {', '.join(known)}")
+    if follow:
+        _follow(app, task, step, every_attempt=every_attempt, tail=tail)
+        return
+    sources = _sources(_pods(app, task, step), every_attempt=every_attempt)
+    if not sources:
+        raise _nothing(task, step)
+    for source in sources:
+        for line in app.kube.log(source.namespace, source.pod, source.container, follow=False, tail=tail):
+            _print(source, line)
+
+
+def _nothing(task: JsonObject, step: str | None) -> CliError:
+    what = f"step {step} of Task {name_of(task)}" if step else f"Task {name_of(task)}"
+    if has_ended(task):
+        return CliError(
+            f"the pods of {what} are gone",
+            "the end of each container's log is kept in the store: parley events, or docs/outputs-and-logs.md",
+        )
+    return CliError(
+        f"{what} has no pod yet",
+        f"see what it waits for: parley tasks {name_of(task)} -n {namespace_of(task)}",
+    )
+
+
+def _pods(app: App, task: JsonObject, step: str | None) -> list[JsonObject]:
+    labels = f"{TASK_UID_LABEL}={text(task, 'metadata', 'uid')}"
+    if step:
+        labels += f",{STEP_LABEL}={step}"
+    found = app.kube.list(POD, namespace_of(task), labels=labels).items
+    return sorted(found, key=lambda pod: (text(pod, "metadata", "creationTimestamp"), name_of(pod)))
+
+
+def _sources(pods: Sequence[JsonObject], *, every_attempt: bool) -> list[Source]:
+    newest: dict[str, int] = {}
+    for pod in pods:
+        newest[_label(pod, STEP_LABEL)] = max(newest.get(_label(pod, STEP_LABEL), 0), _attempt(pod))
+    return [
+        Source(namespace_of(pod), name_of(pod), text(container, "name"), _prefix(pod))
+        for pod in pods
+        if every_attempt or _attempt(pod) == newest[_label(pod, STEP_LABEL)]
+        for container in objects(pod, "spec", "containers")
+    ]
+
+
+def _label(pod: JsonObject, key: str) -> str:
+    return text(pod, "metadata", "labels", key)
+
+
+def _attempt(pod: JsonObject) -> int:
+    number = _label(pod, ATTEMPT_LABEL)
+    return int(number) if number.isdigit() else 0
+
+
+def _prefix(pod: JsonObject) -> str:
+    index, attempt = _label(pod, _INDEX_LABEL), _attempt(pod)
+    item = f"[{index}]" if index else ""
+    again = f"#{attempt}" if attempt > 1 else ""
+    return f"{_label(pod, STEP_LABEL) or name_of(pod)}{item}{again}"
+
+
+def _print(source: Source, line: str) -> None:
+    colour = wants_colour()
+    prefix = source.prefix
+    if colour:
+        prefix = click.style(prefix, fg=_COLOURS[sum(prefix.encode()) % len(_COLOURS)])
+    click.echo(f"{prefix} | {clean(line)}", color=colour or None)
+
+
+def _follow(app: App, task: JsonObject, step: str | None, *, every_attempt: bool, tail: int | None) -> None:
+    """Read each container's log in a thread of its own; look for new pods until the Task has ended."""
+    lines: queue.SimpleQueue[tuple[Source, str | None]] = queue.SimpleQueue()
+    begun: set[tuple[str, str]] = set()
+    reading = 0
+    while True:
+        ended = has_ended(app.kube.get(TASK, namespace_of(task), name_of(task)))
+        for source in _sources(_pods(app, task, step), every_attempt=every_attempt):
+            if (source.pod, source.container) not in begun:
+                begun.add((source.pod, source.container))
+                reading += 1
+                _read_in_thread(app, source, tail, lines)
+        if ended and not reading:
+            break
+        try:
+            source, line = lines.get(timeout=_LOOK_SECONDS)
+        except queue.Empty:
+            continue
+        while True:
+            if line is None:
+                reading -= 1
+            else:
+                _print(source, line)
+            try:
+                source, line = lines.get_nowait()
+            except queue.Empty:
+                break
+    if not begun:
+        raise _nothing(task, step)
+
+
+def _read_in_thread(
+    app: App, source: Source, tail: int | None, lines: "queue.SimpleQueue[tuple[Source, str | None]]"
+) -> None:
+    def read() -> None:
+        try:
+            while True:
+                told = False
+                follow = app.kube.log(source.namespace, source.pod, source.container, follow=True, tail=tail)
+                for line in follow:
+                    told = True
+                    lines.put((source, line))
+                if told or _is_over(app, source):
+                    return
+                # Its container has not begun: the API server refuses a log until it has.
+                time.sleep(_LOOK_SECONDS)
+        except KubeError as error:
+            lines.put((source, f"(no more of this log: {error.message})"))
+        finally:
+            lines.put((source, None))
+
+    threading.Thread(target=read, daemon=True).start()
+
+
+def _is_over(app: App, source: Source) -> bool:
+    from parley.kube.errors import NotFound
+
+    try:
+        pod = app.kube.get(POD, source.namespace, source.pod)
+    except NotFound:
+        return True
+    return text(pod, "status", "phase") in {"Succeeded", "Failed"}

@@ -1,0 +1,114 @@
+"""What both clients are: where the gateway is, who asks, and the operations."""
+
+import secrets
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+
+import httpx2
+from pydantic import ValidationError
+
+from parley.api.common import IDEMPOTENCY_HEADER, USER_HEADER, ApiModel
+from parley.api.problems import ApiProblem
+from parley.client import operations
+from parley.client.errors import ParleyError, Unreachable
+from parley.client.operation import Endpoint, Request
+from parley.client.patience import Patience, Retries
+
+TIMEOUT = httpx2.Timeout(30.0, connect=5.0)
+SILENCE = httpx2.Timeout(45.0, connect=5.0)
+"""Of a stream: the gateway says something every 15 seconds."""
+
+Token = str | Callable[[], str]
+"""A bearer token, or what gives one when it is needed: those of a cluster expire."""
+
+
+class Operations:
+    """The operations of the gateway's API; see ``parley.client.operations`` for their parameters."""
+
+    list_sessions = operations.list_sessions
+    create_session = operations.create_session
+    get_session = operations.get_session
+    update_session = operations.update_session
+    delete_session = operations.delete_session
+    get_context = operations.get_context
+    update_context = operations.update_context
+    list_tasks = operations.list_tasks
+    get_task = operations.get_task
+    create_reply = operations.create_reply
+    list_waiting = operations.list_waiting
+
+
+class Base(Operations):
+    """What the clients share. See ``Parley``."""
+
+    def __init__(
+        self, url: str, token: Token | None, *, namespace: str, user: str | None, retries: Retries | None
+    ) -> None:
+        self.url = url.rstrip("/")
+        self.namespace = namespace
+        self._token = token
+        self._user = user
+        self._retries = retries or Retries()
+
+    def patience(self, endpoint: Endpoint) -> Patience:
+        """What a request may wait for."""
+        return Patience(self._retries, endpoint.repeatable)
+
+    def url_of(self, endpoint: Endpoint, request: Request) -> str:
+        """Where a request goes."""
+        return self.url + endpoint.url(self.namespace, request.names)
+
+    def headers(
+        self, endpoint: Endpoint, request: Request, more: Mapping[str, str] | None = None
+    ) -> dict[str, str]:
+        """What a request says of itself; the token is asked for anew."""
+        token = self._token() if callable(self._token) else self._token
+        headers = {"User-Agent": f"parley-client/{version('parley')}", **(more or {})}
+        if token:
+            headers["Authorization"] = f"Bearer {token}"
+        if self._user:
+            headers[USER_HEADER] = self._user
+        if endpoint.keyed:
+            headers[IDEMPOTENCY_HEADER] = request.key or new_key()
+        if request.body is not None:
+            headers["Content-Type"] = "application/json"
+        return headers
+
+    def answer(self, endpoint: Endpoint, response: httpx2.Response) -> ApiModel | None:
+        """What an answer says.
+
+        Raises:
+            ParleyError: that it was refused.
+        """
+        if not response.is_success:
+            raise refusal(response)
+        if endpoint.answer is None:
+            return None
+        try:
+            return endpoint.answer.model_validate_json(response.content)
+        except ValidationError as error:
+            raise Unreachable(
+                self.url, f"the answer is no {endpoint.answer.__name__}; is this a gateway of this version?"
+            ) from error
+
+
+def content_of(request: Request) -> bytes | None:
+    """The body as it is sent: fields that were not given are left out, so that null is said only on purpose."""
+    if request.body is None:
+        return None
+    return request.body.model_dump_json(by_alias=True, exclude_unset=True).encode()
+
+
+def new_key() -> str:
+    """A key that no other request has."""
+    return secrets.token_urlsafe(18)
+
+
+def refusal(response: httpx2.Response) -> ParleyError:
+    """The error that an answer is; its body must have been read."""
+    try:
+        problem = ApiProblem.model_validate_json(response.content)
+    except ValidationError:
+        text = response.text.strip()[:200] or response.reason_phrase
+        problem = ApiProblem(title="Refused", status=max(response.status_code, 400), detail=text)
+    return ParleyError(problem, response.headers.get("X-Request-ID"))

@@ -1,0 +1,45 @@
+"""What goes wrong between a client and the gateway."""
+
+from parley.api.problems import ApiProblem
+
+
+class ParleyError(Exception):
+    """The gateway refused.
+
+    Attributes:
+        problem: what is wrong and what to do, as the gateway says it.
+        request_id: by which its log knows the request.
+    """
+
+    def __init__(self, problem: ApiProblem, request_id: str | None = None) -> None:
+        super().__init__(problem.title, problem.detail)
+        self.problem = problem
+        self.request_id = request_id
+
+    @property
+    def status(self) -> int:
+        """HTTP status."""
+        return self.problem.status
+
+    @property
+    def reason(self) -> str | None:
+        """In one word, for programs."""
+        return self.problem.reason
+
+    def __str__(self) -> str:
+        where = f"{self.problem.field}: " if self.problem.field else ""
+        detail = f": {self.problem.detail}" if self.problem.detail else ""
+        return f"{where}{self.problem.title}{detail} ({self.problem.status})"
+
+
+class Unreachable(ParleyError):
+    """Nobody answers, or not in time, or what answers is no gateway. Whether the request was done is not known."""
+
+    def __init__(self, url: str, why: str) -> None:
+        problem = ApiProblem(
+            title="The gateway cannot be reached",
+            status=503,
+            detail=f"{url}: {why}",
+            reason="Unreachable",
+        )
+        super().__init__(problem)
