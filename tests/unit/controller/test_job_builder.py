@@ -17,6 +17,7 @@ from parley.engine.names import job_name
 from parley.protocol.messages import RUNNER_LIFE_SECONDS
 from parley.protocol.model_keys import model_key_variable
 from parley.resources.common import SecretKeyRef
+from parley.resources.runtime import RunnerPod
 
 from tests.pod_security import restricted_violations
 
@@ -27,12 +28,22 @@ GATEWAY = Gateway(image="parley:1", url="http://parley-gateway.parley-system.svc
 RUNNER = RunnerWorkload(gateway=GATEWAY)
 KEY = SecretKeyRef(name="openai", key="api-key")
 SPARE = SecretKeyRef(name="anthropic", key="api-key")
+POD = RunnerPod.model_validate(
+    {
+        "serviceAccountName": "support",
+        "resources": {"limits": {"memory": "1Gi"}},
+        "nodeSelector": {"pool": "models"},
+        "labels": {"team": "desk"},
+        "annotations": {"example.com/note": "slow"},
+    }
+)
 SCORE = ContainerWorkload(image="ghcr.io/acme/score:1", gateway=GATEWAY)
 CASES: dict[str, tuple[JobOwner, RunnerWorkload | ContainerWorkload, str]] = {
     "runner": (OWNER, RUNNER, "classify"),
     "runner-with-key": (OWNER, replace(RUNNER, api_keys=[KEY]), "classify"),
     "runner-with-keys": (OWNER, replace(RUNNER, api_keys=[SPARE, KEY]), "classify"),
     "runner-round": (OWNER, RUNNER, "classify"),
+    "runner-with-pod-settings": (OWNER, replace(RUNNER, pod=POD), "classify"),
     "runner-of-a-task": (OWNER, replace(RUNNER, stays="with its task", api_keys=[KEY]), "classify"),
     "container": (OWNER, SCORE, "score"),
     "container-with-everything": (
