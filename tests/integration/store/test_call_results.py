@@ -76,6 +76,22 @@ async def test_only_an_attempt_of_the_call_that_has_ended_answers_it(story: Stor
     assert await journal(story, task) == {(0, 0): {"error": "the node went"}}
 
 
+async def test_a_plan_reads_nothing_of_a_call_that_is_answered(story: Story) -> None:
+    """But for containers that may still run: the one whose node went."""
+    task, wait = await waiting(story)
+    step = call_step("reply", wait)
+    lost = await story.start(task, step, request=container_request(story.names[task], step))
+    async with story.conn() as conn:
+        await attempts.close_attempt(conn, story.fence, lost, "Lost", "PodLost", "gone", end_turn=False)
+    done = await run_container(story, task, wait, number=2)
+    assert [each.id for each in (await story.load(task)).attempts if each.step == step] == [lost, done]
+
+    assert await answer(story, wait, done)
+
+    assert [each.id for each in (await story.load(task)).attempts if each.step == step] == [lost]
+    assert [each.step for each in (await story.load(task)).attempts] == ["reply", step]
+
+
 async def test_nobody_answers_what_was_called_off(story: Story) -> None:
     alice = await story.session()
     task, wait = await waiting(story, alice)
