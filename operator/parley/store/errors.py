@@ -72,3 +72,10 @@ class ContextChanged(StoreError):
     def __init__(self, keys: Sequence[str], version: int) -> None:
         named = ", ".join(keys[:10])
         super().__init__(f"Others have changed {named} meanwhile; the context is of version {version} now.")
+
+
+class TranscriptConflict(StoreError):
+    """The session holds another conversation than the one to be imported (409). Nothing was written."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"The Session holds another conversation: {what}. Import into a new Session.")
