@@ -114,15 +114,21 @@ class FakeKube:
         *,
         namespace: str | None = None,
         selector: str = "",
+        fields: str = "",
         limit: int = 500,
         token: str = "",
     ) -> tuple[Sequence[JsonObject], str]:
-        """The token is the position; of selectors only ``key=value`` is known."""
+        """The token is the position; of selectors only ``key=value`` is known, of those of fields ``path!=value``."""
         self._arrive("list", kind, namespace, "")
         if token and not token.isdecimal():
             raise Invalid(400, "BadRequest", "continue key is not valid")
         wanted = dict(part.split("=", 1) for part in selector.split(",") if part)
-        found = self._selected(kind, namespace, wanted, {})
+        barred = [part.split("!=", 1) for part in fields.split(",") if part]
+        found = [
+            body
+            for body in self._selected(kind, namespace, wanted, {})
+            if all(_field(body, path) != value for path, value in barred)
+        ]
         begin = int(token or 0)
         return found[begin : begin + limit], str(begin + limit) if begin + limit < len(found) else ""
 

@@ -5,15 +5,17 @@ from contextlib import asynccontextmanager
 from importlib.metadata import version
 
 from fastapi import FastAPI
-from starlette.middleware.body_limit import RequestBodyLimitMiddleware
 
 from parley.gateway import file_routes, health, runner_routes
 from parley.gateway.access.people import People
+from parley.gateway.api import context, replies, sessions, tasks
 from parley.gateway.calling import Backend
 from parley.gateway.identity import StepIdentities
 from parley.gateway.live.hub import Live
 from parley.gateway.metrics import Metrics, RequestMetrics
+from parley.gateway.openapi import describe_with
 from parley.gateway.problems import add_problem_handlers
+from parley.gateway.requests import BodyLimits, RequestIds
 from parley.gateway.settings import GatewaySettings
 from parley.kube.client import KubeApi
 from parley.store.pool import Pool
@@ -22,7 +24,12 @@ from parley.store.pool import Pool
 def create_app(settings: GatewaySettings, pool: Pool, kube: KubeApi) -> FastAPI:
     """Make the app; the caller opens and closes ``pool`` and ``kube``."""
     app = FastAPI(
-        title="Parley", version=version("parley"), docs_url=None, redoc_url=None, lifespan=_listening
+        title="Parley",
+        version=version("parley"),
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        lifespan=_listening,
     )
     app.state.pool = pool
     app.state.live = Live(pool)
@@ -32,10 +39,14 @@ def create_app(settings: GatewaySettings, pool: Pool, kube: KubeApi) -> FastAPI:
     add_problem_handlers(app)
     app.include_router(runner_routes.router)
     app.include_router(file_routes.router)
+    for module in (sessions, context, tasks, replies):
+        app.include_router(module.router)
     app.include_router(health.router)
-    app.add_middleware(RequestBodyLimitMiddleware, max_body_size=settings.max_body_bytes)
+    describe_with(app)
+    app.add_middleware(BodyLimits, settings=settings)
     # The last one added is the outermost: refused bodies are counted too.
     app.add_middleware(RequestMetrics, metrics=app.state.metrics)
+    app.add_middleware(RequestIds)
     return app
 
 

@@ -1,7 +1,7 @@
 """Errors as the runner reads them: problem+json, one status for each thing a runner must do about it."""
 
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from fastapi import FastAPI, Request
@@ -11,12 +11,30 @@ from psycopg import DataError
 from starlette.exceptions import HTTPException
 
 from parley.api.problems import PROBLEM_JSON, ApiProblem
+from parley.gateway.access.errors import of_kubernetes, of_store
 from parley.gateway.access.refusal import Refusal
 from parley.kube.errors import KubeError, KubeUnavailable
 from parley.protocol.messages import Problem
-from parley.store.errors import NotAllowed, OtherHolder, ResultTooLarge, Stopped, StoreUnavailable
+from parley.store.errors import (
+    ContextChanged,
+    KeyReused,
+    NotAllowed,
+    OtherHolder,
+    ResultTooLarge,
+    SessionNotReady,
+    SessionOver,
+    Stopped,
+    StoreError,
+    StoreUnavailable,
+)
 
 RETRY_AFTER_SECONDS = 2
+PEOPLE_PREFIX = "/v1/"
+"""Begins the paths of what is for people and programs."""
+_WHAT_TO_DO = {
+    404: "there is no such path: /openapi.json lists all of them",
+    405: "this path has other methods: the header Allow names them",
+}
 
 log = logging.getLogger("parley.gateway")
 
@@ -76,10 +94,33 @@ async def _bad_call(_: Request, error: BadCall) -> JSONResponse:
     return problem_response(Problem(title="Bad request", status=400, detail=str(error)))
 
 
-async def _malformed(_: Request, error: RequestValidationError) -> JSONResponse:
+async def _malformed(request: Request, error: RequestValidationError) -> JSONResponse:
     # Where and what, never the value: it may be part of a conversation.
-    wrong = [f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()]
-    return problem_response(Problem(title="Malformed request", status=422, detail="; ".join(wrong)[:2000]))
+    named = _path if _is_for_people(request) else _dotted
+    wrong = [(named(one["loc"]), str(one["msg"]).removeprefix("Value error, ")) for one in error.errors()]
+    detail = "; ".join(f"{path}: {message}" for path, message in wrong)[:2000]
+    if _is_for_people(request):
+        refusal = Refusal(422, detail, reason="Invalid", field=wrong[0][0] if wrong else None)
+        return problem_response(refusal.problem)
+    return problem_response(Problem(title="Malformed request", status=422, detail=detail))
+
+
+def _dotted(location: Iterable[int | str]) -> str:
+    return ".".join(str(part) for part in location)
+
+
+def _path(location: Iterable[int | str]) -> str:
+    """Write where something is wrong: ``body.spec.users[0].id``."""
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
+
+
+def _is_for_people(request: Request) -> bool:
+    return request.url.path.startswith(PEOPLE_PREFIX)
+
+
+async def _of_store(request: Request, error: StoreError) -> JSONResponse:
+    refusal = of_store(error)
+    return await (_fault(request, error) if refusal is None else _refused(request, refusal))
 
 
 async def _not_storable(request: Request, error: DataError) -> JSONResponse:
@@ -121,12 +162,16 @@ async def _stopped(_: Request, error: Stopped) -> JSONResponse:
     )
 
 
-async def _too_large(_: Request, error: ResultTooLarge) -> JSONResponse:
+async def _too_large(request: Request, error: ResultTooLarge) -> JSONResponse:
+    if _is_for_people(request):
+        return await _of_store(request, error)
     problem = Problem(title="Too large", status=413, detail=str(error), reason="ResultTooLarge")
     return problem_response(problem)
 
 
-async def _no_kubernetes(_: Request, error: KubeError) -> JSONResponse:
+async def _no_kubernetes(request: Request, error: KubeError) -> JSONResponse:
+    if _is_for_people(request):
+        return await _refused(request, of_kubernetes(error))
     # Anything but an outage is a right the gateway lacks: the caller can only wait until somebody mends it.
     level = logging.WARNING if isinstance(error, KubeUnavailable) else logging.ERROR
     log.log(level, "the API server did not answer: %s", error)
@@ -134,7 +179,8 @@ async def _no_kubernetes(_: Request, error: KubeError) -> JSONResponse:
 
 
 async def _http_error(_: Request, error: HTTPException) -> JSONResponse:
-    problem = Problem(title=str(error.detail), status=error.status_code)
+    detail = _WHAT_TO_DO.get(error.status_code, "")
+    problem = ApiProblem(title=str(error.detail), status=error.status_code, detail=detail)
     return problem_response(problem, dict(error.headers) if error.headers else None)
 
 
@@ -157,6 +203,10 @@ _HANDLERS: list[tuple[type[Exception], Callable[[Request, Any], Awaitable[JSONRe
     (OtherHolder, _other_holder),
     (Stopped, _stopped),
     (ResultTooLarge, _too_large),
+    (ContextChanged, _of_store),
+    (KeyReused, _of_store),
+    (SessionNotReady, _of_store),
+    (SessionOver, _of_store),
     (KubeError, _no_kubernetes),
     (HTTPException, _http_error),
     (Exception, _fault),

@@ -140,6 +140,7 @@ class KubeApi(Protocol):
         *,
         namespace: str | None = None,
         selector: str = "",
+        fields: str = "",
         limit: int = CHUNK_SIZE,
         token: str = "",
     ) -> tuple[Sequence[JsonObject], str]:
@@ -149,6 +150,7 @@ class KubeApi(Protocol):
             kind: What to list.
             namespace: Whose; of every namespace if none is given.
             selector: Labels as kubectl's ``-l`` takes them.
+            fields: As ``--field-selector`` takes them.
             limit: At least 1.
             token: Of the page before.
 

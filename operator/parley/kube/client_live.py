@@ -119,11 +119,17 @@ class LiveKube:
         *,
         namespace: str | None = None,
         selector: str = "",
+        fields: str = "",
         limit: int = CHUNK_SIZE,
         token: str = "",
     ) -> tuple[Sequence[JsonObject], str]:
         """See ``KubeApi.page``."""
-        query = [("limit", str(limit)), ("labelSelector", selector), ("continue", token)]
+        query = [
+            ("limit", str(limit)),
+            ("labelSelector", selector),
+            ("fieldSelector", fields),
+            ("continue", token),
+        ]
         asked = [(key, value) for key, value in query if value]
         page, following = read_page(
             await self._request("GET", kind.path(namespace), query=asked), first=not token

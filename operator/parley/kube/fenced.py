@@ -53,11 +53,14 @@ class FencedKube:
         *,
         namespace: str | None = None,
         selector: str = "",
+        fields: str = "",
         limit: int = CHUNK_SIZE,
         token: str = "",
     ) -> tuple[Sequence[JsonObject], str]:
         """See ``KubeApi.page``."""
-        return await self._kube.page(kind, namespace=namespace, selector=selector, limit=limit, token=token)
+        return await self._kube.page(
+            kind, namespace=namespace, selector=selector, fields=fields, limit=limit, token=token
+        )
 
     async def create(
         self, kind: Kind, namespace: str | None, body: JsonObject, *, as_user: Person | None = None

@@ -1,0 +1,104 @@
+"""The making of a Session, once for each idempotency key."""
+
+import hashlib
+import json
+import secrets
+from typing import NamedTuple, cast
+
+from parley.api.sessions import CreateSession
+from parley.gateway.access.dependencies import NamespaceAccess
+from parley.gateway.access.people import People
+from parley.gateway.access.refusal import Refusal, conflict
+from parley.gateway.calling import Backend
+from parley.kube.client import JsonObject
+from parley.kube.errors import AlreadyExists
+from parley.kube.kinds import SESSION
+from parley.store.idempotency import remember
+
+REQUEST_ANNOTATION = "parley.dev/request"
+"""On a Session that was made with an idempotency key: which request made it."""
+
+
+class MadeSession(NamedTuple):
+    """A Session that is there. ``repeated``: an earlier request had made it."""
+
+    body: JsonObject
+    repeated: bool
+
+
+async def create_session(
+    people: People, backend: Backend, access: NamespaceAccess, asked: CreateSession, key: str | None
+) -> MadeSession:
+    """Make the Session that is asked for.
+
+    Raises:
+        Refusal: the caller may make Sessions for another user only (422), or the name is taken (409).
+        KeyReused: the key came with another body.
+        KubeError: the API server refuses it.
+    """
+    spec = asked.spec.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True)
+    if access.only_user is not None:
+        _limit(spec, access.only_user)
+    name, request = asked.name or f"s-{secrets.token_hex(5)}", None
+    if key is not None:
+        body = asked.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        name, request = await _claim(backend, access, asked.name, key, body)
+    metadata: JsonObject = {"name": name, "namespace": access.namespace}
+    if asked.labels:
+        metadata["labels"] = dict(asked.labels)
+    if request is not None:
+        metadata["annotations"] = {REQUEST_ANNOTATION: request}
+    try:
+        made = await people.kube.create(SESSION, access.namespace, {"metadata": metadata, "spec": spec})
+    except AlreadyExists:
+        found = None if request is None else await people.kube.get(SESSION, access.namespace, name)
+        if found is None or _annotations(found).get(REQUEST_ANNOTATION) != request:
+            detail = (
+                f'a Session "{name}" exists in namespace "{access.namespace}": choose another name, or none'
+            )
+            raise conflict(detail, reason="AlreadyExists", field="body.name") from None
+        return MadeSession(found, repeated=True)
+    finally:
+        people.sessions.forget(access.namespace, name)
+    return MadeSession(made, repeated=False)
+
+
+async def _claim(
+    backend: Backend, access: NamespaceAccess, name: str | None, key: str, body: JsonObject
+) -> tuple[str, str]:
+    """Let a key stand for this body from now on; returns the Session's name and the mark of the request.
+
+    It is claimed before the Session is made, so that a death in between leaves nothing double: the repeat makes it
+    under the same name, or finds it.
+    """
+    scope = json.dumps(["sessions", access.namespace, access.caller.username, access.caller.acting_for])
+    body_hash = _hash(body)
+    request = _hash([scope, key, body_hash])
+    answer: JsonObject = {"name": name or f"s-{request[:12]}"}
+    async with backend.store() as conn:
+        stored = await remember(conn, scope, key, body_hash, answer)
+    return str(cast("JsonObject", stored)["name"]), request
+
+
+def _limit(spec: JsonObject, user: str) -> None:
+    """Let the Session be this user's: by its spec, or because the spec names nobody."""
+    if "restoreFrom" in spec:
+        detail = "spec.restoreFrom: only who may make Sessions for anybody may go on with an earlier one's transcript"
+        raise Refusal(422, detail, reason="NotYours", field="body.spec.restoreFrom")
+    if "users" in spec:
+        ids = [one.get("id") for one in cast("list[JsonObject]", spec["users"])]
+    else:
+        person = cast("JsonObject", spec.setdefault("user", {}))
+        ids = [person.setdefault("id", user)]
+    if user not in ids:
+        detail = f"spec.user.id: you may make Sessions for {user} only: leave it out, or name that user"
+        raise Refusal(422, detail, reason="NotYours", field="body.spec.user.id")
+
+
+def _hash(value: object) -> str:
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
+
+
+def _annotations(body: JsonObject) -> JsonObject:
+    return cast("JsonObject", cast("JsonObject", body["metadata"]).get("annotations") or {})

@@ -1,0 +1,116 @@
+"""Tasks with their attempts: the audit trail, also of Tasks whose objects are gone."""
+
+from collections.abc import Sequence
+from typing import Annotated, cast
+
+from fastapi import Query
+
+from parley.api.tasks import (
+    DEFAULT_TASK_PAGE,
+    MAX_TASK_PAGE,
+    AttemptView,
+    TaskAudit,
+    TaskAuditList,
+    TaskView,
+)
+from parley.gateway.access.dependencies import (
+    NamespaceAccess,
+    ObjectName,
+    PeopleOf,
+    SessionAccess,
+    Store,
+    namespace_access,
+    session_access,
+)
+from parley.gateway.access.refusal import not_found
+from parley.gateway.access.route import people_router
+from parley.gateway.api.ownership import require_user
+from parley.gateway.api.pages import PageTokenQuery, read_position, write_position
+from parley.gateway.api.views import metadata_of, spec_of, status_of
+from parley.kube.client import JsonObject
+from parley.kube.kinds import TASK
+from parley.resources.common import Usage
+from parley.resources.task import TaskSpec
+from parley.resources.task_status import TaskStatus
+from parley.store import audit
+
+router = people_router()
+
+
+@router.get("/sessions/{name}/tasks", operation_id="listTasks", response_model_exclude_none=True)
+async def list_tasks(
+    access: Annotated[SessionAccess, session_access("list", resource="tasks")],
+    backend: Store,
+    limit: Annotated[int, Query(ge=1, le=MAX_TASK_PAGE)] = DEFAULT_TASK_PAGE,
+    page_token: PageTokenQuery = None,
+) -> TaskAuditList:
+    """List the Session's Tasks with all that ran of them, oldest first."""
+    after = read_position(page_token, {"session": access.uid})
+    async with backend.store() as conn:
+        page = await audit.session_tasks(conn, access.uid, limit=limit, after=after)
+    return TaskAuditList(
+        items=[_audit(task, page.attempts.get(task.uid, [])) for task in page.tasks],
+        next_page_token=write_position(page.next, {"session": access.uid}) if page.next else None,
+    )
+
+
+@router.get("/tasks/{name}", operation_id="getTask", response_model_exclude_none=True)
+async def get_task(
+    name: ObjectName,
+    access: Annotated[NamespaceAccess, namespace_access("get", "tasks")],
+    people: PeopleOf,
+    backend: Store,
+) -> TaskView:
+    """Read a Task, with all that ran of it."""
+    body = await people.kube.get(TASK, access.namespace, name)
+    if body is None:
+        raise not_found("Task", access.namespace, name)
+    await require_user(people, access, body)
+    uid = str(cast("JsonObject", body["metadata"])["uid"])
+    async with backend.store() as conn:
+        attempts = (await audit.task_attempts(conn, [uid]))[uid]
+    return TaskView(
+        metadata=metadata_of(body),
+        spec=spec_of(TaskSpec, body),
+        status=status_of(TaskStatus, body),
+        attempts=[_attempt(one) for one in attempts],
+        attempts_cut=_cut(attempts),
+    )
+
+
+def _audit(task: audit.TaskAudit, attempts: Sequence[audit.AttemptAudit]) -> TaskAudit:
+    return TaskAudit(
+        name=task.name,
+        uid=task.uid,
+        created_at=task.created_at,
+        gone=task.gone,
+        ended_at=task.ended_at,
+        phase=task.phase,
+        reason=task.reason,
+        message=task.message,
+        usage=Usage(input_tokens=task.input_tokens, output_tokens=task.output_tokens),
+        attempts=[_attempt(one) for one in attempts],
+        attempts_cut=_cut(attempts),
+    )
+
+
+def _attempt(one: audit.AttemptAudit) -> AttemptView:
+    return AttemptView(
+        step=one.step,
+        item=one.item if one.item >= 0 else None,
+        number=one.number,
+        cause=one.cause,
+        state=one.state,
+        runtime=one.runtime,
+        reason=one.reason,
+        message=one.message,
+        exit_code=one.exit_code,
+        created_at=one.created_at,
+        taken_at=one.taken_at,
+        ended_at=one.ended_at,
+        usage=Usage(input_tokens=one.input_tokens, output_tokens=one.output_tokens),
+    )
+
+
+def _cut(attempts: Sequence[audit.AttemptAudit]) -> bool:
+    return len(attempts) >= audit.MOST_ATTEMPTS
