@@ -11,6 +11,10 @@ def ensure_network(layout: Layout) -> None:
     """Make the bridge with the node's address; what exists already is left as it is."""
     if not has_link(layout.bridge):
         run(["ip", "link", "add", layout.bridge, "type", "bridge"])
+    # A bridge that was not given an address of its own has the lowest of what is plugged in. Pods come and go, so it
+    # changed each minute, and a pod that knew the old one reached neither names nor Services for up to a minute.
+    own = Path(f"/sys/class/net/{layout.bridge}/address").read_text().strip()
+    run(["ip", "link", "set", "dev", layout.bridge, "address", own])
     if f"inet {layout.address}/16" not in run(["ip", "-4", "address", "show", "dev", layout.bridge]):
         run(["ip", "address", "replace", f"{layout.address}/16", "dev", layout.bridge])
     run(["ip", "link", "set", layout.bridge, "up"])
