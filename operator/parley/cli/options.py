@@ -62,6 +62,10 @@ cluster_options = _all(
 )
 """Of every command that talks to the cluster."""
 
+system_option = _setting(
+    "--system-namespace", to="system_namespace", metavar="NAME", help="Where Parley is installed."
+)
+
 gateway_options = _all(
     cluster_options,
     _setting(
@@ -90,7 +94,7 @@ gateway_options = _all(
         metavar="ID",
         help="Act for this person; needs the right act-for on users.parley.dev.",
     ),
-    _setting("--system-namespace", to="system_namespace", metavar="NAME", help="Where Parley is installed."),
+    system_option,
 )
 """Of every command that talks to the gateway."""
 
