@@ -1,13 +1,14 @@
 """Erase what is kept of objects that are gone, once its time is over: by the leader, after complete lists.
 
 A list that lies, or a backup of the cluster that lacks half of it, must not empty the store a month later: where much
-of a namespace is due at once, nothing is erased until a person confirms it.
+of a namespace is due at once, nothing is erased until a person confirms it. What was confirmed is that day's, so that a
+word nobody takes back does not lift the brake for ever.
 """
 
 import logging
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime
 from typing import cast
 
 from parley.controller.context import Context
@@ -30,11 +31,16 @@ def are_too_many(due: int, kept: int) -> bool:
     return due > _MOST_AT_ONCE and due * _LARGEST_PART > kept
 
 
+def _today() -> date:
+    return datetime.now(UTC).date()
+
+
 class Sweeper:
     """Erases rows whose time is over."""
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, today: Callable[[], date] = _today) -> None:
         self._context = context
+        self._today = today
         self._held: set[str] = set()
 
     async def sweep(self) -> int:
@@ -84,26 +90,29 @@ class Sweeper:
 
     async def _hold(self, due: Mapping[str, Sequence[Due]], kept: Mapping[str, int]) -> set[str]:
         """Return the namespaces in which nothing is erased now, having said so."""
+        today = self._today()
         many = {name for name, rows in due.items() if are_too_many(len(rows), kept.get(name, 0))}
-        held = many - await self._confirmed() if many else set[str]()
+        held = many - await self._confirmed(today) if many else set[str]()
         for namespace in self._held | held:
             ERASURE_HELD.labels(namespace).set(len(due[namespace]) if namespace in held else 0)
         self._held = held
         for namespace in sorted(held):
-            await self._tell(namespace, len(due[namespace]), kept.get(namespace, 0))
+            await self._tell(namespace, len(due[namespace]), kept.get(namespace, 0), today)
         return held
 
-    async def _confirmed(self) -> set[str]:
-        """Return the namespaces that a person has named in the ConfigMap's ``data.erase``."""
+    async def _confirmed(self, today: date) -> set[str]:
+        """Return the namespaces that a person has named in the ConfigMap's ``data.erase``, for today."""
         config = await self._context.kube.get(CONFIG_MAP, self._context.settings.namespace, CONFIG_MAP_NAME)
         data = cast("Mapping[str, str]", (config or {}).get("data") or {})
-        return set(data.get("erase", "").replace(",", " ").split())
+        entries = (entry.partition("/") for entry in data.get("erase", "").replace(",", " ").split())
+        return {namespace for namespace, _, day in entries if day == today.isoformat()}
 
-    async def _tell(self, namespace: str, due: int, kept: int) -> None:
+    async def _tell(self, namespace: str, due: int, kept: int, today: date) -> None:
         context = self._context
         note = (
             f"{due} of the {kept} sessions and tasks of namespace {namespace} are due to be erased at once, so none "
-            f"is: if they are meant to go, name the namespace in data.erase of ConfigMap {CONFIG_MAP_NAME}"
+            f"is: if they are meant to go, write {namespace}/{today} into data.erase of ConfigMap {CONFIG_MAP_NAME}; "
+            "it counts on that day (UTC)"
         )
         log.warning("%s", note)
         config = await context.kube.get(CONFIG_MAP, context.settings.namespace, CONFIG_MAP_NAME)
@@ -117,7 +126,7 @@ class Sweeper:
                 type="Warning",
                 reason=Reason.ERASURE_HELD,
                 note=note,
-                key=f"{namespace}/{datetime.now(UTC).date()}",
+                key=f"{namespace}/{today}",
                 action="Erase",
             )
         )

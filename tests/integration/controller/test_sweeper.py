@@ -1,7 +1,7 @@
 """What is gone is erased in its time, with the operator's own eyes on the cluster."""
 
-from datetime import timedelta
-from typing import Any
+from datetime import date, timedelta
+from typing import Any, cast
 
 import pytest
 from parley.controller import sweeper as sweeping
@@ -69,7 +69,8 @@ async def many_are_gone(cluster: Cluster, gone: int, living: int) -> None:
 
 async def test_much_of_a_namespace_at_once_waits_for_a_person(cluster: Cluster) -> None:
     await many_are_gone(cluster, gone=30, living=60)
-    sweeper = Sweeper(cluster.context)
+    days = [date(2026, 11, 23)]
+    sweeper = Sweeper(cluster.context, lambda: days[-1])
 
     assert await sweeper.sweep() == 0
     assert await sweeper.sweep() == 0
@@ -79,10 +80,42 @@ async def test_much_of_a_namespace_at_once_waits_for_a_person(cluster: Cluster) 
     assert f"30 of the 90 sessions and tasks of namespace {NAMESPACE}" in warnings[0].note
     assert ERASURE_HELD.labels(NAMESPACE)._value.get() == 30
 
-    body: Any = {"metadata": {"name": "parley-store"}, "data": {"id": "x", "erase": f"other, {NAMESPACE}"}}
+    confirmed = f"{NAMESPACE}/2026-11-23"
+    assert f"write {confirmed} into data.erase of ConfigMap parley-store" in warnings[0].note
+
+    body: Any = {"metadata": {"name": "parley-store"}, "data": {"id": "x", "erase": NAMESPACE}}
     await cluster.kube.create(CONFIG_MAP, "parley-system", body)
+    assert await sweeper.sweep() == 0, "a name alone would count for ever"
+    confirm(cluster, f"other/2026-11-23, {confirmed}")
     assert await sweeper.sweep() == 30
     assert ERASURE_HELD.labels(NAMESPACE)._value.get() == 0
+
+
+async def test_what_was_confirmed_once_lifts_the_brake_once(cluster: Cluster) -> None:
+    """Nobody took the word out again, and a month later a list lies."""
+    days = [date(2026, 11, 23)]
+    sweeper = Sweeper(cluster.context, lambda: days[-1])
+    body: Any = {"metadata": {"name": "parley-store"}, "data": {"id": "x"}}
+    await cluster.kube.create(CONFIG_MAP, "parley-system", body)
+    confirm(cluster, f"{NAMESPACE}/2026-11-23")
+    await many_are_gone(cluster, gone=30, living=60)
+    assert await sweeper.sweep() == 30
+    await sql(cluster, "UPDATE sessions SET gone_since = now() - interval '2 h'")
+
+    days.append(date(2026, 12, 24))
+
+    assert await sweeper.sweep() == 0
+    (warning,) = [each for each in cluster.told if each.reason == Reason.ERASURE_HELD]
+    assert f"write {NAMESPACE}/2026-12-24" in warning.note
+
+
+def confirm(cluster: Cluster, entries: str) -> None:
+    cluster.kube.edit(
+        CONFIG_MAP,
+        "parley-system",
+        "parley-store",
+        lambda body: cast("dict[str, Any]", body["data"]).update(erase=entries),
+    )
 
 
 async def test_a_few_go_without_a_word(cluster: Cluster) -> None:
