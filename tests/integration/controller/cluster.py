@@ -23,7 +23,7 @@ from parley.controller.workers import Workers
 from parley.engine.names import pod_key
 from parley.kube.client import FIELD_MANAGER, JsonObject
 from parley.kube.events import Transition
-from parley.kube.kinds import AGENT, JOB, POD, REPLY, SCHEDULE, SESSION, TASK, TASK_TEMPLATE, Kind
+from parley.kube.kinds import AGENT, DEPLOYMENT, JOB, POD, REPLY, SCHEDULE, SESSION, TASK, TASK_TEMPLATE, Kind
 from parley.protocol.messages import TakeAnswer
 from parley.store import runner_calls
 from parley.store.leader import raise_epoch
@@ -36,7 +36,7 @@ from tests.integration.controller.scripted_runner import Script, ScriptedRunner
 
 NAMESPACE = "team"
 PATIENCE = 60.0
-WATCHED = (JOB, POD, AGENT, SESSION, TASK_TEMPLATE, SCHEDULE, REPLY, TASK)
+WATCHED = (JOB, POD, AGENT, SESSION, TASK_TEMPLATE, SCHEDULE, REPLY, TASK, DEPLOYMENT)
 
 
 @dataclass(frozen=True)
