@@ -1,6 +1,6 @@
 """What is said to a model and what it answers, in words of our own: no library's types leave ``model``."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -110,10 +110,12 @@ class ChatModel(Protocol):
         schema: JsonSchema | None,
         tools: Sequence[ToolDefinition] = (),
         timeout_seconds: float,
+        on_text: Callable[[str], None] | None = None,
     ) -> ModelReply:
         """Send the whole conversation, get the next message; with ``schema``, one that should fit it.
 
-        With ``tools`` that message may ask for calls instead.
+        With ``tools`` that message may ask for calls instead. ``on_text`` is told its text piece by piece as it comes,
+        as far as the server sends it so.
 
         Raises:
             ModelFailure: there is no answer.

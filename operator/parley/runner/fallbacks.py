@@ -85,15 +85,22 @@ class ModelChain:
         messages: Sequence[ChatMessage],
         schema: JsonSchema | None,
         tools: Sequence[ToolDefinition] = (),
+        on_text: Callable[[str], None] | None = None,
     ) -> ModelReply:
         """Ask until a model answers.
+
+        Args:
+            messages: the whole conversation.
+            schema: the answer should fit it.
+            tools: what the model may call.
+            on_text: is told the answer's text as it comes, and "" before each try: it begins anew.
 
         Raises:
             StepFailure: ModelError or ModelRateLimited: none has.
         """
         while len(self._failures) < len(self._specs):
             try:
-                reply = await self._ask_one(messages, schema, tools)
+                reply = await self._ask_one(messages, schema, tools, on_text)
             except StepFailure as failure:
                 if failure.reason not in _FAILURES:
                     raise
@@ -112,7 +119,11 @@ class ModelChain:
             await model.close()
 
     async def _ask_one(
-        self, messages: Sequence[ChatMessage], schema: JsonSchema | None, tools: Sequence[ToolDefinition]
+        self,
+        messages: Sequence[ChatMessage],
+        schema: JsonSchema | None,
+        tools: Sequence[ToolDefinition],
+        on_text: Callable[[str], None] | None,
     ) -> ModelReply:
         model = self._model = self._model or await self._connected()
         # A model that does not answer leaves the others their shares of what is left of the time.
@@ -123,7 +134,11 @@ class ModelChain:
             # The last one's is not the deadline's: that may move, and cuts the request short by itself.
             share = max(self._remaining() - kept, _SHORTEST_REQUEST_SECONDS) if others else math.inf
             seconds = min(share, LONGEST_REQUEST_SECONDS)
-            return await model.ask(messages, schema=schema, tools=tools, timeout_seconds=seconds)
+            if on_text is not None:
+                on_text("")
+            return await model.ask(
+                messages, schema=schema, tools=tools, timeout_seconds=seconds, on_text=on_text
+            )
 
         return await ask_patiently(
             once, model=self.label, remaining=lambda: self._remaining() - kept, sleep=self._sleep

@@ -1,14 +1,15 @@
 """Entry point ``parley-runner``: what Parley runs in a step's pod.
 
-``step`` runs one attempt of a prompt step, ``serve`` those of a task one after the other. Beside a user's container
-``input`` writes its input file before it starts, and ``output`` sends its output file once it has ended.
+``step`` runs one attempt of a prompt step, ``serve`` those of a task one after the other, ``warm`` those of an agent,
+several at a time. Beside a user's container ``input`` writes its input file before it starts, and ``output`` sends its
+output file once it has ended.
 """
 
 import os
 import signal
 import sys
 
-_USAGE = "usage: parley-runner step|serve|input|output\n"
+_USAGE = "usage: parley-runner step|serve|warm|input|output\n"
 
 
 def main() -> None:
@@ -27,13 +28,13 @@ def main() -> None:
 def _run(command: str) -> int:
     # Each imports what it needs itself: the containers' helpers start in a fifth of a runner's time.
     match command:
-        case "step" | "serve":
+        case "step" | "serve" | "warm":
             from parley.runner.quick_start import begin_start  # noqa: PLC0415 - see above
 
             begin_start()
             from parley.runner.process import run_process  # noqa: PLC0415 - see above
 
-            return run_process(serves=command == "serve")
+            return run_process(command)
         case "input":
             from parley.runner.input_file import write_input  # noqa: PLC0415 - see above
 

@@ -5,12 +5,13 @@ Importing this module takes about a second, so it is done while the gateway's fi
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any, cast
 
 import httpx2
-from pydantic_ai.direct import model_request
+from pydantic_ai.direct import model_request, model_request_stream
 from pydantic_ai.exceptions import (
     ModelAPIError,
     ModelConnectionError,
@@ -19,6 +20,15 @@ from pydantic_ai.exceptions import (
     ModelRateLimitError,
     UnexpectedModelBehavior,
     UserError,
+)
+from pydantic_ai.messages import (
+    ModelMessage,
+    ModelResponse,
+    ModelResponseStreamEvent,
+    PartDeltaEvent,
+    PartStartEvent,
+    TextPart,
+    TextPartDelta,
 )
 from pydantic_ai.models import ModelRequestParameters
 from pydantic_ai.output import OutputObjectDefinition
@@ -32,8 +42,13 @@ from parley.runner.text import storable_text
 from parley.runner.translation import from_library, to_library
 
 CONNECT_SECONDS = 10.0
+KEEP_ALIVE_SECONDS = 120.0
+"""How long an idle connection is kept, where the model is: people take their time to answer."""
+WHOLE_SECONDS = 300.0
+"""How long a server that did not stream an answer well is asked for whole answers only."""
 MAX_SERVER_MESSAGE_BYTES = 512
 _RETRYABLE_STATUS = frozenset({408, 409, 425, 429})
+_REFUSES_STREAM = frozenset({400, 404, 405, 406, 415, 422, 501})
 
 
 class LibraryModel:
@@ -53,7 +68,15 @@ class LibraryModel:
                 f"has an API key with characters that cannot be sent: check {where}, which its apiKeySecretRef names",
                 retryable=False,
             )
-        self._http = httpx2.AsyncClient(timeout=httpx2.Timeout(None, connect=CONNECT_SECONDS))
+        self._http = httpx2.AsyncClient(
+            timeout=httpx2.Timeout(None, connect=CONNECT_SECONDS),
+            limits=httpx2.Limits(
+                max_connections=None, max_keepalive_connections=None, keepalive_expiry=KEEP_ALIVE_SECONDS
+            ),
+            # A server's cookies would tie the conversations together that are held over this client.
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
+        )
+        self._whole_until = 0.0
         self._provider = spec.provider
         self._model = connect(spec, self._key, self._http)
         self._settings = settings_of(spec)
@@ -65,6 +88,7 @@ class LibraryModel:
         schema: JsonSchema | None,
         tools: Sequence[ToolDefinition] = (),
         timeout_seconds: float,
+        on_text: Callable[[str], None] | None = None,
     ) -> ModelReply:
         """See ``ChatModel``."""
         parameters = ModelRequestParameters(function_tools=[_to_library(tool) for tool in tools])
@@ -75,17 +99,59 @@ class LibraryModel:
             messages = [_in_words(schema), *messages]
         try:
             async with asyncio.timeout(timeout_seconds):
-                response = await model_request(
-                    self._model,
-                    to_library(messages),
-                    model_settings=self._settings,
-                    model_request_parameters=parameters,
-                )
+                response = await self._response(to_library(messages), parameters, on_text)
         except TimeoutError:
             raise ModelFailure(f"did not answer within {timeout_seconds:.0f} s", retryable=True) from None
         except (ModelAPIError, UnexpectedModelBehavior, UserError) as error:
             raise self._failure(error) from error
         return from_library(response)
+
+    async def _response(
+        self,
+        messages: list[ModelMessage],
+        parameters: ModelRequestParameters,
+        on_text: Callable[[str], None] | None,
+    ) -> ModelResponse:
+        clock = asyncio.get_running_loop().time
+        if on_text is not None and clock() >= self._whole_until:
+            try:
+                return await self._streamed(messages, parameters, on_text)
+            except ModelHTTPError as error:
+                if error.status_code not in _REFUSES_STREAM or "stream" not in _server_message(error).lower():
+                    raise
+                self._whole_until = clock() + WHOLE_SECONDS
+            except (ModelConnectionError, UserError):
+                raise
+            except (ModelAPIError, UnexpectedModelBehavior):
+                # Whether it does not stream as it should, or has a bad day: it may do better in one piece.
+                self._whole_until = clock() + WHOLE_SECONDS
+                raise
+        return await model_request(
+            self._model, messages, model_settings=self._settings, model_request_parameters=parameters
+        )
+
+    async def _streamed(
+        self,
+        messages: list[ModelMessage],
+        parameters: ModelRequestParameters,
+        on_text: Callable[[str], None],
+    ) -> ModelResponse:
+        """Make the request, telling the answer's text as it comes; the result is the same as in one piece."""
+        try:
+            async with model_request_stream(
+                self._model, messages, model_settings=self._settings, model_request_parameters=parameters
+            ) as stream:
+                async for event in stream:
+                    if text := _text_of(event):
+                        on_text(text)
+                response = stream.get()
+        except httpx2.TransportError as error:
+            # Once the answer has begun, not all SDKs put what breaks it off in errors of their own.
+            raise ModelConnectionError(self._model.model_name, str(error) or type(error).__name__) from error
+        details = response.provider_details or {}
+        if response.finish_reason is None and not details.get("finish_reason"):
+            raise UnexpectedModelBehavior("the stream ended before the answer did")
+        return response
 
     async def close(self) -> None:
         """Close the connections to the model's server."""
@@ -124,6 +190,17 @@ class LibraryModel:
         if len(self._key) >= 4:
             text = text.replace(self._key, "***")
         return shorten(" ".join(storable_text(text).split()), MAX_SERVER_MESSAGE_BYTES)
+
+
+def _text_of(event: ModelResponseStreamEvent) -> str:
+    """The text that an event of a streamed answer adds."""
+    match event:
+        case PartStartEvent(part=TextPart(content=text)):
+            return text
+        case PartDeltaEvent(delta=TextPartDelta(content_delta=text)):
+            return text
+        case _:
+            return ""
 
 
 def _to_library(tool: ToolDefinition) -> LibraryTool:

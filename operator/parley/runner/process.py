@@ -11,7 +11,7 @@ import os
 import secrets
 import signal
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from parley.runner.gateway_client import GatewayClient, NotAdmitted, Rejected, StopRunning, TooLarge
 from parley.runner.log import start_log
@@ -23,24 +23,24 @@ from parley.runner.step import StepRun
 EXIT_DONE = 0
 EXIT_UNCOMMITTED = 1
 EXIT_TERMINATED = 128 + signal.SIGTERM
-COMMIT_GRACE_SECONDS = 15.0
-"""How long a commit under way may still take after SIGTERM; the pod's grace period is 30 s."""
 TERMINATION_LOG = Path("/dev/termination-log")
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+Command = Literal["step", "serve", "warm"]
 
 log = logging.getLogger(__name__)
 
 
 class Work(Protocol):
-    """What a runner does: one attempt, or one after the other."""
+    """What a runner does: one attempt, one after the other, or several at a time."""
 
     @property
     def committing(self) -> bool:
         """An outcome is known and on its way to the store."""
         ...
 
-    def wind_down(self) -> None:
-        """Begin nothing new."""
+    def wind_down(self) -> float:
+        """Begin nothing new; returns how many seconds that which is under way may still take."""
         ...
 
     async def run(self) -> None:
@@ -48,25 +48,36 @@ class Work(Protocol):
         ...
 
 
-def run_process(*, serves: bool = False) -> int:
-    """Run one attempt as the environment says, or all of a task one after the other; returns the exit code."""
+def run_process(command: Command) -> int:
+    """Run what the command says as the environment says; returns the exit code."""
     start_log()
     try:
         settings = RunnerSettings.from_environment(os.environ)
     except SettingsError as error:
         return _uncommitted(str(error))
-    return asyncio.run(_run(settings, serves=serves))
+    return asyncio.run(_run(settings, command))
 
 
-async def _run(settings: RunnerSettings, *, serves: bool) -> int:
+async def _run(settings: RunnerSettings, command: Command) -> int:
     asyncio.get_running_loop().call_later(STARTING_SECONDS, end_start)
     gateway = GatewayClient(settings, secrets.token_hex(8))
     try:
-        kind = Serving if serves else StepRun
-        return await run_to_end(kind(gateway, settings.secrets))
+        return await run_to_end(_work(command, gateway, settings))
     finally:
         with contextlib.suppress(Exception):
             await gateway.close()
+
+
+def _work(command: Command, gateway: GatewayClient, settings: RunnerSettings) -> Work:
+    match command:
+        case "step":
+            return StepRun(gateway, settings.secrets)
+        case "serve":
+            return Serving(gateway, settings.secrets)
+        case "warm":
+            from parley.runner.warm import Warm  # noqa: PLC0415 - a step's pod starts without it
+
+            return Warm(gateway, settings.secrets, settings.slots)
 
 
 async def run_to_end(runner: Work) -> int:
@@ -76,9 +87,7 @@ async def run_to_end(runner: Work) -> int:
 
     def terminate() -> None:
         log.warning("asked to terminate", extra={"committing": runner.committing})
-        runner.wind_down()
-        # An outcome on its way is worth waiting for; a half-done attempt is not: another one repeats it.
-        loop.call_later(COMMIT_GRACE_SECONDS if runner.committing else 0, work.cancel)
+        loop.call_later(runner.wind_down(), work.cancel)
 
     for number in _SIGNALS:
         loop.add_signal_handler(number, terminate)

@@ -57,9 +57,13 @@ def _sampling(spec: ModelEndpoint) -> ModelSettings:
 
 def _openai(name: str, url: str, key: str, http: httpx2.AsyncClient) -> Model[Any]:
     from pydantic_ai.models.openai import OpenAIChatModel  # noqa: PLC0415 - see above
+    from pydantic_ai.profiles.openai import OpenAIModelProfile  # noqa: PLC0415 - see above
     from pydantic_ai.providers.openai import OpenAIProvider  # noqa: PLC0415 - see above
 
-    return OpenAIChatModel(name, provider=OpenAIProvider(base_url=url, api_key=key, http_client=http))
+    # A stream that ends early would be taken for a whole answer.
+    profile = OpenAIModelProfile(openai_chat_streaming_requires_finish_reason=True)
+    provider = OpenAIProvider(base_url=url, api_key=key, http_client=http)
+    return OpenAIChatModel(name, provider=provider, profile=profile)
 
 
 def _anthropic(name: str, url: str, key: str, http: httpx2.AsyncClient) -> Model[Any]:

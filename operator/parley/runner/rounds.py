@@ -56,6 +56,11 @@ class Rounds:
         self._count = count
         self._round = 0
 
+    @property
+    def number(self) -> int:
+        """Of the round under way, from 0."""
+        return self._round
+
     async def answer(self, messages: list[ChatMessage]) -> ModelReply:
         """Get an answer; what led to it is appended to ``messages``. It has calls only if none are carried out.
 

@@ -7,10 +7,11 @@ from pathlib import Path
 from parley.protocol.model_keys import MODEL_KEY_PREFIX, TOOL_SECRET_PREFIX
 
 DEFAULT_TOKEN_FILE = "/var/run/secrets/parley.dev/token"  # noqa: S105 - a path, not a token
+MAX_SLOTS = 100
 
 
 class SettingsError(Exception):
-    """A variable is missing; the message names it."""
+    """A variable is missing or wrong; the message names it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,25 +24,31 @@ class RunnerSettings:
         token_file: the pod's projected token; the kubelet renews it there.
         secrets: keys of the agent's models and secrets of its tools, by the variables they stand in
             (``model_key_variable``, ``tool_secret_variable``).
+        slots: how many attempts a warm runner runs at a time.
     """
 
     gateway_url: str
     store_id: str
     token_file: Path
     secrets: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
+    slots: int = 1
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "RunnerSettings":
         """Read the settings.
 
         Raises:
-            SettingsError: a variable is missing or empty.
+            SettingsError: a variable is missing or empty, or a number is none.
         """
 
         def required(name: str) -> str:
             if value := environment.get(name):
                 return value
             raise SettingsError(f"{name} is not set: the operator sets it in every step pod")
+
+        slots = environment.get("PARLEY_CONCURRENCY") or "1"
+        if not slots.isdecimal() or not 1 <= int(slots) <= MAX_SLOTS:
+            raise SettingsError(f"PARLEY_CONCURRENCY must be a number from 1 to {MAX_SLOTS}, not {slots!r}")
 
         return cls(
             gateway_url=required("PARLEY_GATEWAY_URL").rstrip("/"),
@@ -52,4 +59,5 @@ class RunnerSettings:
                 for name, value in environment.items()
                 if name.startswith((MODEL_KEY_PREFIX, TOOL_SECRET_PREFIX))
             },
+            slots=int(slots),
         )

@@ -22,6 +22,9 @@ from parley.runner.turn import Turn
 DEADLINE_GRACE = timedelta(seconds=5)
 """The operator closes an attempt at its deadline; the runner gives up only if that has not happened."""
 
+COMMIT_GRACE_SECONDS = 15.0
+"""How long a commit under way may still take after SIGTERM; the pod's grace period is 30 s."""
+
 log = logging.getLogger(__name__)
 
 
@@ -85,8 +88,12 @@ class StepRun:
             loading.cancel()
             await asyncio.gather(loading, return_exceptions=True)
 
-    def wind_down(self) -> None:
-        """Nothing comes after this attempt anyway."""
+    def wind_down(self) -> float:
+        """Return how many seconds it may still take: an outcome on its way is worth waiting for.
+
+        A half-done attempt is not: another one repeats it.
+        """
+        return COMMIT_GRACE_SECONDS if self.committing else 0.0
 
     async def _outcome(self, taken: TakeAnswer, loading: Awaitable[MakeModel]) -> FinishBody | PauseBody:
         try:

@@ -20,6 +20,7 @@ from parley.runner.answers import check_ending, check_size
 from parley.runner.calls import Calls
 from parley.runner.chat import ChatMessage, ModelReply, ToolDefinition
 from parley.runner.conversation import Conversation, Limits
+from parley.runner.deltas import Deltas
 from parley.runner.fallbacks import ModelChain
 from parley.runner.journal import Journal
 from parley.runner.limits import tokens_of_tools
@@ -43,6 +44,7 @@ class Turn:
         self._request = request
         self._means = means
         self._models: ModelChain | None = None
+        self._deltas = Deltas(means.gateway, taken.attempt)
         self.spent = Usage()
         """Tokens that no journaled response carries: the outcome must."""
 
@@ -62,6 +64,7 @@ class Turn:
             return await self._talk(prompt, tools, offered, schema)
         finally:
             await tools.close()
+            await self._deltas.close()
             if self._models is not None:
                 await self._models.close()
 
@@ -82,7 +85,10 @@ class Turn:
         models = await self._connected()
 
         async def ask(said: Sequence[ChatMessage]) -> ModelReply:
-            return await models.ask(talk.shown(said), schema.for_model() if schema else None, offered)
+            on_text = self._deltas.hears(rounds.number) if self._is_watched else None
+            return await models.ask(
+                talk.shown(said), schema.for_model() if schema else None, offered, on_text
+            )
 
         journal = Journal(self._means.gateway, self._taken.attempt, self._taken.journal, self._taken.replies)
         version = session.context_version if session else None
@@ -102,6 +108,11 @@ class Turn:
             return await self._answer(rounds, transcript, models, own, schema)
         except Paused as paused:
             return PauseBody(calls=paused.waiting, events=self._said(transcript.events), usage=self.spent)
+
+    @property
+    def _is_watched(self) -> bool:
+        """Whether people may read the answer while it is given: it is a session's, and meant for people."""
+        return self._request.history == "Session" and self._request.prompt.output_schema is None
 
     async def _input(
         self, messages: Sequence[InputMessage], talk: Conversation, reader: Reader

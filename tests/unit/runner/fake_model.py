@@ -1,6 +1,6 @@
 """A model that says what the test tells it to, in order."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from parley.protocol.messages import Usage
@@ -30,6 +30,7 @@ class FakeModel:
         schema: JsonSchema | None,
         tools: Sequence[ToolDefinition] = (),
         timeout_seconds: float,
+        on_text: Callable[[str], None] | None = None,
     ) -> ModelReply:
         assert timeout_seconds > 0
         self.asked.append(list(messages))
@@ -38,6 +39,8 @@ class FakeModel:
         said = self._says.pop(0)
         if isinstance(said, Exception):
             raise said
+        if on_text is not None and said.text:
+            on_text(said.text)
         return said
 
     async def close(self) -> None:

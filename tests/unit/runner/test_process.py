@@ -114,7 +114,7 @@ async def test_sigterm_while_an_outcome_is_committed_lets_it_through(gateway: Fa
 async def test_a_commit_that_does_not_succeed_in_time_after_sigterm_ends_with_143(
     gateway: FakeGateway, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "COMMIT_GRACE_SECONDS", 0.05)
+    monkeypatch.setattr("parley.runner.step.COMMIT_GRACE_SECONDS", 0.05)
     gateway.fail("finish", 503, times=10**6)
     gateway.on_request = lambda call: os.kill(os.getpid(), signal.SIGTERM) if call == "finish" else None
 
@@ -135,7 +135,7 @@ def test_the_command_says_which_variable_is_missing() -> None:
     assert run.returncode == 1
     assert "PARLEY_GATEWAY_URL is not set" in run.stderr
     assert usage.returncode == 1
-    assert "usage: parley-runner step|serve|input|output" in usage.stderr
+    assert "usage: parley-runner step|serve|warm|input|output" in usage.stderr
 
 
 def test_settings_come_from_the_environment_and_hide_the_key() -> None:
