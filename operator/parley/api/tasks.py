@@ -20,12 +20,14 @@ TaskEnd = Literal["Succeeded", "Failed", "Cancelled"]
 class AttemptView(ApiModel):
     """One attempt of a step: what ran, why, and how it ended."""
 
+    id: int
     step: str
     item: Annotated[int, Field(ge=0)] | None = Field(default=None, description="of a forEach, from 0")
     number: Annotated[int, Field(ge=1)]
     cause: AttemptCause
     state: AttemptState
     runtime: str = Field(description="Job, Task or Warm")
+    job: str | None = Field(default=None, description="name of its Job, or of the Task that is its child")
     reason: str | None = None
     message: str | None = None
     exit_code: int | None = None
@@ -41,18 +43,19 @@ class TaskAudit(ApiModel):
     name: str
     uid: str
     created_at: AwareDatetime
-    gone: bool = Field(description="the object was deleted")
+    gone_since: AwareDatetime | None = Field(default=None, description="when the object was seen to be gone")
     ended_at: AwareDatetime | None = None
     phase: TaskEnd | None = Field(default=None, description="absent while it goes on")
     reason: str | None = None
     message: str | None = None
+    parent: str | None = Field(default=None, description="uid of the Task whose step it is")
     usage: Usage = Field(default=Usage(), description="of its attempts")
     attempts: list[AttemptView] = Field(description="in the order in which they were made")
-    attempts_cut: bool = Field(default=False, description="True: there may be older ones")
+    attempts_cut: bool = Field(default=False, description="True: only the newest are shown")
 
 
 class TaskAuditList(ApiModel):
-    """A page of a session's Tasks, oldest first."""
+    """A page of a session's Tasks, newest first."""
 
     items: list[TaskAudit]
     next_page_token: str | None = None
@@ -67,4 +70,4 @@ class TaskView(ApiModel):
     )
     status: TaskStatus
     attempts: list[AttemptView] = Field(description="in the order in which they were made")
-    attempts_cut: bool = Field(default=False, description="True: there may be older ones")
+    attempts_cut: bool = Field(default=False, description="True: only the newest are shown")

@@ -44,7 +44,7 @@ async def list_tasks(
     limit: Annotated[int, Query(ge=1, le=MAX_TASK_PAGE)] = DEFAULT_TASK_PAGE,
     page_token: PageTokenQuery = None,
 ) -> TaskAuditList:
-    """List the Session's Tasks with all that ran of them, oldest first."""
+    """List the Session's Tasks with all that ran of them, newest first."""
     after = read_position(page_token, {"session": access.uid})
     async with backend.store() as conn:
         page = await audit.session_tasks(conn, access.uid, limit=limit, after=after)
@@ -74,7 +74,7 @@ async def get_task(
         spec=spec_of(TaskSpec, body),
         status=status_of(TaskStatus, body),
         attempts=[_attempt(one) for one in attempts],
-        attempts_cut=_cut(attempts),
+        attempts_cut=any(one.cut for one in attempts),
     )
 
 
@@ -83,25 +83,28 @@ def _audit(task: audit.TaskAudit, attempts: Sequence[audit.AttemptAudit]) -> Tas
         name=task.name,
         uid=task.uid,
         created_at=task.created_at,
-        gone=task.gone,
+        gone_since=task.gone_since,
         ended_at=task.ended_at,
         phase=task.phase,
         reason=task.reason,
         message=task.message,
+        parent=task.parent_uid,
         usage=Usage(input_tokens=task.input_tokens, output_tokens=task.output_tokens),
         attempts=[_attempt(one) for one in attempts],
-        attempts_cut=_cut(attempts),
+        attempts_cut=any(one.cut for one in attempts),
     )
 
 
 def _attempt(one: audit.AttemptAudit) -> AttemptView:
     return AttemptView(
+        id=one.id,
         step=one.step,
         item=one.item if one.item >= 0 else None,
         number=one.number,
         cause=one.cause,
         state=one.state,
         runtime=one.runtime,
+        job=one.job,
         reason=one.reason,
         message=one.message,
         exit_code=one.exit_code,
@@ -110,7 +113,3 @@ def _attempt(one: audit.AttemptAudit) -> AttemptView:
         ended_at=one.ended_at,
         usage=Usage(input_tokens=one.input_tokens, output_tokens=one.output_tokens),
     )
-
-
-def _cut(attempts: Sequence[audit.AttemptAudit]) -> bool:
-    return len(attempts) >= audit.MOST_ATTEMPTS
