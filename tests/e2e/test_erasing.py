@@ -125,11 +125,13 @@ def test_what_is_under_way_is_erased_when_it_has_ended(
     strict = {"name": "look_up", "http": {"url": "http://nowhere.invalid"}, "parameters": nothing}
     cluster.apply(namespace, agent("clerk", tools=[strict]), session("alice", agentRef={"name": "clerk"}))
     steps = [
-        {"name": "tell", "prompt": {"text": f"{call('look_up', who='Ulrike')} My name is Ulrike."}},
+        {"name": "tell", "prompt": {"text": "My name is Ulrike."}},
+        {"name": "call", "prompt": {"text": call("look_up", who="Ulrike")}},
         {"name": "ask", "wait": {"question": "Is it Ulrike?", "choices": ["yes", "no"]}},
         {"name": "end", "prompt": {"text": "echo: {{ steps.ask.output.choice }}"}},
     ]
-    cluster.apply(namespace, task("under-way", sessionRef={"name": "alice"}, steps=steps))
+    stays = {"runtime": {"mode": "Task"}}
+    cluster.apply(namespace, task("under-way", sessionRef={"name": "alice"}, steps=steps, **stays))
     waits = cluster.wait_task(namespace, "under-way", "WaitingForInput")["status"]["waiting"]
     places = {"events", "tasks", "attempts", "journal", "inputs", "outputs", "waits"}
     assert set(texts_left(store, namespace, "Ulrike")) == places

@@ -65,6 +65,14 @@ def test_a_session_falls_asleep_and_wakes_and_expires(cluster: Cluster, namespac
         say("brood", "slow", "[slow 16s] echo: brooded"),
     )
 
+    # And one in which somebody is asked, and never answers
+    question = {"name": "ask", "wait": {"question": "Well?", "choices": ["yes", "no"]}}
+    cluster.apply(
+        namespace,
+        session("unheard", limits={"expireAfter": "10s"}),
+        task("asks", sessionRef={"name": "unheard"}, steps=[question]),
+    )
+
     # When nothing happens any more, then it is asleep, and the other has ended for good
     for name in ("hello", "move"):
         succeeded(cluster, namespace, name)
@@ -77,6 +85,11 @@ def test_a_session_falls_asleep_and_wakes_and_expires(cluster: Cluster, namespac
     cluster.apply(namespace, say("late", "brief", "echo: still there?"))
     late = cluster.wait_task(namespace, "late")
     assert (late["status"]["phase"], condition(late, "Succeeded")["reason"]) == ("Failed", "SessionEnded")
+
+    # And with it ended what was asked in vain
+    becomes(cluster, namespace, "unheard", "Ended")
+    asks = cluster.wait_task(namespace, "asks")
+    assert condition(asks, "Succeeded")["reason"] == "SessionEnded"
 
     # And nobody fell asleep or ended at work
     assert succeeded(cluster, namespace, "think")["status"]["output"] == "thought"
