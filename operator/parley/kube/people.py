@@ -3,9 +3,11 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import cast
-from urllib.parse import quote
 
 from pydantic import JsonValue
+
+MASTERS = "system:masters"
+_NEVER_SENT = frozenset({MASTERS, "system:authenticated"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,21 +23,24 @@ class Person:
     groups: tuple[str, ...] = ()
     extra: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
-    def impersonation(self) -> Iterator[tuple[str, str]]:
-        """The headers with which a request is made in this person's name.
+    @property
+    def is_service_account(self) -> bool:
+        """Whether it is a pod's, not a person's."""
+        return self.username.startswith("system:serviceaccount:")
 
-        Each group, and each value of an extra, is a header of its own.
+    def impersonation(self) -> Iterator[tuple[str, str]]:
+        """The headers with which a request is made in this person's name, each group in one of its own.
+
+        Of a service account only the name is sent: the API server adds its groups, and takes a request that names
+        them for an impersonation without limits. Everybody is in ``system:authenticated`` anyway, and nobody may
+        be in ``system:masters`` so. Uid and extra are left out: RBAC looks at neither, and the right to set an extra
+        must name its key.
         """
         yield "Impersonate-User", self.username
-        for group in self.groups:
-            yield "Impersonate-Group", group
-        if self.uid:
-            yield "Impersonate-Uid", self.uid
-        for key, values in self.extra.items():
-            # Header names have neither capitals nor slashes; the API server takes percent-encoded ones.
-            name = f"Impersonate-Extra-{quote(key.lower(), safe='')}"
-            for value in values:
-                yield name, value
+        if not self.is_service_account:
+            for group in self.groups:
+                if group not in _NEVER_SENT:
+                    yield "Impersonate-Group", group
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from tests.unit.charts.rendering import (
 WRITTEN = {"agents", "sessions", "tasks", "tasktemplates", "schedules"}
 READS = {"get", "list", "watch"}
 WRITES = {"create", "update", "patch", "delete", "deletecollection"}
-OF_PEOPLE = ("-view", "-edit", "-admin", "-approver")
+OF_PEOPLE = ("-view", "-edit", "-admin", "-approver", "-own-sessions", "-backend")
 
 
 @pytest.mark.parametrize("settings", ALL_SETTINGS)
@@ -77,11 +77,16 @@ def test_rights_are_for_the_cluster_or_for_the_namespaces_watched() -> None:
         }
 
     kinds = WRITTEN | {"replies"}
-    served = kinds | {f"{kind}/status" for kind in kinds} | {"jobs", "pods", "pods/log", "deployments", "replicasets"}
+    served = (
+        kinds
+        | {f"{kind}/status" for kind in kinds}
+        | {"jobs", "pods", "pods/log", "deployments", "replicasets"}
+    )
+    asked = {"tokenreviews", "subjectaccessreviews", "users", "groups", "serviceaccounts"}
     everywhere, restricted = EXTERNAL, (*EXTERNAL, "watchNamespaces={shop,desk}")
-    assert rights(everywhere, "ClusterRole") == served | {"events", "namespaces", "nodes", "tokenreviews"}
+    assert rights(everywhere, "ClusterRole") == served | {"events", "namespaces", "nodes"} | asked
     assert rights(everywhere, "Role") == {"leases", "configmaps", "events"}
-    assert rights(restricted, "ClusterRole") == {"namespaces", "nodes", "tokenreviews"}
+    assert rights(restricted, "ClusterRole") == {"namespaces", "nodes"} | asked
     assert rights(restricted, "Role") == served | {"leases", "configmaps", "events"}
     assert {
         role["metadata"]["namespace"]
@@ -141,14 +146,53 @@ def test_people_get_parleys_kinds_with_the_clusters_own_roles() -> None:
     ]
 
 
+def roles_of_people() -> dict[str, Manifest]:
+    return {name: named("ClusterRole", f"parley{name}") for name in OF_PEOPLE}
+
+
+def test_what_was_said_is_for_editors_and_what_is_imported_for_admins() -> None:
+    roles = roles_of_people()
+    of_editors = {
+        ("sessions/events", "get"),
+        ("sessions/export", "get"),
+        ("sessions/context", "get"),
+        ("sessions/context", "patch"),
+        ("sessions/messages", "create"),
+    }
+    own = {("sessions/own", verb) for verb in ("get", "list", "create", "patch", "delete")}
+    assert {name: subresources_of(role) for name, role in roles.items()} == {
+        "-view": set(),
+        "-edit": of_editors,
+        "-admin": of_editors | own | {("sessions/import", "create"), ("users", "act-for")},
+        "-approver": set(),
+        "-own-sessions": own,
+        "-backend": own | {("users", "act-for")},
+    }
+    for name in ("-own-sessions", "-backend"):
+        assert not [label for label in roles[name]["metadata"]["labels"] if "aggregate" in label]
+
+
+def subresources_of(role: Manifest) -> set[tuple[str, str]]:
+    """What a role lets do at the gateway only."""
+    return {
+        (resource, verb)
+        for rule in role["rules"]
+        for resource in rule["resources"]
+        for verb in rule["verbs"]
+        if "/" in resource or resource == "users"
+    }
+
+
 def test_who_may_edit_tasks_may_not_answer_for_a_person() -> None:
-    named_roles = {name: named("ClusterRole", f"parley{name}") for name in OF_PEOPLE}
+    named_roles = roles_of_people()
     assert {name: verbs_of(role, "replies") for name, role in named_roles.items()} == {
         "-view": READS,
         "-edit": READS,
         "-approver": READS | {"create", "patch"},
         # An admin may bind the approver's role: nobody can give away a right they lack.
         "-admin": READS | {"create", "patch", "delete", "deletecollection"},
+        "-own-sessions": set(),
+        "-backend": set(),
     }
     approver = named_roles["-approver"]
     assert verbs_of(approver, "tasks") == READS

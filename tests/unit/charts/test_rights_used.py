@@ -20,6 +20,7 @@ from parley.kube.kinds import (
     REPLY,
     SCHEDULE,
     SESSION,
+    SUBJECT_ACCESS_REVIEW,
     TASK,
     TASK_TEMPLATE,
     TOKEN_REVIEW,
@@ -33,9 +34,11 @@ VERBS = {
     "get": "get",
     "list": "list",
     "pages": "list",
+    "page": "list",
     "create": "create",
     "replace": "update",
     "apply": "patch",
+    "merge_patch": "patch",
     "apply_status": "patch",
     "delete": "delete",
 }
@@ -66,13 +69,18 @@ def used(*parts: str) -> set[Right]:
         for file, method, call in calls(part):
             if method == "review_token":
                 found.add((TOKEN_REVIEW.group, TOKEN_REVIEW.plural, "create"))
+            if method == "review_access":
+                found.add((SUBJECT_ACCESS_REVIEW.group, SUBJECT_ACCESS_REVIEW.plural, "create"))
             if method == "read_log":
                 found.add((POD.group, f"{POD.plural}/log", "get"))
-            if method in {"review_token", "read_log", "close"}:
+            if method in {"review_token", "review_access", "read_log", "close"}:
                 continue
             named = getattr(parley.kube.kinds, ast.unparse(call.args[0]), None)
             kinds = (named,) if isinstance(named, Kind) else VARIABLE_KINDS.get((file, method))
             assert kinds, f"{file}: {ast.unparse(call)}: say in VARIABLE_KINDS which kinds this asks for"
+            if any(keyword.arg == "as_user" for keyword in call.keywords):
+                found |= {right for kind in kinds for right in impersonation(kind, VERBS[method])}
+                continue
             suffix = "/status" if method == "apply_status" else ""
             verbs = [VERBS[method], *(["create"] if may_create(method, call) else [])]
             found |= {(kind.group, f"{kind.plural}{suffix}", verb) for kind in kinds for verb in verbs}
@@ -83,6 +91,14 @@ def may_create(method: str, call: ast.Call) -> bool:
     """Whether an apply makes the object where there is none: the API server asks for both verbs."""
     uids = [ast.unparse(keyword.value) for keyword in call.keywords if keyword.arg == "uid"]
     return method == "apply" and uids == ["None"]
+
+
+def impersonation(kind: Kind, verb: str) -> Iterator[Right]:
+    """What it takes to do one thing in the name of anybody, and nothing else; the right to do it is theirs."""
+    for mode, whom in (("user-info", ("users", "groups")), ("serviceaccount", ("serviceaccounts",))):
+        for resource in whom:
+            yield "authentication.k8s.io", resource, f"impersonate:{mode}"
+        yield kind.group, kind.plural, f"impersonate-on:{mode}:{verb}"
 
 
 def granted(account: str, settings: tuple[str, ...]) -> set[Right]:
@@ -118,6 +134,11 @@ def test_the_operator_has_the_rights_it_uses(settings: tuple[str, ...]) -> None:
 @pytest.mark.parametrize("settings", [EXTERNAL, (*EXTERNAL, "watchNamespaces={shop}")])
 def test_the_gateway_has_the_rights_it_uses(settings: tuple[str, ...]) -> None:
     assert granted("parley-gateway", settings) == used("gateway")
+
+
+def test_without_impersonation_the_gateway_has_no_right_to_it() -> None:
+    rights = granted("parley-gateway", (*EXTERNAL, "gateway.impersonation=None"))
+    assert rights == {right for right in used("gateway") if not right[2].startswith("impersonate")}
 
 
 def test_the_runner_and_the_migration_ask_nothing_of_the_api_server() -> None:

@@ -27,6 +27,7 @@ from parley.gateway.api.views import status_of
 from parley.kube.client import JsonObject
 from parley.kube.errors import AlreadyExists, Forbidden
 from parley.kube.kinds import REPLY, TASK
+from parley.kube.people import MASTERS
 from parley.resources.conditions import ACCEPTED
 from parley.resources.reply import ReplyStatus
 from parley.resources.task_status import TaskStatus, WaitingEntry
@@ -149,6 +150,11 @@ def _refused(access: NamespaceAccess, error: Forbidden) -> Refusal:
         detail = (
             "this gateway may not reply in your name (the chart's gateway.impersonation): create a Reply with kubectl "
             f"in namespace {access.namespace}"
+        )
+        return Refusal(403, detail, reason="ImpersonationOff")
+    if MASTERS in access.caller.person.groups:
+        detail = (
+            f"nobody can act in the name of a member of {MASTERS}: create the Reply yourself, with kubectl"
         )
         return Refusal(403, detail, reason="ImpersonationOff")
     return Refusal(403, f"the API server refuses it: {error.message}", reason="Forbidden")
