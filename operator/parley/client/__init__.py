@@ -6,6 +6,15 @@ It may import ``api``, ``protocol`` and ``resources``; nothing of a cluster, so 
 from parley.client.async_client import AsyncParley
 from parley.client.errors import ParleyError, Unreachable
 from parley.client.patience import Retries
+from parley.client.streams import ChatItem, StreamItem
 from parley.client.sync_client import Parley
 
-__all__ = ["AsyncParley", "Parley", "ParleyError", "Retries", "Unreachable"]
+__all__ = [
+    "AsyncParley",
+    "ChatItem",
+    "Parley",
+    "ParleyError",
+    "Retries",
+    "StreamItem",
+    "Unreachable",
+]

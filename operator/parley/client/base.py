@@ -3,12 +3,13 @@
 import secrets
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
+from types import NoneType
 
 import httpx2
 from pydantic import ValidationError
 
 from parley.api.common import IDEMPOTENCY_HEADER, USER_HEADER, ApiModel
-from parley.api.problems import ApiProblem
+from parley.api.transfer import JSON_LINES
 from parley.client import operations
 from parley.client.errors import ParleyError, Unreachable
 from parley.client.operation import Endpoint, Request
@@ -36,6 +37,8 @@ class Operations:
     get_task = operations.get_task
     create_reply = operations.create_reply
     list_waiting = operations.list_waiting
+    list_events = operations.list_events
+    post_message = operations.post_message
 
 
 class Base(Operations):
@@ -48,11 +51,14 @@ class Base(Operations):
         self.namespace = namespace
         self._token = token
         self._user = user
-        self._retries = retries or Retries()
+        self.retries = retries or Retries()
 
-    def patience(self, endpoint: Endpoint) -> Patience:
+    def patience(self, endpoint: Endpoint, request: Request | None = None) -> Patience:
         """What a request may wait for."""
-        return Patience(self._retries, endpoint.repeatable)
+        if request is not None and not isinstance(request.content, (bytes, NoneType)):
+            # What was read once cannot be sent again.
+            return Patience(Retries(attempts=1), repeatable=False)
+        return Patience(self.retries, endpoint.repeatable)
 
     def url_of(self, endpoint: Endpoint, request: Request) -> str:
         """Where a request goes."""
@@ -72,6 +78,8 @@ class Base(Operations):
             headers[IDEMPOTENCY_HEADER] = request.key or new_key()
         if request.body is not None:
             headers["Content-Type"] = "application/json"
+        if request.content is not None:
+            headers["Content-Type"] = JSON_LINES
         return headers
 
     def answer(self, endpoint: Endpoint, response: httpx2.Response) -> ApiModel | None:
@@ -81,7 +89,7 @@ class Base(Operations):
             ParleyError: that it was refused.
         """
         if not response.is_success:
-            raise refusal(response)
+            raise ParleyError.of(response)
         if endpoint.answer is None:
             return None
         try:
@@ -93,7 +101,7 @@ class Base(Operations):
 
 
 def content_of(request: Request) -> bytes | None:
-    """The body as it is sent: fields that were not given are left out, so that null is said only on purpose."""
+    """A model as it is sent: fields that were not given are left out, so that null is said only on purpose."""
     if request.body is None:
         return None
     return request.body.model_dump_json(by_alias=True, exclude_unset=True).encode()
@@ -102,13 +110,3 @@ def content_of(request: Request) -> bytes | None:
 def new_key() -> str:
     """A key that no other request has."""
     return secrets.token_urlsafe(18)
-
-
-def refusal(response: httpx2.Response) -> ParleyError:
-    """The error that an answer is; its body must have been read."""
-    try:
-        problem = ApiProblem.model_validate_json(response.content)
-    except ValidationError:
-        text = response.text.strip()[:200] or response.reason_phrase
-        problem = ApiProblem(title="Refused", status=max(response.status_code, 400), detail=text)
-    return ParleyError(problem, response.headers.get("X-Request-ID"))

@@ -1,5 +1,8 @@
 """What goes wrong between a client and the gateway."""
 
+import httpx2
+from pydantic import ValidationError
+
 from parley.api.problems import ApiProblem
 
 
@@ -15,6 +18,16 @@ class ParleyError(Exception):
         super().__init__(problem.title, problem.detail)
         self.problem = problem
         self.request_id = request_id
+
+    @classmethod
+    def of(cls, response: httpx2.Response) -> "ParleyError":
+        """The error that an answer is; its body must have been read."""
+        try:
+            problem = ApiProblem.model_validate_json(response.content)
+        except ValidationError:
+            text = response.text.strip()[:200] or response.reason_phrase
+            problem = ApiProblem(title="Refused", status=max(response.status_code, 400), detail=text)
+        return cls(problem, response.headers.get("X-Request-ID"))
 
     @property
     def status(self) -> int:

@@ -5,7 +5,7 @@ returns an awaitable of it, with the same parameters.
 """
 
 import inspect
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import update_wrapper
 from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast, overload
@@ -27,12 +27,14 @@ class Request:
         query: parameters; those that are None or empty are left out.
         body: None where there is none.
         key: for Idempotency-Key; None: the client makes one up, where the operation takes one.
+        content: a body that is no model; what is iterated over can be sent only once.
     """
 
     names: Mapping[str, str] = field(default_factory=dict[str, str])
     query: Sequence[tuple[str, str | int | None]] = ()
     body: ApiBody | None = None
     key: str | None = None
+    content: bytes | Iterable[bytes] | AsyncIterable[bytes] | None = None
 
     def parameters(self) -> list[tuple[str, str | int | float | None]]:
         """The query as it is sent."""
@@ -49,6 +51,7 @@ class Endpoint:
         body: the model of its body; None: it has none.
         answer: the model of its answer; None: it has none, or streams.
         keyed: it takes an Idempotency-Key, and so may be repeated.
+        repeats: it may be repeated without one.
     """
 
     method: str
@@ -56,11 +59,12 @@ class Endpoint:
     body: type[ApiBody] | None = None
     answer: type[ApiModel] | None = None
     keyed: bool = False
+    repeats: bool = False
 
     @property
     def repeatable(self) -> bool:
         """Whether sending it twice does no more than sending it once."""
-        return self.keyed or self.method in {"GET", "DELETE"}
+        return self.keyed or self.repeats or self.method in {"GET", "DELETE"}
 
     def url(self, namespace: str, names: Mapping[str, str]) -> str:
         """The path for these names; whatever is in a name, it stays one part of the path."""

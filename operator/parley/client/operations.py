@@ -5,6 +5,8 @@ from types import NoneType
 
 from pydantic import JsonValue
 
+from parley.api.events import EventList, EventType
+from parley.api.messages import MessageAccepted, PostMessage
 from parley.api.replies import CreateReply, ReplyView, WaitingList
 from parley.api.sessions import (
     ContextView,
@@ -15,8 +17,10 @@ from parley.api.sessions import (
     UpdateSession,
 )
 from parley.api.tasks import TaskAuditList, TaskView
-from parley.client.operation import Request, operation
+from parley.api.transfer import ImportResult
+from parley.client.operation import Endpoint, Request, operation
 from parley.resources.common import ObjectReference
+from parley.resources.runtime import RuntimeMode
 from parley.resources.session import SessionSpec
 
 
@@ -53,7 +57,10 @@ def create_session(
     key: str | None = None,
 ) -> Request:
     """Begin a conversation. The same ``key`` gives the same session, however often it is sent."""
-    return Request(body=CreateSession(name=name, labels=dict(labels or {}), spec=spec), key=key)
+    body = CreateSession.model_validate(
+        {"spec": spec, **({"name": name} if name else {}), **({"labels": dict(labels)} if labels else {})}
+    )
+    return Request(body=body, key=key)
 
 
 @operation("GET", "/sessions/{name}", SessionView)
@@ -86,7 +93,8 @@ def update_context(name: str, changes: Mapping[str, JsonValue], *, version: int 
 
     With ``version`` it is refused (409) when a key to be changed became something else since.
     """
-    return Request({"name": name}, body=UpdateContext(changes=dict(changes), version=version))
+    known = {} if version is None else {"version": version}
+    return Request({"name": name}, body=UpdateContext.model_validate({"changes": dict(changes), **known}))
 
 
 @operation("GET", "/sessions/{name}/tasks", TaskAuditList)
@@ -113,8 +121,9 @@ def create_reply(
 ) -> Request:
     """Answer what a Task asks, with a ``choice`` or, where there are none, with a ``value``."""
     answer = {"choice": choice} if choice is not None else {"value": value}
+    said = {} if message is None else {"message": message}
     body = CreateReply.model_validate(
-        {"taskRef": ObjectReference(name=task), "waitID": wait_id, "message": message, **answer}
+        {"taskRef": ObjectReference(name=task), "waitID": wait_id, **said, **answer}
     )
     return Request(body=body, key=key)
 
@@ -125,6 +134,63 @@ def list_waiting(*, limit: int | None = None, page_token: str | None = None) -> 
     return Request(query=[("limit", limit), ("pageToken", page_token)])
 
 
-def repeated(name: str, values: Sequence[str] | None) -> list[tuple[str, str | int | None]]:
-    """A query parameter that may stand there several times."""
-    return [(name, value) for value in values or ()]
+@operation("GET", "/sessions/{name}/events", EventList)
+def list_events(
+    name: str,
+    *,
+    after: int | None = None,
+    before: int | None = None,
+    limit: int | None = None,
+    types: Sequence[EventType] | None = None,
+) -> Request:
+    """Events of a session in order, a page at a time: those ``after`` a sequence, or the last ones ``before`` it."""
+    chosen = [("type", one) for one in types or ()]
+    return Request({"name": name}, query=[("after", after), ("before", before), ("limit", limit), *chosen])
+
+
+@operation("POST", "/sessions/{name}/messages", MessageAccepted, body=PostMessage, keyed=True)
+def post_message(
+    name: str,
+    content: str,
+    *,
+    turn: bool = True,
+    user: str | None = None,
+    agent: str | None = None,
+    runtime: RuntimeMode | None = None,
+    key: str | None = None,
+) -> Request:
+    """Say something in a session; with ``turn`` an agent answers.
+
+    The same ``key`` says it once, however often it is sent.
+    """
+    return message(name, content, turn=turn, user=user, agent=agent, runtime=runtime, key=key)
+
+
+STREAM = Endpoint("GET", "/sessions/{name}/stream")
+CHAT = Endpoint("POST", "/sessions/{name}/chat", body=PostMessage, keyed=True)
+EXPORT = Endpoint("GET", "/sessions/{name}/export")
+IMPORT = Endpoint("POST", "/sessions/{name}/import", answer=ImportResult, repeats=True)
+"""These stream: each client has a method of its own for them."""
+
+
+def message(
+    name: str,
+    content: str,
+    *,
+    turn: bool,
+    user: str | None,
+    agent: str | None,
+    runtime: RuntimeMode | None,
+    key: str | None,
+) -> Request:
+    """The request that says something in a session; what was not given is left out of its body."""
+    body: dict[str, JsonValue] = {"content": content}
+    if not turn:
+        body["turn"] = False
+    if user is not None:
+        body["user"] = user
+    if agent is not None:
+        body["agent"] = agent
+    if runtime is not None:
+        body["runtime"] = {"mode": runtime.value}
+    return Request({"name": name}, body=PostMessage.model_validate(body), key=key)

@@ -44,6 +44,10 @@ class Patience:
         never_sent = isinstance(error, (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout))
         return self._wait(None) if never_sent or self.repeatable else None
 
+    def after_end(self) -> float | None:
+        """The same when a stream ended before it was over."""
+        return self._wait(None)
+
     def _wait(self, asked: float | None) -> float | None:
         if self.sent >= self.retries.attempts:
             return None
