@@ -1,31 +1,17 @@
 """What lets a task's steps through or not, beside what they need: the session's state, its turn, the agent's tokens."""
 
-from dataclasses import dataclass, replace
-from datetime import datetime
+from dataclasses import replace
 
 from parley.controller.context import Context
 from parley.controller.session_gate import gate_of
 from parley.controller.task_under_work import TaskUnderWork
 from parley.controller.turns import before_in_line
 from parley.engine.situation import takes_turn
-from parley.engine.state import Hold
+from parley.engine.state import Gate, Hold
 from parley.resources.reasons import Reason
 from parley.store.records import TaskRecord, TurnRecord
 from parley.store.turns import session_turns
 from parley.store.usage import agent_usage
-
-
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """As in ``engine.state.Surroundings``."""
-
-    hold: Hold | None = None
-    session_over: str | None = None
-    session_hold: Hold | None = None
-    turn_refusal: Hold | None = None
-    turn_holder: Hold | None = None
-    quota: Hold | None = None
-    quota_until: datetime | None = None
 
 
 class Gates:
@@ -40,14 +26,8 @@ class Gates:
             return Gate()
         gate = Gate()
         if task.session_spec is not None:
-            of_session = gate_of(task.session_spec, record.session)
             gate = replace(
-                gate,
-                hold=of_session.blocked,
-                session_over=of_session.over,
-                session_hold=of_session.hold,
-                turn_refusal=of_session.turn_refusal,
-                turn_holder=await self._turn_holder(task, record),
+                gate_of(task.session_spec, record.session), turn_holder=await self._turn_holder(task, record)
             )
         return await self._with_quota(gate, task)
 

@@ -60,26 +60,23 @@ class Observer:
         state = self._with_children(resource, task_state(record))
         bound = record.session_uid if record.attempts or record.steps else None
         gone = bound is not None and (task.session is None or task.session.uid != bound)
-        gates = await self._gates.of(task, record)
+        gate = await self._gates.of(task, record)
+        # The end of its session is all that is said of a task that was bound to it.
+        hold = None if gone else self._resolver.hold(task) or gate.hold
+        gate = replace(gate, hold=hold, session_over=None if gone else gate.session_over)
         around = Surroundings(
             pods=await self._with_lost_nodes(workload.pods, state.now),
             jobs=await self._with_refusals(resource.namespace, state, workload),
             vanished=frozenset(workload.vanished),
             looked=frozenset(task.looked),
             refusals=_refused_before(resource, state) | task.refusals,
-            hold=None if gone else self._resolver.hold(task) or gates.hold,
+            gate=gate,
             session_gone=gone,
             lacking=_lacking(resource, state),
             problems=task.problems if gone or task.misfit is None else (*task.problems, task.misfit),
             turns=turns_of(record, task.session.uid if task.session else None),
             denied=task.denied,
             child_refusals=task.child_refusals,
-            session_over=None if gone else gates.session_over,
-            session_hold=gates.session_hold,
-            turn_refusal=gates.turn_refusal,
-            turn_holder=gates.turn_holder,
-            quota=gates.quota,
-            quota_until=gates.quota_until,
             runtime=runtime_mode(task.spec, task.agent_spec).value,
             pool=self._pool(task),
         )

@@ -3,9 +3,7 @@
 The spec counts at once, before the store has followed it; what only the store knows is that a session has expired.
 """
 
-from dataclasses import dataclass
-
-from parley.engine.state import Hold
+from parley.engine.state import Gate, Hold
 from parley.resources.reasons import Reason
 from parley.resources.session import SessionSpec, SessionState
 from parley.store.session_records import SessionFacts
@@ -17,32 +15,18 @@ _OVER = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Gate:
-    """What stands in a task's way. All None: nothing."""
-
-    over: str | None = None
-    """Why the session takes no more turns, in a sentence: its tasks end with SessionEnded."""
-    hold: Hold | None = None
-    """Why steps with attempts wait."""
-    turn_refusal: Hold | None = None
-    """Why a turn that would begin now fails for good."""
-    blocked: Hold | None = None
-    """Why nothing at all may be done for now, not even a step without attempts."""
-
-
 def gate_of(spec: SessionSpec, facts: SessionFacts | None) -> Gate:
     """Tell what stands in the way of a session's tasks; ``facts`` is None while no task of it is registered."""
     state = facts.state if facts is not None else "Active"
     over = _OVER.get(spec.desired_state) or _OVER.get(state)
     if over is not None:
-        return Gate(over=over)
+        return Gate(session_over=over)
     return Gate(
-        hold=Hold(Reason.SESSION_PAUSED, "the session is paused: spec.desiredState")
+        session_hold=Hold(Reason.SESSION_PAUSED, "the session is paused: spec.desiredState")
         if spec.desired_state is SessionState.PAUSED
         else None,
         turn_refusal=_refusal(spec, facts),
-        blocked=_blocked(spec, facts),
+        hold=_blocked(spec, facts),
     )
 
 

@@ -113,7 +113,7 @@ class TaskReconciler:
                 self._context.queue.add_after(_key(resource), rest)
                 return
             if not plan.actions:
-                status = await self._writer.show(task, plan, seen.state, around.hold)
+                status = await self._writer.show(task, plan, seen.state, around.gate.hold)
                 self._note_asker(task, status, around)
                 self._settle(resource, status, plan, seen.state)
                 return

@@ -156,11 +156,11 @@ def _end_with_session(
     state: TaskState, around: Surroundings, outcomes: Sequence[StepOutcome]
 ) -> EndTask | None:
     """End a task whose session takes no more turns, once what runs has ended and is written down."""
-    if around.session_over is None or any(attempt.open for attempt in state.attempts):
+    if around.gate.session_over is None or any(attempt.open for attempt in state.attempts):
         return None
     if any(isinstance(action, EndStep) for outcome in outcomes for action in outcome.actions):
         return None
-    return EndTask("Failed", Reason.SESSION_ENDED, around.session_over)
+    return EndTask("Failed", Reason.SESSION_ENDED, around.gate.session_over)
 
 
 def _enders(outcomes: Sequence[StepOutcome]) -> tuple[Action, ...]:

@@ -81,7 +81,7 @@ def _start(situation: Situation, again: Again, close: CloseAttempt | None = None
         back = () if again.soon else give_turn_back(situation)
         kept = again.soon or situation.has_paused
         return StepOutcome(view, back, wake_at=again.at, ready_turn=turn and kept)
-    refusal = situation.around.turn_refusal
+    refusal = situation.around.gate.turn_refusal
     if turn and not attempts and refusal is not None and session_pause(situation) is None:
         return _refuse(situation, refusal)
     waits = queued(situation, close)

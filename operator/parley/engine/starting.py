@@ -15,7 +15,7 @@ _PARENT_SUSPENDED = Hold(Reason.SUSPENDED, "its parent task is suspended")
 
 def held_back(situation: Situation, close: CloseAttempt | None = None) -> StepOutcome | None:
     """Say why nothing of the task may start now; ``close`` is carried out all the same."""
-    hold = standstill(situation) or situation.around.hold
+    hold = standstill(situation) or situation.around.gate.hold
     if hold is None:
         return None
     view = StepView(situation.step.name, StepPhase.PENDING, situation.attempts, hold.reason, hold.message)
@@ -25,8 +25,8 @@ def held_back(situation: Situation, close: CloseAttempt | None = None) -> StepOu
 def standstill(situation: Situation) -> Hold | None:
     """Say why nothing of the task is to go further: not even what is started already, where it has not begun."""
     state, around = situation.state, situation.around
-    if around.session_over is not None:
-        return Hold(Reason.SESSION_ENDED, around.session_over)
+    if around.gate.session_over is not None:
+        return Hold(Reason.SESSION_ENDED, around.gate.session_over)
     if state.suspended:
         return _PARENT_SUSPENDED if state.parent_suspended else _SUSPENDED
     return None
@@ -34,7 +34,7 @@ def standstill(situation: Situation) -> Hold | None:
 
 def session_pause(situation: Situation, close: CloseAttempt | None = None) -> StepOutcome | None:
     """Say that the session is paused: then what runs in attempts stays queued."""
-    hold = situation.around.session_hold
+    hold = situation.around.gate.session_hold
     return _barred(situation, hold, None, close) if hold is not None else None
 
 
@@ -42,15 +42,15 @@ def queued(situation: Situation, close: CloseAttempt | None = None) -> StepOutco
     """Say what a step that may start has to wait for: its session, tokens, the store's refusal, its turn, a slot."""
     around, step, turn = situation.around, situation.step, situation.takes_turn
     barred = session_pause(situation, close)
-    if barred is None and step.prompt is not None and around.quota is not None:
-        barred = _barred(situation, around.quota, around.quota_until, close)
+    if barred is None and step.prompt is not None and around.gate.quota is not None:
+        barred = _barred(situation, around.gate.quota, around.gate.quota_until, close)
     if barred is not None:
         return barred
     hold, actions, wants_slot = around.denied.get(step.name), (close,) if close else (), False
     if hold is None and turn:
         hold = _session_hold(situation)
     if hold is not None and hold.reason is Reason.SESSION_BUSY:
-        hold = around.turn_holder or hold
+        hold = around.gate.turn_holder or hold
     if hold is None and wants(situation) and around.slot is not None:
         hold, wants_slot = around.slot, True
         # A session must not stand still because an agent is busy elsewhere.

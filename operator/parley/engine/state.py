@@ -208,21 +208,11 @@ class WarmPool:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
-    """What Kubernetes shows around the task, and what was found out in this reconcile."""
+class Gate:
+    """What stands in the way of a task's steps, beside what they need. All None: nothing."""
 
-    pods: Mapping[str, PodView] = field(default_factory=dict[str, PodView])
-    """By ``names.pod_key``; of several, the newest."""
-    jobs: Mapping[str, JobView] = field(default_factory=dict[str, JobView])
-    vanished: frozenset[str] = frozenset()
-    """Jobs that were seen and are gone."""
-    looked: frozenset[str] = frozenset()
-    """Jobs whose pods were just read from the API server itself, past any watch."""
-    refusals: Mapping[str, str] = field(default_factory=dict[str, str])
-    """By Job name: why the API server just refused to make it."""
     hold: Hold | None = None
-    """Something the task needs is not there (agent, session): nothing new starts."""
-    session_gone: bool = False
+    """Something the task needs is not there (agent, session, transcript): nothing new starts."""
     session_over: str | None = None
     """The session takes no more turns (it ended, was archived or expired), in a sentence: the task ends too."""
     session_hold: Hold | None = None
@@ -235,6 +225,23 @@ class Surroundings:
     """The agent's tokens of the day are used up: prompts stay queued."""
     quota_until: datetime | None = None
     """When there will be tokens again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What Kubernetes shows around the task, and what was found out in this reconcile."""
+
+    pods: Mapping[str, PodView] = field(default_factory=dict[str, PodView])
+    """By ``names.pod_key``; of several, the newest."""
+    jobs: Mapping[str, JobView] = field(default_factory=dict[str, JobView])
+    vanished: frozenset[str] = frozenset()
+    """Jobs that were seen and are gone."""
+    looked: frozenset[str] = frozenset()
+    """Jobs whose pods were just read from the API server itself, past any watch."""
+    refusals: Mapping[str, str] = field(default_factory=dict[str, str])
+    """By Job name: why the API server just refused to make it."""
+    gate: Gate = field(default_factory=Gate)
+    session_gone: bool = False
     lacking: str | None = None
     """What the task's status shows and the store does not hold, in a sentence."""
     problems: tuple[str, ...] = ()

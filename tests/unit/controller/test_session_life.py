@@ -188,17 +188,17 @@ def facts(state: LifeState = "Active", **fields: Any) -> SessionFacts:
 def test_a_session_that_has_ended_takes_no_more_turns(asked: str, state: LifeState, over: bool) -> None:
     gate = gate_of(spec(asked), facts(state))
 
-    assert (gate.over is not None) is over
-    assert (gate.hold is not None) is (asked == "Paused")
+    assert (gate.session_over is not None) is over
+    assert (gate.session_hold is not None) is (asked == "Paused")
     assert gate.turn_refusal is None
 
 
 def test_the_spec_counts_before_the_store_has_followed() -> None:
-    assert gate_of(spec("Ended"), None).over == "the session has ended"
-    held = gate_of(spec("Paused"), facts("Active")).hold
+    assert gate_of(spec("Ended"), None).session_over == "the session has ended"
+    held = gate_of(spec("Paused"), facts("Active")).session_hold
     assert held is not None
     assert held.reason == "SessionPaused"
-    assert gate_of(spec("Active"), facts("Paused")).hold is None
+    assert gate_of(spec("Active"), facts("Paused")).session_hold is None
 
 
 @pytest.mark.parametrize(("messages", "refused"), [(0, False), (9, False), (10, True), (11, True)])
@@ -215,7 +215,7 @@ def test_nothing_happens_in_a_session_that_lacks_its_transcript() -> None:
     wanted = spec(restoreFrom={"uid": "old"})
 
     for lacking in (None, facts(), facts(restored_from="another")):
-        blocked = gate_of(wanted, lacking).blocked
+        blocked = gate_of(wanted, lacking).hold
         assert blocked is not None
         assert blocked.reason == "TranscriptNotFound"
-    assert gate_of(wanted, facts(restored_from="old")).blocked is None
+    assert gate_of(wanted, facts(restored_from="old")).hold is None

@@ -1,6 +1,7 @@
 """Short ways to write a task's rows and surroundings, and to read a plan."""
 
 from collections.abc import Iterable
+from dataclasses import fields as dataclass_fields
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -36,6 +37,7 @@ from parley.engine.state import (
     AttemptPhase,
     End,
     EndPhase,
+    Gate,
     MarkPhase,
     StepMark,
     Surroundings,
@@ -166,10 +168,13 @@ def dead(code: int, **shown: Any) -> PodView:
 def around(
     jobs: Iterable[str | JobView] = (), pods: dict[str, PodView] | None = None, **fields: Any
 ) -> Surroundings:
-    """Jobs by name or as views; a pod's Job is there without saying so."""
+    """Jobs by name or as views; a pod's Job is there without saying so. What stands in the gate is named as the rest."""
     views = [JobView(job, f"uid-of-{job}") if isinstance(job, str) else job for job in [*(pods or {}), *jobs]]
     fields["vanished"] = frozenset(fields.get("vanished", ()))
-    return Surroundings(pods=pods or {}, jobs={view.name: view for view in views}, **fields)
+    gate = Gate(
+        **{field.name: fields.pop(field.name) for field in dataclass_fields(Gate) if field.name in fields}
+    )
+    return Surroundings(pods=pods or {}, jobs={view.name: view for view in views}, gate=gate, **fields)
 
 
 def plan(

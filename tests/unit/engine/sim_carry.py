@@ -59,9 +59,9 @@ class Carrier:
             )
         if isinstance(action, _STARTING):
             assert self._spec.desired_state is DesiredState.RUNNING, "something new starts while suspended"
-            assert self.known.session_over is None, "something new starts after the session is over"
+            assert self.known.gate.session_over is None, "something new starts after the session is over"
         if isinstance(action, _ATTEMPTS):
-            assert self.known.session_hold is None, "something new starts while the session is paused"
+            assert self.known.gate.session_hold is None, "something new starts while the session is paused"
         if isinstance(action, StopJob | LookAgain | CreateJob | CreateRound):
             self._touch_cluster(action)
         else:
@@ -139,6 +139,6 @@ class Carrier:
 
     def _check_slot(self, step: Step) -> None:
         if step.prompt is not None:
-            assert self.known.quota is None, f"{step.name} starts without tokens"
+            assert self.known.gate.quota is None, f"{step.name} starts without tokens"
         if needs_slot(step):
             assert self._memory.slot or not self._memory.limited, f"{step.name} starts without a slot"

@@ -3,9 +3,8 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
-from parley.engine.state import Hold, Surroundings
+from parley.engine.state import Gate, Hold, Surroundings
 from parley.resources.reasons import Reason
 
 from tests.unit.engine.sim_store import SimStore
@@ -42,16 +41,16 @@ class SimSession:
         self._paused = False
         self._empty_until: datetime | None = None
 
-    def shown(self) -> dict[str, Any]:
-        """What the operator reads of it, as fields of the surroundings."""
+    def shown(self) -> Gate:
+        """What the operator reads of it."""
         empty = self._empty_until is not None and self._store.now < self._empty_until
-        return {
-            "session_over": OVER if self.over else None,
-            "session_hold": PAUSED if self._paused else None,
-            "turn_refusal": FULL if self._full else None,
-            "quota": USED_UP if empty else None,
-            "quota_until": self._empty_until if empty else None,
-        }
+        return Gate(
+            session_over=OVER if self.over else None,
+            session_hold=PAUSED if self._paused else None,
+            turn_refusal=FULL if self._full else None,
+            quota=USED_UP if empty else None,
+            quota_until=self._empty_until if empty else None,
+        )
 
     def events(self) -> list[Event]:
         self._patience -= 1
@@ -84,4 +83,4 @@ class SimSession:
 
 def stands_still(known: Surroundings) -> bool:
     """Whether nothing that runs in attempts may start."""
-    return known.session_over is not None or known.session_hold is not None
+    return known.gate.session_over is not None or known.gate.session_hold is not None

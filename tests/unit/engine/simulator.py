@@ -187,7 +187,7 @@ class Simulation:
                 looked=frozenset(carrier.looked),
                 slot=_NO_SLOT if self.scenario.busy and not memory.slot else None,
                 runtime=self.scenario.runtime,
-                **self.session.shown(),
+                gate=self.session.shown(),
             )
             self._check_turns(state)
             carrier.known = around
@@ -214,7 +214,9 @@ class Simulation:
         memory.wake_at = plan.wake_at
         self._final = state.end is not None
         running = any(attempt.open for attempt in state.attempts)
-        held = state.suspended or plan.ready_turns or plan.wants_slot or state.waits or around.session_hold
+        held = (
+            state.suspended or plan.ready_turns or plan.wants_slot or state.waits or around.gate.session_hold
+        )
         assert self._final or plan.wake_at or running or held, "nothing is left that would wake the task"
 
     def _check_turns(self, state: TaskState) -> None:

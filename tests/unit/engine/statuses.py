@@ -32,7 +32,7 @@ def status_of(
 def show(spec: TaskSpec, state: TaskState, known: Surroundings | None = None) -> TaskStatus:
     known = known or Surroundings()
     tolerated = {step.name for step in spec.effective_steps() if step.continue_on_error}
-    return status_of(plan(spec, state, known), state, hold=known.hold, tolerated=tolerated)
+    return status_of(plan(spec, state, known), state, hold=known.gate.hold, tolerated=tolerated)
 
 
 def as_object(status: TaskStatus, generation: int = 3) -> dict[str, object]:

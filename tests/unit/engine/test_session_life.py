@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from parley.engine.state import Hold, StepMark, Surroundings, TaskState, Turn
+from parley.engine.state import Gate, Hold, StepMark, Surroundings, TaskState, Turn
 from parley.resources.reasons import Reason
 from parley.resources.task import DesiredState, Step, TaskSpec
 
@@ -94,7 +94,7 @@ CALL = call()
     ],
 )
 def test_what_runs_ends_before_the_task_does(state: TaskState, known: Surroundings, do: list[str]) -> None:
-    assert actions(plan(TURN, state, replace(known, session_over=OVER))) == do
+    assert actions(plan(TURN, state, replace(known, gate=Gate(session_over=OVER)))) == do
 
 
 def test_nothing_starts_beside_what_runs_in_a_session_that_is_over() -> None:
@@ -265,7 +265,7 @@ REFUSED = {"ask": Hold(Reason.SESSION_BUSY, "another turn holds the session")}
     ids=["it has no ticket", "the store refused it"],
 )
 def test_who_waits_for_the_session_is_told_who_has_it(known: Surroundings) -> None:
-    made = plan(TURN, rows(), replace(known, turn_holder=HOLDER))
+    made = plan(TURN, rows(), replace(known, gate=Gate(turn_holder=HOLDER)))
 
     assert views(made) == ["ask Queued SessionWaitingForReply"]
     assert made.steps[0].message == HOLDER.message

@@ -20,7 +20,7 @@ def test_every_status_on_the_way_is_true(scenario: Scenario, seed: int) -> None:
     previous: list[TaskStatus] = [TaskStatus()]
 
     def check(made: Plan, state: TaskState, known: Surroundings, spec: TaskSpec) -> None:
-        status = status_of(made, state, hold=known.hold, previous=previous[-1])
+        status = status_of(made, state, hold=known.gate.hold, previous=previous[-1])
         previous.append(TaskStatus.model_validate(status.to_json()))
         verdict = kstatus(as_object(status)).status
         final = {"Succeeded": "Current", "Cancelled": "Current", "Failed": "Failed"}

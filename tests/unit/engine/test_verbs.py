@@ -307,7 +307,13 @@ def test_a_state_is_left_by_an_action_or_something_wakes_it(row: Row) -> None:
     runs = any(a.open for a in row.state.attempts)
     asks = any(w.state == "Open" for w in row.state.waits)
     assert (
-        made.actions or made.wake_at or runs or asks or made.wants_slot or made.ready_turns or row.known.hold
+        made.actions
+        or made.wake_at
+        or runs
+        or asks
+        or made.wants_slot
+        or made.ready_turns
+        or row.known.gate.hold
     )
 
 
