@@ -1,11 +1,11 @@
 """The tools that send requests: HTTP and MCP, their urls, headers and timeouts."""
 
 import re
-from collections.abc import Callable
 from datetime import timedelta
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, JsonValue
+from pydantic.fields import FieldInfo
 
 from parley.resources.common import (
     DURATION,
@@ -30,8 +30,6 @@ OWN_HEADER = (
 # Go's and Python's regular expressions read both alike. What a model says must never choose a host, and what stands
 # before an @ would be a secret in plain sight.
 _HOST = r"https?://[^\s/?#@{}\\]+"
-_TEMPLATE_URL = _HOST + r"([/?][^\r\n]*)?"
-_LITERAL_URL = _HOST + r"([/?][^\s{}]*)?"
 BAD_TEMPLATE_URL = (
     "must begin with http:// or https:// and a host, both written out, without a user name; templates may stand only "
     "after the / or ? behind the host"
@@ -40,13 +38,20 @@ BAD_LITERAL_URL = "must be http:// or https://, a host and a path, without a use
 TOO_PATIENT = "must be longer than zero and at most 10m"
 
 
-def _checked_by(pattern: str, message: str) -> Callable[[str], str]:
+def _url(pattern: str, message: str) -> FieldInfo:
+    """Say in the CRD what a url looks like."""
+    return Field(
+        min_length=1, max_length=4096, json_schema_extra=rules(rule(f"self.matches(r'^{pattern}$')", message))
+    )
+
+
+def _checked_by(pattern: str, message: str) -> AfterValidator:
     def check(url: str) -> str:
         if not re.fullmatch(pattern, url):
             raise ValueError(message)
         return url
 
-    return check
+    return AfterValidator(check)
 
 
 def _check_timeout(text: str) -> str:
@@ -55,24 +60,10 @@ def _check_timeout(text: str) -> str:
     return text
 
 
-TemplateUrl = Annotated[
-    str,
-    Field(
-        min_length=1,
-        max_length=4096,
-        json_schema_extra=rules(rule(f"self.matches(r'^{_TEMPLATE_URL}$')", BAD_TEMPLATE_URL)),
-    ),
-    AfterValidator(_checked_by(_TEMPLATE_URL, BAD_TEMPLATE_URL)),
-]
-LiteralUrl = Annotated[
-    str,
-    Field(
-        min_length=1,
-        max_length=4096,
-        json_schema_extra=rules(rule(f"self.matches(r'^{_LITERAL_URL}$')", BAD_LITERAL_URL)),
-    ),
-    AfterValidator(_checked_by(_LITERAL_URL, BAD_LITERAL_URL)),
-]
+_TEMPLATE = _HOST + r"([/?][^\r\n]*)?", BAD_TEMPLATE_URL
+_LITERAL = _HOST + r"([/?][^\s{}]*)?", BAD_LITERAL_URL
+TemplateUrl = Annotated[str, _url(*_TEMPLATE), _checked_by(*_TEMPLATE)]
+LiteralUrl = Annotated[str, _url(*_LITERAL), _checked_by(*_LITERAL)]
 CallTimeout = Annotated[
     str,
     Field(
