@@ -9,6 +9,7 @@ from parley.api.common import ApiModel
 
 MAX_EVENTS = 500
 DEFAULT_EVENTS = 100
+_MAX_NUMBER = 2**31 - 1
 
 EventType = Literal["message", "toolCall", "toolResult", "reply", "state", "summary"]
 Role = Literal["user", "assistant"]
@@ -24,11 +25,15 @@ class EventView(ApiModel):
     type: EventType
     role: Role | None = Field(default=None, description="of a message")
     speaker: str | None = Field(default=None, description="name of the person or agent who says it")
-    content: JsonValue = Field(description="a message's text, or an object; null once it was erased")
+    content: JsonValue = Field(
+        default=None, description="a message's text, or an object; null or absent once it was erased"
+    )
     task: str | None = Field(default=None, description="name of the Task it comes from")
     step: str | None = None
-    item: Annotated[int, Field(ge=0)] | None = Field(default=None, description="of a forEach, from 0")
-    attempt: Annotated[int, Field(ge=1)] | None = None
+    item: Annotated[int, Field(ge=0, le=_MAX_NUMBER)] | None = Field(
+        default=None, description="of a forEach, from 0"
+    )
+    attempt: Annotated[int, Field(ge=1, le=_MAX_NUMBER)] | None = None
 
 
 class EventList(ApiModel):

@@ -1,10 +1,11 @@
 """The data of a session's server-sent events, by the name that stands in ``event:``.
 
-``hello`` (Hello) comes first. ``event`` (EventView) has the sequence as its id: whoever connects again with it in
-``Last-Event-ID`` misses none and gets none twice. ``delta`` (DeltaView), ``task`` (TaskChange) and ``session``
-(SessionChange) have no id: pieces of an answer are for the eye, the event brings the whole; a task's and the session's
-state are told at the beginning and at each change. A comment comes at least every 15 seconds. ``bye`` (Bye) is the end.
-A chat has ``accepted`` (MessageAccepted) in the place of ``hello``, and ends with ``done`` (Done).
+``hello`` (Hello) comes first. Its id, and that of each ``event`` (EventView), is a sequence: whoever connects again
+with the last one in ``Last-Event-ID`` misses no event and gets none twice. ``delta`` (DeltaView), ``task`` (TaskChange)
+and ``session`` (SessionChange) have no id: pieces of an answer are for the eye, the event brings the whole; a task's
+and the session's state are told at the beginning and at each change. A comment comes after 15 seconds of silence.
+``bye`` (Bye) is the end. A chat has ``accepted`` (MessageAccepted) in the place of ``hello``, and ends with ``done``
+(Done).
 """
 
 from typing import Annotated, Literal

@@ -4,9 +4,9 @@ Version 1. A reader refuses versions that it does not know, ignores fields that 
 without its last line for a broken one.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import AwareDatetime, Field, JsonValue
+from pydantic import AwareDatetime, Field, JsonValue, model_validator
 
 from parley.api.common import ApiModel
 from parley.api.events import EventView
@@ -47,6 +47,12 @@ class TranscriptEvent(EventView):
         default=None,
         description="models are shown the conversation by turn, then by sequence; absent: they are not shown it",
     )
+
+    @model_validator(mode="after")
+    def _somebody_speaks(self) -> Self:
+        if self.type == "message" and self.role is None:
+            raise ValueError("role: a message has one, user or assistant")
+        return self
 
 
 class TranscriptEnd(ApiModel):

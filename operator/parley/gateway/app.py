@@ -6,9 +6,9 @@ from importlib.metadata import version
 
 from fastapi import FastAPI
 
-from parley.gateway import file_routes, health, runner_routes
+from parley.gateway import delta_routes, file_routes, health, runner_routes
 from parley.gateway.access.people import People
-from parley.gateway.api import context, replies, sessions, tasks
+from parley.gateway.api import context, events, messages, replies, sessions, stream, tasks, transfer
 from parley.gateway.calling import Backend
 from parley.gateway.identity import StepIdentities
 from parley.gateway.live.hub import Live
@@ -33,13 +33,15 @@ def create_app(settings: GatewaySettings, pool: Pool, kube: KubeApi) -> FastAPI:
     )
     app.state.pool = pool
     app.state.live = Live(pool)
+    app.state.delta_sources = delta_routes.Sources()
     app.state.metrics = Metrics()
     app.state.backend = Backend(StepIdentities(kube), pool, settings.call_seconds)
     app.state.people = People.over(kube, settings)
     add_problem_handlers(app)
     app.include_router(runner_routes.router)
     app.include_router(file_routes.router)
-    for module in (sessions, context, tasks, replies):
+    app.include_router(delta_routes.router)
+    for module in (sessions, context, events, messages, stream, tasks, replies, transfer):
         app.include_router(module.router)
     app.include_router(health.router)
     describe_with(app)

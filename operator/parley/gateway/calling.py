@@ -57,6 +57,7 @@ class Backend:
         self._call_seconds = call_seconds
         self._file_room = asyncio.Semaphore(1)
         self._input_room = asyncio.Semaphore(2)
+        self._import_room = asyncio.Semaphore(2)
 
     def room_for_file(self) -> AbstractAsyncContextManager[None]:
         """Hold the room for a large output file: one at a time, for as values such files take half of the memory.
@@ -73,6 +74,14 @@ class Backend:
             Busy: others have it.
         """
         return _hold(self._input_room)
+
+    def room_for_import(self) -> AbstractAsyncContextManager[None]:
+        """Hold the room for a transcript, which is kept on the disk until it is whole.
+
+        Raises:
+            Busy: others have it; nothing was read yet.
+        """
+        return _hold(self._import_room)
 
     @asynccontextmanager
     async def store(self) -> AsyncGenerator[Connection]:

@@ -26,6 +26,7 @@ from parley.store.errors import (
     Stopped,
     StoreError,
     StoreUnavailable,
+    TranscriptConflict,
 )
 
 RETRY_AFTER_SECONDS = 2
@@ -207,6 +208,7 @@ _HANDLERS: list[tuple[type[Exception], Callable[[Request, Any], Awaitable[JSONRe
     (KeyReused, _of_store),
     (SessionNotReady, _of_store),
     (SessionOver, _of_store),
+    (TranscriptConflict, _of_store),
     (KubeError, _no_kubernetes),
     (HTTPException, _http_error),
     (Exception, _fault),

@@ -24,7 +24,10 @@ SELECT state, last_ticket, gone_since IS NOT NULL AS gone, restored_from
 FROM sessions WHERE uid = %(session_uid)s FOR NO KEY UPDATE
 """
 KNOWN = """
-SELECT sequence, event_id, task_name, body_hash FROM posts WHERE session_uid = %(session_uid)s AND key = %(key)s
+SELECT p.sequence, p.event_id, p.task_name, p.body_hash,
+       coalesce(u.task_uid IS NULL AND u.state = 'Waiting', false) AS waits
+FROM posts p LEFT JOIN turns u USING (session_uid, ticket)
+WHERE p.session_uid = %(session_uid)s AND p.key = %(key)s
 """
 # A message that asks for no turn has its place in the conversation like one that does: a turn that is over.
 TAKE_PLACE = """
@@ -88,6 +91,8 @@ class Posted:
     task_name: str | None
     repeated: bool
     """It was there before this call."""
+    waits: bool
+    """Its Task has not been seen yet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +133,7 @@ class _Known:
     event_id: UUID
     task_name: str | None
     body_hash: str
+    waits: bool
 
 
 async def post_message(
@@ -171,7 +177,7 @@ async def post_message(
             # One that was erased has no hash: what it said is not known any more.
             if known.body_hash not in {body_hash, ""}:
                 raise KeyReused(key)
-            return Posted(known.sequence, known.event_id, known.task_name, repeated=True)
+            return Posted(known.sequence, known.event_id, known.task_name, repeated=True, waits=known.waits)
         _require_ready(session, restores)
         row = {
             **place,
@@ -198,7 +204,8 @@ async def post_message(
         if appended is None:
             raise AssertionError("the event of a key comes with its post")
         await execute(conn, REMEMBER, row | {"sequence": appended[0], "event_id": event.id})
-        return Posted(appended[0], event.id, turn.task_name if turn else None, repeated=False)
+        name = turn.task_name if turn else None
+        return Posted(appended[0], event.id, name, repeated=False, waits=turn is not None)
 
 
 def _require_ready(session: _Locked, restores: str | None) -> None:

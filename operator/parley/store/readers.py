@@ -1,9 +1,10 @@
 """Who reads which session along, at which gateway; and the pieces of answers that are passed between gateways."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from parley.store.pool import Connection
-from parley.store.rows import execute, fetch_value, fetch_values
+from parley.store.rows import execute, fetch_one, fetch_value, fetch_values
 
 READER_SECONDS = 15
 """How long a gateway counts as a session's reader after it has last said so."""
@@ -21,9 +22,30 @@ DELETE FROM readers WHERE (session_uid, gateway) IN
 """
 FORGET = "DELETE FROM readers WHERE gateway = %(gateway)s"
 READING = "SELECT gateway FROM readers WHERE session_uid = %(session_uid)s AND until > now()"
+# Of a turn: other steps say nothing in their session.
+SOURCE = """
+SELECT a.session_uid, t.name AS task, a.step, a.number AS attempt FROM attempts a JOIN tasks t ON t.uid = a.task_uid
+WHERE a.id = %(attempt_id)s AND a.holder = %(holder)s AND a.state = 'Running' AND a.session_uid IS NOT NULL
+"""
 # A piece that is lost in a crash is in the committed event all the same: nobody waits for the disk.
 IN_PASSING = "SELECT set_config('synchronous_commit', 'off', true)"
 TELL = "SELECT pg_notify('parley_deltas', payload)::text FROM unnest(%(payloads)s::text[]) AS each (payload)"
+
+
+@dataclass(frozen=True, slots=True)
+class DeltaSource:
+    """Whose answer a piece is of."""
+
+    session_uid: str
+    task: str
+    step: str
+    attempt: int
+    """Its number in the step."""
+
+
+async def delta_source(conn: Connection, attempt_id: int, holder: str) -> DeltaSource | None:
+    """Return what a running attempt of a turn is; None for any other, and for one that somebody else holds."""
+    return await fetch_one(conn, DeltaSource, SOURCE, {"attempt_id": attempt_id, "holder": holder})
 
 
 async def note_readers(conn: Connection, gateway: str, session_uids: Sequence[str]) -> None:

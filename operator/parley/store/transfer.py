@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from psycopg import errors
 from pydantic import JsonValue
 
 from parley.protocol.messages import EventType
@@ -232,7 +233,10 @@ async def _add(conn: Connection, session_uid: str, rows: Sequence[TranscriptRow]
         "attempts": [row.attempt for row in rows],
         "turns": [row.turn for row in rows],
     }
-    await execute(conn, ADD_EVENTS, columns)
+    try:
+        await execute(conn, ADD_EVENTS, columns)
+    except errors.UniqueViolation as error:
+        raise TranscriptConflict("an id stands for two events") from error
 
 
 def _text(value: str | None) -> str | None:

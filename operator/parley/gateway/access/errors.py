@@ -11,6 +11,7 @@ from parley.store.errors import (
     SessionNotReady,
     SessionOver,
     StoreError,
+    TranscriptConflict,
 )
 
 RETRY_SECONDS = {"Retry-After": "2"}
@@ -59,6 +60,8 @@ def of_store(error: StoreError) -> Refusal | None:
         return conflict(f"{error} Make another Session.", reason="SessionOver")
     if isinstance(error, ContextChanged):
         return conflict(f"{error} Read it again.", reason="ContextConflict", field="body.version")
+    if isinstance(error, TranscriptConflict):
+        return conflict(str(error), reason="TranscriptConflict")
     if isinstance(error, ResultTooLarge):
         return Refusal(413, f"{error} Send less.", reason="TooLarge")
     return None
