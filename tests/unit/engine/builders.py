@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
 from parley.engine.actions import (
     Action,
     AnswerCall,
@@ -42,6 +43,7 @@ from parley.engine.state import (
     StepMark,
     Surroundings,
     TaskState,
+    Turn,
     Wait,
     WaitKind,
 )
@@ -142,6 +144,29 @@ def of_call(wait: Wait, phase: AttemptPhase = "Open", number: int = 1, **fields:
     """The ``number``-th attempt of a call's container, in Job ``<id of the wait>-<number>``."""
     own = attempt(call_step(wait.step, wait.id), phase, number, job=f"{wait.id}-{number}", **fields)
     return replace(own, id=number * 100 + 50)
+
+
+TURN = task(prompt("ask"), session="alice")
+"""A turn of a session: its one step is ``ask``."""
+PAUSED = attempt("ask", "Paused")
+HELD = {"ask": Turn.HELD}
+LATE = timedelta(seconds=-1)
+"""As what is left until a deadline: it has passed."""
+
+
+def for_each(parallelism: int = 2) -> dict[str, Any]:
+    """Items that a template gives."""
+    return {"items": "{{ x }}", "parallelism": parallelism}
+
+
+def of_items(step: str, total: int, *attempts: Attempt, **fields: Any) -> TaskState:
+    """Rows of a step that goes through so many items."""
+    return rows(*attempts, marks={step: entered(total)}, **fields)
+
+
+def case(what: str, *values: object) -> object:
+    """A row of a table, by what it tells."""
+    return pytest.param(*values, id=what)
 
 
 def lost(times: int, step: str = "build", reason: Reason = Reason.POD_LOST) -> tuple[Attempt, ...]:

@@ -10,17 +10,22 @@ from parley.engine.names import call_step
 from parley.engine.plan import holds_slot
 from parley.engine.pods import JobView
 from parley.engine.retries import MAX_DISRUPTIONS
-from parley.engine.state import Attempt, Hold, Surroundings, TaskState, Turn, Wait
+from parley.engine.state import Attempt, Hold, Surroundings, TaskState, Wait
 from parley.resources.reasons import Reason
 from parley.resources.task import DesiredState
 
 from tests.unit.engine.builders import (
+    HELD,
+    LATE,
     NOW,
+    PAUSED,
+    TURN,
     actions,
     approval,
     around,
     attempt,
     call,
+    case,
     container,
     dead,
     desired,
@@ -34,12 +39,8 @@ from tests.unit.engine.builders import (
     views,
 )
 
-TURN = task(prompt("ask"), session="alice")
-PAUSED = attempt("ask", "Paused")
-HELD = {"ask": Turn.HELD}
 RUN, QUEUE = call(), call("later", "Task")
 BUSY = Hold(Reason.CONCURRENCY_LIMITED, "1st of 1 in the queue of Agent support")
-LATE = timedelta(seconds=-1)
 
 
 def paused(*waits: Wait, others: tuple[Attempt, ...] = (), **fields: object) -> TaskState:
@@ -48,10 +49,6 @@ def paused(*waits: Wait, others: tuple[Attempt, ...] = (), **fields: object) -> 
 
 def held(**fields: object) -> Surroundings:
     return around(turns=HELD, **fields)  # type: ignore[arg-type]
-
-
-def case(what: str, state: TaskState, known: Surroundings, do: list[str], show: str, message: str) -> object:
-    return pytest.param(state, known, do, show, message, id=what)
 
 
 CASES = [

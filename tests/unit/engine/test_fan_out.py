@@ -7,12 +7,13 @@ from typing import Any
 import pytest
 from parley.engine.actions import EndStep, StartAttempt, StartRound
 from parley.engine.pods import JobView
-from parley.engine.state import Attempt, AttemptPhase, Hold
+from parley.engine.state import Attempt, AttemptPhase, Hold, TaskState
 from parley.engine.views import ItemCounts
 from parley.resources.reasons import Reason
 from parley.resources.task import DesiredState, Step, TaskSpec
 
 from tests.unit.engine.builders import (
+    LATE,
     NOW,
     actions,
     around,
@@ -22,7 +23,9 @@ from tests.unit.engine.builders import (
     desired,
     ended,
     entered,
+    for_each,
     marked,
+    of_items,
     plan,
     pod,
     prompt,
@@ -32,19 +35,13 @@ from tests.unit.engine.builders import (
     views,
 )
 
-LATE = timedelta(seconds=-1)
-
 
 def each(parallelism: int = 2, **fields: Any) -> TaskSpec:
-    return task(
-        container("a", forEach={"items": "{{ x }}", "parallelism": parallelism}, **fields), container("z")
-    )
+    return task(container("a", forEach=for_each(parallelism), **fields), container("z"))
 
 
 def asked(parallelism: int = 2, **fields: Any) -> TaskSpec:
-    return task(
-        prompt("a", forEach={"items": "{{ x }}", "parallelism": parallelism}, **fields), agent="support"
-    )
+    return task(prompt("a", forEach=for_each(parallelism), **fields), agent="support")
 
 
 def item(n: int, phase: AttemptPhase = "Open", number: int = 1, **fields: Any) -> Attempt:
@@ -55,8 +52,8 @@ def bad(n: int, number: int = 1) -> Attempt:
     return item(n, "Failed", number, reason=Reason.EXIT_CODE, message="exit code 3")
 
 
-def of(total: int, *attempts: Attempt, **fields: Any) -> Any:
-    return rows(*attempts, marks={"a": entered(total)}, **fields)
+def of(total: int, *attempts: Attempt, **fields: Any) -> TaskState:
+    return of_items("a", total, *attempts, **fields)
 
 
 @pytest.mark.parametrize(
@@ -358,7 +355,7 @@ def test_items_that_wait_for_their_place_in_a_round_are_not_active() -> None:
 
 @pytest.mark.parametrize("runtime", ["Job", "Task"])
 def test_items_take_no_turn_whatever_the_runtime(runtime: Any) -> None:
-    spec = task(prompt("a", forEach={"items": "{{ x }}"}), session="alice")
+    spec = task(prompt("a", forEach=for_each()), session="alice")
 
     made = plan(spec, of(1), around(runtime=runtime))
 

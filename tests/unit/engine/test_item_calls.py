@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from parley.engine.pods import JobView
-from parley.engine.state import Attempt, AttemptPhase, Hold, Surroundings, Wait
+from parley.engine.state import Attempt, AttemptPhase, Hold, Surroundings, TaskState, Wait
 from parley.engine.views import ItemCounts
 from parley.resources.reasons import Reason
 from parley.resources.task import DesiredState, TaskSpec
@@ -18,14 +18,15 @@ from tests.unit.engine.builders import (
     around,
     attempt,
     call,
+    case,
     dead,
     desired,
-    entered,
+    for_each,
     of_call,
+    of_items,
     plan,
     pod,
     prompt,
-    rows,
     step,
     task,
     views,
@@ -35,8 +36,7 @@ BUSY = Hold(Reason.CONCURRENCY_LIMITED, "1st of 1 in the queue")
 
 
 def asked(parallelism: int = 2, **fields: Any) -> TaskSpec:
-    items = {"items": "{{ x }}", "parallelism": parallelism}
-    return task(prompt("ask", forEach=items, **fields), agent="support")
+    return task(prompt("ask", forEach=for_each(parallelism), **fields), agent="support")
 
 
 def item(n: int, phase: AttemptPhase = "Paused", number: int = 1, **fields: Any) -> Attempt:
@@ -51,12 +51,8 @@ def runs(n: int) -> Wait:
     return replace(call(f"run{n}"), item=n)
 
 
-def of(total: int, *attempts: Attempt, waits: tuple[Wait, ...] = (), **fields: Any) -> Any:
-    return rows(*attempts, marks={"ask": entered(total)}, waits=waits, **fields)
-
-
-def case(what: str, given: Any, known: Surroundings, do: list[str], show: str, message: str) -> object:
-    return pytest.param(given, known, do, show, message, id=what)
+def of(total: int, *attempts: Attempt, **fields: Any) -> TaskState:
+    return of_items("ask", total, *attempts, **fields)
 
 
 IN_ROUND = {"pods": {"round": pod()}}
@@ -218,7 +214,7 @@ def test_the_end_of_a_call_is_taken_while_a_round_runs() -> None:
 
 
 def test_items_of_tool_steps_run_in_rounds_too() -> None:
-    spec = task(step("ask", tool={"name": "pay"}, forEach={"items": "{{ x }}", "parallelism": 2}))
+    spec = task(step("ask", tool={"name": "pay"}, forEach=for_each()))
 
     begins = plan(spec, of(3))
     goes_on = plan(spec, of(3, *(item(n, "Open", job="round", index=n) for n in range(3))))

@@ -9,10 +9,12 @@ from parley.engine.state import Attempt, Surroundings
 from parley.resources.reasons import Reason
 
 from tests.unit.engine.builders import (
+    LATE,
     NOW,
     actions,
     around,
     attempt,
+    case,
     container,
     dead,
     lost,
@@ -24,7 +26,6 @@ from tests.unit.engine.builders import (
     views,
 )
 
-LATE = timedelta(seconds=-1)
 CONTAINER = task(container())
 RUNNER = task(prompt("build"), agent="support")
 FAILED_JOB = JobView("build-1", "uid", failed_reason="PodFailurePolicy")
@@ -40,10 +41,6 @@ Given = tuple[tuple[Attempt, ...], Surroundings]
 
 def given(*attempts: Attempt, jobs: tuple[str | JobView, ...] = (), **fields: object) -> Given:
     return attempts, around(jobs, **fields)  # type: ignore[arg-type]
-
-
-def case(what: str, known: Given, do: list[str], show: str) -> object:
-    return pytest.param(known, do, show, id=what)
 
 
 EITHER = [

@@ -11,6 +11,7 @@ from parley.resources.task import DesiredState
 
 from tests.unit.engine.builders import (
     NOW,
+    TURN,
     actions,
     around,
     attempt,
@@ -20,14 +21,12 @@ from tests.unit.engine.builders import (
     lost,
     plan,
     pod,
-    prompt,
     rows,
     task,
     views,
 )
 
 TWO = task(container("build"), container("ship"))
-TURN = task(prompt("ask"), session="alice")
 
 # How a task ends before its steps are done.
 

@@ -9,6 +9,7 @@ from parley.resources.task import DesiredState, TaskSpec
 
 from tests.unit.engine.builders import (
     NOW,
+    TURN,
     actions,
     around,
     attempt,
@@ -25,7 +26,6 @@ from tests.unit.engine.builders import (
 )
 
 TWO = task(container("build"), container("ship"))
-TURN = task(prompt("ask"), session="alice")
 NO_AGENT = Hold(Reason.AGENT_NOT_FOUND, "Agent support does not exist")
 LATE = NOW - timedelta(seconds=1)
 

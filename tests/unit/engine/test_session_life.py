@@ -9,7 +9,9 @@ from parley.resources.reasons import Reason
 from parley.resources.task import DesiredState, Step, TaskSpec
 
 from tests.unit.engine.builders import (
+    HELD,
     NOW,
+    TURN,
     actions,
     approval,
     around,
@@ -19,6 +21,7 @@ from tests.unit.engine.builders import (
     dead,
     desired,
     entered,
+    for_each,
     of_call,
     plan,
     pod,
@@ -35,8 +38,6 @@ PAUSED = Hold(Reason.SESSION_PAUSED, "Session alice is paused")
 FULL = Hold(Reason.MESSAGE_LIMIT, "Session alice holds 10 messages, as many as it may")
 USED_UP = Hold(Reason.QUOTA_EXCEEDED, "Agent support has used its 1000 tokens of 2026-11-23")
 TOMORROW = NOW + timedelta(hours=12)
-TURN = task(prompt("ask"), session="alice")
-HELD = {"ask": Turn.HELD}
 END = ["end Failed SessionEnded"]
 
 WAITS = task(step("ask", wait={"question": "Well?"}), session="alice")
@@ -121,7 +122,7 @@ def test_what_failed_before_failed_for_its_own_reason() -> None:
 
 
 def test_items_that_are_all_done_are_put_together_before_the_task_ends() -> None:
-    spec = task(container("a", forEach={"items": "{{ x }}"}), session="alice")
+    spec = task(container("a", forEach=for_each()), session="alice")
     state = rows(attempt("a", "Succeeded", item=0), marks={"a": entered(1)})
 
     assert actions(plan(spec, state, around(session_over=OVER))) == ["end step a Succeeded Succeeded"]
@@ -151,7 +152,7 @@ def test_a_paused_session_keeps_no_other_step_from_its_decision() -> None:
 
 
 def test_a_round_waits_for_a_paused_session() -> None:
-    spec = task(prompt("a", forEach={"items": "{{ x }}"}), session="alice")
+    spec = task(prompt("a", forEach=for_each()), session="alice")
 
     made = plan(spec, rows(marks={"a": entered(2)}), around(session_hold=PAUSED))
 
@@ -223,7 +224,7 @@ def test_a_prompt_waits_until_there_are_tokens_again() -> None:
 
 
 def test_a_prompt_of_items_waits_until_there_are_tokens_again() -> None:
-    spec = task(prompt("a", forEach={"items": "{{ x }}"}), agent="support")
+    spec = task(prompt("a", forEach=for_each()), agent="support")
 
     made = plan(spec, rows(marks={"a": entered(2)}), around(quota=USED_UP, quota_until=TOMORROW))
 

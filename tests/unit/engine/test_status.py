@@ -23,6 +23,7 @@ from tests.kstatus import kstatus
 from tests.status_schema import status_problems
 from tests.unit.engine.builders import (
     NOW,
+    TURN,
     around,
     attempt,
     container,
@@ -30,14 +31,12 @@ from tests.unit.engine.builders import (
     ended,
     plan,
     pod,
-    prompt,
     rows,
     task,
 )
 from tests.unit.engine.statuses import as_object, condition, show, status_of
 
 TWO = task(container("build"), container("ship"))
-TURN = task(prompt("ask"), session="alice")
 SUSPENDED = desired(TWO, DesiredState.SUSPENDED)
 NO_AGENT = Hold(Reason.AGENT_NOT_FOUND, "Agent support does not exist")
 DONE, RUNS = attempt("build", "Succeeded"), attempt("ship")

@@ -12,12 +12,15 @@ from tests.kstatus import kstatus
 from tests.status_schema import status_problems
 from tests.unit.engine.builders import (
     NOW,
+    PAUSED,
+    TURN,
     approval,
     around,
     attempt,
     call,
     ended,
     entered,
+    for_each,
     of_call,
     pod,
     prompt,
@@ -26,8 +29,6 @@ from tests.unit.engine.builders import (
 )
 from tests.unit.engine.statuses import as_object, condition, show
 
-TURN = task(prompt("ask"), session="alice")
-PAUSED = attempt("ask", "Paused")
 RUN = call()
 RUNNING = of_call(RUN)
 
@@ -153,7 +154,7 @@ def test_an_attempt_that_paused_waits_only_until_the_next_takes_over(
 
 
 def test_each_item_has_its_own_pause() -> None:
-    spec = task(prompt("ask", forEach={"items": "{{ x }}"}), agent="support")
+    spec = task(prompt("ask", forEach=for_each()), agent="support")
     items = [
         attempt("ask", "Paused", item=0),
         attempt("ask", "Paused", item=1),

@@ -23,6 +23,7 @@ from parley.resources.reasons import Reason
 from parley.resources.task import DesiredState, TaskSpec
 
 from tests.unit.engine.builders import (
+    LATE,
     NOW,
     actions,
     around,
@@ -41,7 +42,6 @@ from tests.unit.engine.builders import (
     task,
 )
 
-LATE = timedelta(seconds=-1)
 FAILED = attempt("a", "Failed", reason=Reason.MODEL_ERROR, message="said so")
 ONE = task(container("a"), container("z"))
 TURN = task(prompt("a"), session="alice")
