@@ -60,14 +60,15 @@ async def next_attempt(
     look: Callable[[], Awaitable[TakeAnswer | None]],
     seconds: float,
 ) -> TakeAnswer | None:
-    """Look until there is an attempt, the time is over, or the runner has gone."""
+    """Look until there is an attempt, the time is over, the runner has gone, or this gateway is about to."""
+    live: Live = request.app.state.live
     clock = asyncio.get_running_loop().time
     end = clock() + seconds
     with waiting as waiter:
         while True:
             found = await look()
             left = end - clock()
-            if found is not None or left <= 0:
+            if found is not None or left <= 0 or live.is_ending:
                 return found
             await waiter.wait(min(left, MISSED_SECONDS))
             # An attempt that is given to a runner that has gone is lost until its lease lapses.

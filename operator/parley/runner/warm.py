@@ -8,7 +8,7 @@ import logging
 import secrets as random_names
 from collections.abc import Awaitable, Callable, Mapping
 
-from parley.protocol.messages import MAX_WAIT_SECONDS, TakeAnswer
+from parley.protocol.messages import TakeAnswer
 from parley.runner.daemon_thread import in_daemon_thread
 from parley.runner.gateway_client import GatewayClient, NotAdmitted, Rejected
 from parley.runner.guarded import InChild
@@ -24,7 +24,9 @@ DRAIN_SECONDS = 585.0
 LISTENING = 2
 """Slots that wait for an attempt at a time. One hears of it as soon as all would, and each costs the gateway a look
 into the store every few seconds; two, so that the next is there while the first takes its own."""
-OWN_SECONDS = 5.0
+WAIT_SECONDS = 10
+"""For which a slot waits for an attempt; a pod that is told to end does so after as much."""
+LATE_SECONDS = 5.0
 FAULT_SECONDS = 1.0
 """Before a slot goes on after a fault of its own."""
 
@@ -156,30 +158,23 @@ class Slot:
             raise
 
     async def _next(self) -> TakeAnswer | None:
-        """Wait for an attempt; None once there will be none for this slot."""
+        """Wait for an attempt; None if there is none as yet, or there will be none for this slot."""
         taking = asyncio.create_task(self._take())
         stopped = asyncio.create_task(self._stopping.wait())
         try:
             await asyncio.wait({taking, stopped}, return_when=asyncio.FIRST_COMPLETED)
-            if taking.done():
-                return taking.result()
+            # What it asked for is waited for: an attempt that is on its way already would be nobody's until its lease
+            # lapses. A gateway that is away gives none.
+            await asyncio.wait({taking}, timeout=WAIT_SECONDS + LATE_SECONDS)
+            return taking.result() if taking.done() else None
         finally:
             taking.cancel()
             stopped.cancel()
             await asyncio.gather(taking, stopped, return_exceptions=True)
-        return await self._lost_answer()
 
     async def _take(self) -> TakeAnswer | None:
         async with self._ears:
-            return await self._gateway.take_next(MAX_WAIT_SECONDS)
-
-    async def _lost_answer(self) -> TakeAnswer | None:
-        """What it was given while it was told to stop: nobody else would run that before the lease lapses."""
-        try:
-            async with asyncio.timeout(OWN_SECONDS):
-                return await self._gateway.take_own()
-        except TimeoutError:
-            return None
+            return None if self._stopping.is_set() else await self._gateway.take_next(WAIT_SECONDS)
 
     async def _run(self, taken: TakeAnswer) -> None:
         if (missing := missing_secret(taken.request, self._secrets)) is not None:

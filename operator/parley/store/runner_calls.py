@@ -58,6 +58,13 @@ VALUES (%(task_uid)s, %(step)s, %(item)s, %(messages)s::json, %(next_position)s)
 ON CONFLICT (task_uid, step, item)
 DO UPDATE SET messages = excluded.messages, next_position = greatest(inputs.next_position, excluded.next_position)
 """
+STORE_POSTED_INPUT = """
+INSERT INTO inputs (task_uid, step, item, messages, next_position)
+VALUES (%(task_uid)s, %(step)s, %(item)s, %(messages)s::json, %(next_position)s)
+ON CONFLICT (task_uid, step, item)
+DO UPDATE SET messages = excluded.messages, next_position = greatest(inputs.next_position, excluded.next_position)
+WHERE inputs.messages IS NULL
+"""
 EXTEND_LEASE = "UPDATE attempts SET lease_until = now() + interval '9 s' WHERE id = %(attempt_id)s"
 STORE_OUTPUT = """
 INSERT INTO outputs (task_uid, step, item, value)
@@ -80,7 +87,7 @@ async def take(
     """
     async with conn.transaction():
         held = await take_attempt(conn, job, index, task_uid, namespace, holder)
-        return await describe(conn, held)
+        return await _give(conn, held)
 
 
 async def take_next(conn: Connection, *, task_uid: str, namespace: str, holder: str) -> TakeAnswer | None:
@@ -96,7 +103,7 @@ async def take_next(conn: Connection, *, task_uid: str, namespace: str, holder: 
     """
     async with conn.transaction():
         held = await take_next_attempt(conn, task_uid, namespace, holder)
-        return None if held is None else await describe(conn, held)
+        return None if held is None else await _give(conn, held)
 
 
 async def take_warm(
@@ -111,7 +118,29 @@ async def take_warm(
     """
     async with conn.transaction():
         held = await take_next_warm(conn, pool, namespace, holder, own=own)
-        return None if held is None else await describe(conn, held)
+        return None if held is None else await _give(conn, held)
+
+
+async def _give(conn: Connection, held: Held) -> TakeAnswer:
+    """Tell the runner what it must know; what was posted is its input already, and the runner need not store it."""
+    origin, text = held.origin, _literal_text(held)
+    if origin is not None and text is not None:
+        posted = {"messages": encode([{"role": "user", "content": text}]), "next_position": 1}
+        if await is_posted(conn, origin.session_uid, origin.task_uid, origin.step):
+            await execute(conn, STORE_POSTED_INPUT, held.attempt.place | posted)
+    return await describe(conn, held)
+
+
+def _literal_text(held: Held) -> str | None:
+    """What the step says, where it is no template, and no summary of earlier turns is to come before it."""
+    request = held.attempt.request
+    prompt, session = request.get("prompt"), request.get("session")
+    if request.get("literal") is not True or not isinstance(prompt, dict) or not isinstance(session, dict):
+        return None
+    if request.get("history") != "Session" or session.get("contextOverflow") == "Summarize":
+        return None
+    text = prompt.get("text")
+    return text if isinstance(text, str) else None
 
 
 async def record_input(conn: Connection, attempt: int, holder: str, body: InputBody) -> InputAnswer:

@@ -5,7 +5,7 @@ from typing import Any, cast
 from uuid import uuid4
 
 from parley.kube.client import TokenIdentity
-from parley.kube.kinds import JOB, POD
+from parley.kube.kinds import DEPLOYMENT, JOB, POD, REPLICA_SET
 
 from tests.fake_kube import FakeKube
 
@@ -73,6 +73,35 @@ async def add_step(
     token = f"token-of-{pod}"
     kube.identities[token] = identity(pod, pod_uid, username=f"system:serviceaccount:{namespace}:default")
     return StepInCluster(token, pod, pod_uid, job, job_uid, task_uid)
+
+
+async def add_warm(
+    kube: FakeKube, pool: str = "warm-support-1", *, namespace: str = NAMESPACE, agent: str = "support"
+) -> StepInCluster:
+    """Add a running pod of an agent's warm runners, with the Deployment and the ReplicaSet before it."""
+
+    def owned_by(api_version: str, kind: str, name: str, uid: str) -> dict[str, Any]:
+        owner = {"apiVersion": api_version, "kind": kind, "name": name, "uid": uid, "controller": True}
+        return {"ownerReferences": [owner]}
+
+    name = f"parley-{pool}"
+    if (DEPLOYMENT.kind, namespace, name) not in kube.objects:
+        made = {
+            "metadata": {"name": name, **owned_by("parley.dev/v1alpha1", "Agent", agent, f"uid-of-{agent}")}
+        }
+        await kube.create(DEPLOYMENT, namespace, cast("Any", made))
+        uid = str(metadata(kube, DEPLOYMENT.kind, name, namespace)["uid"])
+        made = {"metadata": {"name": name, **owned_by("apps/v1", "Deployment", name, uid)}}
+        await kube.create(REPLICA_SET, namespace, cast("Any", made))
+    uid = str(metadata(kube, REPLICA_SET.kind, name, namespace)["uid"])
+    pod = f"{name}-{uuid4().hex[:5]}"
+    labels = {"labels": {"parley.dev/pool": pool}}
+    body = {"metadata": {"name": pod, **labels, **owned_by("apps/v1", "ReplicaSet", name, uid)}}
+    await kube.create(POD, namespace, cast("Any", {**body, "status": {"phase": "Running"}}))
+    pod_uid = str(metadata(kube, POD.kind, pod, namespace)["uid"])
+    token = f"token-of-{pod}"
+    kube.identities[token] = identity(pod, pod_uid, username=f"system:serviceaccount:{namespace}:default")
+    return StepInCluster(token, pod, pod_uid, name, uid, "")
 
 
 def metadata(kube: FakeKube, kind: str, name: str, namespace: str = NAMESPACE) -> dict[str, Any]:

@@ -49,9 +49,10 @@ class Live:
         return self._ending
 
     def end_streams(self) -> None:
-        """Let all streams say goodbye; those that come later do so at once."""
+        """Let all streams say goodbye, and runners wait elsewhere; those that come later do so at once."""
         self._ending = True
         self.readers.notice_all()
+        self.pools.wake_all()
 
     @asynccontextmanager
     async def reading(self, session_uid: str) -> AsyncGenerator[Reader]:
