@@ -11,6 +11,7 @@ from parley.store.identity import store_id
 from parley.store.pool import Pool, connect
 
 from tests.fake_kube import FakeKube
+from tests.integration.gateway.people import Desk, open_desk
 from tests.integration.gateway.running import Shop, serving
 from tests.integration.store.conftest import pool, story
 from tests.integration.store.story import Story
@@ -48,3 +49,10 @@ async def shop(
     """A gateway on a real port, and what it takes to run real runners against it."""
     async with serving(create_app(GatewaySettings(database_url=""), pool, kube)) as url:
         yield Shop(story, kube, model, store, url, tmp_path)
+
+
+@pytest.fixture
+async def desk(pool: Pool, kube: FakeKube, story: Story) -> AsyncIterator[Desk]:
+    """A gateway as people meet it."""
+    async with open_desk(pool, kube, story, requests_per_second=0) as opened:
+        yield opened

@@ -14,15 +14,20 @@ _MAX_SEQUENCE = 2**53 - 1
 
 router = people_router()
 
+# None stands inside: FastAPI does not look for a Query in one side of a union.
 After = Annotated[
-    int, Query(ge=0, le=_MAX_SEQUENCE, description="events with higher sequences, from there on")
+    int | None, Query(ge=0, le=_MAX_SEQUENCE, description="events with higher sequences, from there on")
 ]
-Before = Annotated[int, Query(ge=1, le=_MAX_SEQUENCE, description="the last events with lower sequences")]
+Before = Annotated[
+    int | None, Query(ge=1, le=_MAX_SEQUENCE, description="the last events with lower sequences")
+]
 Limit = Annotated[
     int,
     Query(ge=1, le=MAX_EVENTS, description="events at most; a page of large ones has fewer"),
 ]
-Types = Annotated[list[EventType], Query(alias="type", max_length=6, description="only of these types")]
+Types = Annotated[
+    list[EventType] | None, Query(alias="type", max_length=6, description="only of these types")
+]
 
 
 def event_view(row: EventRow) -> EventView:
@@ -46,10 +51,10 @@ def event_view(row: EventRow) -> EventView:
 async def list_events(
     access: Annotated[SessionAccess, session_access("get", "events")],
     backend: Store,
-    after: After | None = None,
-    before: Before | None = None,
+    after: After = None,
+    before: Before = None,
     limit: Limit = DEFAULT_EVENTS,
-    types: Types | None = None,
+    types: Types = None,
 ) -> EventList:
     """List events in their order: the first ones after a sequence, or the last ones before one."""
     if after is not None and before is not None:

@@ -64,7 +64,7 @@ async def stream_session(
     backend: Store,
     _room: OneStream,
     last_event_id: LastEventId = None,
-    after: After | None = None,
+    after: After = None,
 ) -> EventStream:
     """Follow a session: its events from a sequence on, or from now on, and what happens in it meanwhile."""
     begin = _position(last_event_id)

@@ -1,0 +1,308 @@
+"""Sessions, context, tasks and replies at the gateway, over a real Postgres."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from parley.kube.kinds import REPLY, SESSION, TASK, Kind
+
+from tests.integration.gateway.people import EVERYTHING, NAMESPACE, OWN, Desk
+
+SPEC = {"agentRef": {"name": "support"}}
+
+
+def problem(answer: Any) -> tuple[int, str | None, str | None]:
+    """(status, reason, field) of a refusal; every one is problem+json and says what to do."""
+    assert answer.headers["Content-Type"] == "application/problem+json", answer.text
+    body = answer.json()
+    assert body["status"] == answer.status_code, body
+    assert body.get("detail"), body
+    return answer.status_code, body.get("reason"), body.get("field")
+
+
+async def test_a_session_lives_from_its_making_to_its_deletion(desk: Desk) -> None:
+    ann = desk.person("ann", *EVERYTHING)
+    body = {"name": "first", "labels": {"team": "a"}, "spec": {**SPEC, "metadata": {"channel": "web"}}}
+
+    made = await desk.ask(ann, "POST", "/sessions", json=body)
+    assert made.status_code == 201, made.text
+    assert made.json()["metadata"]["labels"] == {"team": "a"}
+    assert made.json()["spec"]["metadata"] == {"channel": "web"}
+    # What was not written is not written into the object: defaults are the operator's.
+    assert desk.kube.objects[SESSION.kind, NAMESPACE, "first"]["spec"] == {
+        **SPEC,
+        "metadata": {"channel": "web"},
+    }
+
+    read = await desk.ask(ann, "GET", "/sessions/first")
+    assert read.json() == made.json()
+
+    changes = {"desiredState": "Paused", "labels": {"team": None, "tier": "b"}, "situation": "Asks."}
+    changed = await desk.ask(ann, "PATCH", "/sessions/first", json=changes)
+    assert changed.status_code == 200, changed.text
+    assert changed.json()["metadata"]["labels"] == {"tier": "b"}
+    assert (changed.json()["spec"]["desiredState"], changed.json()["spec"]["situation"]) == (
+        "Paused",
+        "Asks.",
+    )
+
+    stale = {"situation": "Late.", "resourceVersion": read.json()["metadata"]["resourceVersion"]}
+    assert problem(await desk.ask(ann, "PATCH", "/sessions/first", json=stale))[:2] == (409, "Conflict")
+
+    deleted = await desk.ask(ann, "DELETE", "/sessions/first")
+    assert (deleted.status_code, deleted.content) == (202, b"")
+    assert problem(await desk.ask(ann, "GET", "/sessions/first"))[:2] == (404, "NotFound")
+
+
+async def test_a_list_goes_page_by_page_through_what_fits(desk: Desk) -> None:
+    ann = desk.person("ann", *EVERYTHING)
+    for number in range(7):
+        spec = {
+            "metadata": {"channel": "web" if number % 2 else "mail"},
+            "user": {"id": f"user-{number % 3}"},
+        }
+        await desk.session(f"s-{number}", labels={"even": str(number % 2 == 0)}, spec=spec)
+
+    async def names(query: str) -> list[str]:
+        found: list[str] = []
+        token = ""
+        while True:
+            answer = await desk.ask(ann, "GET", f"/sessions?{query}{token}")
+            assert answer.status_code == 200, answer.text
+            assert len(answer.json()["items"]) <= 2
+            found += [item["metadata"]["name"] for item in answer.json()["items"]]
+            if "nextPageToken" not in answer.json():
+                return found
+            token = f"&pageToken={answer.json()['nextPageToken']}"
+
+    assert await names("limit=2") == [f"s-{n}" for n in range(7)]
+    assert await names("limit=2&labelSelector=even%3DTrue") == ["s-0", "s-2", "s-4", "s-6"]
+    assert await names("limit=2&metadata=channel%3Dweb") == ["s-1", "s-3", "s-5"]
+    assert await names("limit=2&user=user-1") == ["s-1", "s-4"]
+    assert await names("limit=2&user=user-1&metadata=channel%3Dmail") == ["s-4"]
+    assert await names("limit=2&state=Pending") == [f"s-{n}" for n in range(7)]
+    assert await names("limit=2&state=Ended") == []
+
+    # A token is good for the list it came with.
+    first = (await desk.ask(ann, "GET", "/sessions?limit=1&user=user-1")).json()["nextPageToken"]
+    other = await desk.ask(ann, "GET", f"/sessions?limit=1&user=user-2&pageToken={first}")
+    assert problem(other) == (400, "InvalidPageToken", "pageToken")
+
+
+async def test_a_repeat_with_the_same_key_makes_one_session(desk: Desk) -> None:
+    ann, ben = desk.person("ann", *EVERYTHING), desk.person("ben", *EVERYTHING)
+    key = {"Idempotency-Key": "order 12345"}
+
+    answers = await asyncio.gather(
+        *(desk.ask(ann, "POST", "/sessions", headers=key, json={"spec": SPEC}) for _ in range(4))
+    )
+    assert sorted(one.status_code for one in answers) == [200, 200, 200, 201]
+    assert len({one.json()["metadata"]["uid"] for one in answers}) == 1
+
+    other = await desk.ask(ann, "POST", "/sessions", headers=key, json={"spec": SPEC, "labels": {"a": "b"}})
+    assert problem(other) == (409, "IdempotencyKeyReused", "Idempotency-Key")
+    # Keys are each caller's own.
+    bens = await desk.ask(ben, "POST", "/sessions", headers=key, json={"spec": SPEC})
+    assert bens.status_code == 201
+    assert bens.json()["metadata"]["name"] != answers[0].json()["metadata"]["name"]
+
+
+async def test_a_name_that_is_taken_is_a_conflict(desk: Desk) -> None:
+    ann = desk.person("ann", *EVERYTHING)
+    await desk.session("taken")
+    for headers in ({}, {"Idempotency-Key": "k"}):
+        answer = await desk.ask(
+            ann, "POST", "/sessions", headers=headers, json={"name": "taken", "spec": SPEC}
+        )
+        assert problem(answer) == (409, "AlreadyExists", "body.name")
+
+
+async def test_the_context_is_changed_key_by_key(desk: Desk) -> None:
+    ann = desk.person("ann", *EVERYTHING)
+    await desk.session("first", spec={"context": {"order": "12345", "open": True}})
+
+    assert (await desk.ask(ann, "GET", "/sessions/first/context")).json() == {
+        "context": {"order": "12345", "open": True},
+        "version": 0,
+    }
+    changed = await desk.ask(
+        ann,
+        "PATCH",
+        "/sessions/first/context",
+        json={"changes": {"open": None, "note": ["a", 1]}, "version": 0},
+    )
+    assert changed.json() == {"context": {"order": "12345", "note": ["a", 1]}, "version": 1}
+
+    # Another key may be written by who has seen an older version, the same key may not.
+    beside = await desk.ask(
+        ann,
+        "PATCH",
+        "/sessions/first/context",
+        json={"changes": {"note": ["a", 1], "open": None}, "version": 0},
+    )
+    assert beside.json() == changed.json()
+    over = await desk.ask(
+        ann, "PATCH", "/sessions/first/context", json={"changes": {"note": "mine"}, "version": 0}
+    )
+    assert problem(over)[:2] == (409, "ContextConflict")
+    assert (await desk.ask(ann, "GET", "/sessions/first/context")).json() == changed.json()
+    large = {"changes": {"big": "x" * 300_000}}
+    assert problem(await desk.ask(ann, "PATCH", "/sessions/first/context", json=large))[0] == 413
+
+
+async def test_a_context_waits_for_the_operator_to_take_the_session_in(desk: Desk) -> None:
+    ann = desk.person("ann", *EVERYTHING)
+    await desk.session("new", registered=False, spec={"context": {"order": "1"}})
+
+    assert (await desk.ask(ann, "GET", "/sessions/new/context")).json()["context"] == {"order": "1"}
+    early = await desk.ask(ann, "PATCH", "/sessions/new/context", json={"changes": {"a": 1}})
+    assert (problem(early)[:2], early.headers["Retry-After"]) == ((503, "SessionNotReady"), "2")
+
+
+async def test_the_audit_trail_shows_every_attempt(desk: Desk) -> None:
+    ann = desk.person("ann", *EVERYTHING)
+    uid = await desk.session("first")
+    tasks = [await desk.story.task(uid, f"t-{number}") for number in range(3)]
+    for task in tasks:
+        await desk.story.queue(uid, task)
+    attempt = await desk.story.start(tasks[0])
+    await desk.story.start(tasks[0], number=2, cause="Disruption", close=desk.story.close(attempt))
+
+    first = (await desk.ask(ann, "GET", "/sessions/first/tasks?limit=2")).json()
+    assert [task["name"] for task in first["items"]] == ["t-2", "t-1"]
+    rest = (await desk.ask(ann, "GET", f"/sessions/first/tasks?pageToken={first['nextPageToken']}")).json()
+    (audited,) = rest["items"]
+    assert "nextPageToken" not in rest
+    assert audited["name"] == "t-0"
+    shown = [(one["number"], one["cause"], one["state"], one.get("reason")) for one in audited["attempts"]]
+    assert shown == [(1, "First", "Lost", "PodLost"), (2, "Disruption", "Open", None)]
+    assert audited["attempts"][0]["usage"] == {"inputTokens": 0, "outputTokens": 0}
+
+
+async def test_a_task_is_shown_with_its_attempts(desk: Desk) -> None:
+    ann = desk.person("ann", *EVERYTHING)
+    body: Any = {"metadata": {"name": "asks"}, "spec": {"agentRef": {"name": "support"}, "message": "Hello"}}
+    made: Any = await desk.kube.create(TASK, NAMESPACE, body)
+    uid = made["metadata"]["uid"]
+    desk.story.names[uid] = "asks"
+    await desk.story.register(uid, None)
+    await desk.story.start(uid)
+
+    shown = (await desk.ask(ann, "GET", "/tasks/asks")).json()
+    assert shown["spec"]["message"] == "Hello"
+    assert [one["state"] for one in shown["attempts"]] == ["Open"]
+    assert problem(await desk.ask(ann, "GET", "/tasks/none"))[:2] == (404, "NotFound")
+
+
+def waiting_task(name: str, session: str, *questions: str) -> Any:
+    entries = [
+        {
+            "id": f"wait-{name}-{index}",
+            "step": "ask",
+            "kind": "Approval",
+            "call": "refund",
+            "arguments": '{"amount":1}',
+            "question": question,
+            "choices": ["approve", "reject"],
+            "since": "2027-01-31T09:00:00Z",
+        }
+        for index, question in enumerate(questions)
+    ]
+    spec = {"sessionRef": {"name": session}, "message": "Hello"}
+    return {"metadata": {"name": name}, "spec": spec, "status": {"phase": "Running", "waiting": entries}}
+
+
+async def add_task(desk: Desk, task: Any) -> None:
+    await desk.kube.create(TASK, NAMESPACE, task)
+    desk.kube.objects[TASK.kind, NAMESPACE, task["metadata"]["name"]]["status"] = task["status"]
+
+
+async def test_an_inbox_shows_what_waits_for_a_person(desk: Desk) -> None:
+    ann, alice = desk.person("ann", *EVERYTHING), desk.person("alice", *OWN)
+    await desk.session("hers", spec={"user": {"id": "alice"}})
+    await desk.session("his", spec={"user": {"id": "bob"}})
+    await add_task(desk, waiting_task("one", "hers", "Refund?", "And this?"))
+    await add_task(desk, waiting_task("two", "his", "His?"))
+    await add_task(desk, waiting_task("none", "his"))
+
+    all_of_them = (await desk.ask(ann, "GET", "/waiting")).json()["items"]
+    assert [(one["task"], one["question"]) for one in all_of_them] == [
+        ("one", "Refund?"),
+        ("one", "And this?"),
+        ("two", "His?"),
+    ]
+    assert all_of_them[0] == {
+        "namespace": NAMESPACE,
+        "task": "one",
+        "session": "hers",
+        "waitID": "wait-one-0",
+        "kind": "Approval",
+        "step": "ask",
+        "question": "Refund?",
+        "choices": ["approve", "reject"],
+        "tool": "refund",
+        "arguments": '{"amount":1}',
+        "since": "2027-01-31T09:00:00Z",
+    }
+    hers = (await desk.ask(alice, "GET", "/waiting")).json()["items"]
+    assert [one["task"] for one in hers] == ["one", "one"]
+
+
+async def test_a_reply_is_made_in_the_callers_name_and_waits_for_the_verdict(desk: Desk) -> None:
+    maria = desk.person("maria", "create replies", groups=("approvers",))
+    said = {"taskRef": {"name": "one"}, "waitID": "w-1", "choice": "approve", "message": "Fine."}
+    key = {"Idempotency-Key": "k-1"}
+
+    condition = {
+        "type": "Accepted",
+        "status": "True",
+        "reason": "Accepted",
+        "message": "maria approved",
+        "lastTransitionTime": "2027-01-31T09:00:00Z",
+    }
+    status: Any = {"observedGeneration": 1, "conditions": [condition]}
+
+    def decide(change: str, kind: Kind, body: Any) -> None:
+        """As the operator does, a moment after the Reply was made."""
+        if (change, kind) == ("ADDED", REPLY):
+            reply = desk.kube.objects[REPLY.kind, NAMESPACE, body["metadata"]["name"]]
+            asyncio.get_running_loop().call_later(0.1, reply.update, {"status": status})
+
+    desk.kube.on_change = decide
+    answer = await desk.ask(maria, "POST", "/replies", headers=key, json=said)
+    assert answer.status_code == 201, answer.text
+    assert (answer.json()["accepted"], answer.json()["message"]) == (True, "maria approved")
+    (person,) = desk.kube.impersonated
+    assert (person.username, person.groups) == ("maria", ("approvers", "system:authenticated"))
+    assert list(person.impersonation()) == [("Impersonate-User", "maria"), ("Impersonate-Group", "approvers")]
+
+    repeat = await desk.ask(maria, "POST", "/replies", headers=key, json=said)
+    assert (repeat.status_code, repeat.json()) == (200, answer.json())
+    other = await desk.ask(maria, "POST", "/replies", headers=key, json={**said, "choice": "reject"})
+    assert problem(other)[:2] == (409, "IdempotencyKeyReused")
+
+
+@pytest.mark.parametrize("answer", [{}, {"choice": "a", "value": None}, {"choice": None}])
+async def test_a_reply_is_one_answer(desk: Desk, answer: dict[str, Any]) -> None:
+    maria = desk.person("maria", "create replies")
+    body = {"taskRef": {"name": "one"}, "waitID": "w-1", **answer}
+    assert problem(await desk.ask(maria, "POST", "/replies", json=body))[:2] == (422, "Invalid")
+
+
+async def test_the_same_caller_is_asked_for_once_in_a_while(desk: Desk) -> None:
+    ann = desk.person("ann", *EVERYTHING)
+    await desk.session("first")
+    for _ in range(3):
+        assert (await desk.ask(ann, "GET", "/sessions/first/context")).status_code == 200
+    kinds = [request.kind for request in desk.kube.requests]
+    assert (kinds.count("TokenReview"), kinds.count("SubjectAccessReview")) == (1, 1)
+    # Made once by the test, read once by the gateway.
+    assert kinds.count("Session") == 2
+
+
+async def test_each_answer_carries_the_id_of_its_request(desk: Desk) -> None:
+    ann = desk.person("ann", *EVERYTHING)
+    given = await desk.ask(ann, "GET", "/sessions", headers={"X-Request-ID": "abc-1"})
+    made_up = await desk.ask(ann, "GET", "/sessions", headers={"X-Request-ID": "no id\x7f"})
+    assert given.headers["X-Request-ID"] == "abc-1"
+    assert len(made_up.headers["X-Request-ID"]) == 36
