@@ -29,6 +29,7 @@ from parley.controller.finality import is_final, is_settled
 from parley.controller.health import Health
 from parley.controller.listing import take_in_everything
 from parley.controller.metrics import DEADLINES_MOVED_SECONDS, LEADER, QUEUE_LENGTH, STORE_MISMATCH
+from parley.controller.posted_tasks import PostedTasks
 from parley.controller.queue import KeyedQueue
 from parley.controller.settings import Settings
 from parley.controller.sights import Sights
@@ -55,6 +56,7 @@ _SWEEP_SECONDS = 60.0
 _SWEEPS_TO_A_LIST = 10
 _RESYNC_SECONDS = _SWEEP_SECONDS * _SWEEPS_TO_A_LIST
 _RETRY_SECONDS = 1.0
+_ADOPT_SECONDS = 5.0
 
 
 class Leadership:
@@ -126,6 +128,7 @@ class Leadership:
                     group.create_task(self._tick(context), name="tick")
                     group.create_task(self._listen(context), name="listener")
                     group.create_task(self._resync(context, sights), name="resync")
+                    group.create_task(_adopt(PostedTasks(context, sights)), name="posted tasks")
             finally:
                 self._health.lead(None)
 
@@ -234,6 +237,16 @@ class Leadership:
                 self._health.not_ready(f"{what}: {error}")
                 log.warning("%s: %s; trying again", what, error)
                 await asyncio.sleep(_RETRY_SECONDS)
+
+
+async def _adopt(posted: PostedTasks) -> None:
+    """Make Tasks that gateways have left, at once and then every few seconds."""
+    while True:
+        try:
+            await posted.adopt()
+        except (KubeError, StoreUnavailable) as error:
+            log.warning("messages without a Task were not looked for: %s", error)
+        await asyncio.sleep(_ADOPT_SECONDS)
 
 
 def _wake_all(context: Context) -> None:

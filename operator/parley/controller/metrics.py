@@ -43,6 +43,9 @@ SESSION_TRANSITIONS = Counter(
 HISTORIES_CLEARED = Counter(
     "parley_histories_cleared_total", "Times that contents of a session were erased, by what for.", ["cause"]
 )
+TASKS_ADOPTED = Counter(
+    "parley_posted_tasks_adopted_total", "Tasks made for messages that a gateway posted and left without one."
+)
 TRANSCRIPTS_RESTORED = Counter(
     "parley_transcripts_restored_total", "Sessions that went on with the transcript of an earlier one."
 )

@@ -54,7 +54,7 @@ WITHDRAW_WAITS = """
 UPDATE waits SET state = 'Withdrawn', ended_at = now()
 WHERE task_uid = %(task_uid)s AND step = coalesce(%(step)s, step) AND state = 'Open'
 """
-WAKE = "SELECT pg_notify('parley', %(task_uid)s)::text"
+WAKE = "SELECT pg_notify('parley', %(uid)s)::text"
 WAKE_NEXT = """
 SELECT pg_notify('parley', task_uid)::text
 FROM (SELECT task_uid FROM turns
@@ -135,9 +135,9 @@ async def forget_uploads(conn: Connection, task_uid: str) -> None:
     await execute(conn, FORGET_UPLOADS, {"task_uid": task_uid})
 
 
-async def wake(conn: Connection, task_uid: str) -> None:
-    """Notify the operator of a task when this transaction commits."""
-    await fetch_value(conn, str, WAKE, {"task_uid": task_uid})
+async def wake(conn: Connection, uid: str) -> None:
+    """Notify the operator of a task, or of a session, when this transaction commits."""
+    await fetch_value(conn, str, WAKE, {"uid": uid})
 
 
 async def wake_next(conn: Connection, session_uid: str) -> None:

@@ -8,7 +8,7 @@ from uuid import UUID
 
 from pydantic import JsonValue
 
-from parley.store.ending import wake_next
+from parley.store.ending import wake, wake_next
 from parley.store.errors import KeyReused, SessionNotReady, SessionOver
 from parley.store.events import NewEvent, append_to, derived_id
 from parley.store.leader import Fence, leading
@@ -204,6 +204,9 @@ async def post_message(
         if appended is None:
             raise AssertionError("the event of a key comes with its post")
         await execute(conn, REMEMBER, row | {"sequence": appended[0], "event_id": event.id})
+        if turn is None:
+            # No Task comes that would let the leader look at the session.
+            await wake(conn, session_uid)
         name = turn.task_name if turn else None
         return Posted(appended[0], event.id, name, repeated=False, waits=turn is not None)
 

@@ -14,6 +14,7 @@ from pydantic import JsonValue
 
 from parley.protocol.messages import EventType
 from parley.store.context import MAX_CONTEXT_BYTES
+from parley.store.ending import wake
 from parley.store.errors import SessionNotReady, SessionOver, TranscriptConflict
 from parley.store.lifecycle import FINAL
 from parley.store.pool import Connection
@@ -185,6 +186,7 @@ async def import_transcript(
         if added:
             counted = {"events": added, "messages": messages, "last_turn": head.last_turn}
             await execute(conn, COUNT, place | counted)
+            await wake(conn, session_uid)
         if head.context is not None:
             text = encode_limited(head.context, "The transcript's context", MAX_CONTEXT_BYTES)
             await execute(

@@ -1,0 +1,213 @@
+"""A gateway that dies after it has committed a message: the leader goes on where it stopped."""
+
+import asyncio
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from parley.controller.posted_tasks import PostedTasks
+from parley.kube.errors import Forbidden, Invalid, KubeError, KubeUnavailable
+from parley.kube.kinds import SESSION, TASK
+from parley.resources.posted_task import posted_task, posted_task_name
+from parley.store.errors import SessionNotReady
+from parley.store.posting import Posted, TurnWanted, post_message
+
+from tests.integration.controller.cluster import NAMESPACE, Cluster
+
+AT_ONCE = timedelta(0)
+
+
+async def talking(cluster: Cluster, **fields: Any) -> str:
+    await cluster.agent()
+    await cluster.session(**fields)
+    await cluster.settle()
+    return str(cluster.object(SESSION, "alice")["metadata"]["uid"])
+
+
+async def commit(cluster: Cluster, session_uid: str, key: str, text: str = "Hi") -> Posted:
+    """What a gateway does first."""
+    spec: dict[str, Any] = {"sessionRef": {"name": "alice"}, "message": text}
+    async with cluster.context.store() as conn:
+        return await post_message(
+            conn,
+            session_uid=session_uid,
+            key=key,
+            body_hash=text,
+            content=text,
+            turn=TurnWanted(posted_task_name(session_uid, key), "reply", spec),
+        )
+
+
+async def make(cluster: Cluster, session_uid: str, key: str, text: str = "Hi") -> None:
+    """What a gateway does then."""
+    spec: dict[str, Any] = {"sessionRef": {"name": "alice"}, "message": text}
+    name = posted_task_name(session_uid, key)
+    await cluster.kube.create(TASK, NAMESPACE, posted_task(name, NAMESPACE, "alice", session_uid, spec))
+
+
+async def adopt(cluster: Cluster, older: timedelta = AT_ONCE) -> int:
+    made = await PostedTasks(cluster.context, cluster.sights).adopt(older)
+    await cluster.settle()
+    return made
+
+
+async def said(cluster: Cluster) -> list[tuple[str | None, Any]]:
+    async with cluster.context.store() as conn:
+        cursor = await conn.execute(
+            "SELECT role, content FROM events WHERE type = 'message' ORDER BY sequence"
+        )
+        return [(row[0], row[1]) for row in await cursor.fetchall()]
+
+
+async def test_a_session_is_there_as_soon_as_it_is_seen(cluster: Cluster) -> None:
+    uid = await talking(cluster)
+    assert (await commit(cluster, uid, "k1")).sequence == 1
+
+
+async def test_the_leader_makes_the_task_that_a_gateway_left(cluster: Cluster) -> None:
+    # Given a message whose gateway died before it made the Task
+    uid = await talking(cluster)
+    posted = await commit(cluster, uid, "k1")
+    await cluster.settle()
+    assert cluster.tasks() == []
+    # When it is young, then it is the gateway's
+    assert await adopt(cluster, timedelta(hours=1)) == 0
+    # When it is old enough, then the leader makes it, once, and it is answered
+    assert await adopt(cluster) == 1
+    assert await adopt(cluster) == 0
+    (name,) = cluster.tasks()
+    assert name == posted.task_name
+    metadata = cluster.object(TASK, name)["metadata"]
+    assert metadata["labels"] == {"parley.dev/posted": "true"}
+    assert [owner["uid"] for owner in metadata["ownerReferences"]] == [uid]
+    assert "controller" not in metadata["ownerReferences"][0]
+    assert cluster.status(name)["phase"] == "Succeeded", cluster.status(name)
+    assert await said(cluster) == [("user", "Hi"), ("assistant", "answer of reply")]
+
+
+@pytest.mark.parametrize("maker", ["gateway", "leader"])
+async def test_messages_are_answered_in_their_order_whoever_makes_their_tasks(
+    cluster: Cluster, maker: str
+) -> None:
+    # Given three messages, of which the first one's gateway died
+    uid = await talking(cluster)
+    for text in ("one", "two", "three"):
+        await commit(cluster, uid, text, text)
+    for text in ("three", "two"):
+        await make(cluster, uid, text, text)
+    await cluster.settle()
+    assert [each for each in await said(cluster) if each[0] == "assistant"] == [], (
+        "the first one is waited for"
+    )
+    # When its Task comes, from the leader or late from the gateway
+    if maker == "leader":
+        assert await adopt(cluster) == 1
+    else:
+        await make(cluster, uid, "one", "one")
+        assert await adopt(cluster) == 0
+    await cluster.settle()
+    # Then all are answered, and the model saw them in their order
+    assert [taken.request.prompt.text for taken in cluster.taken] == ["one", "two", "three"]  # type: ignore[union-attr]
+    assert [event.content for event in cluster.taken[-1].history] == [
+        "one", "answer of reply", "two", "answer of reply"
+    ]  # fmt: skip
+
+
+async def test_gateway_and_leader_at_once_make_one_task(cluster: Cluster) -> None:
+    uid = await talking(cluster)
+    await commit(cluster, uid, "k1")
+    posted = PostedTasks(cluster.context, cluster.sights)
+    await asyncio.gather(posted.adopt(AT_ONCE), make(cluster, uid, "k1"), return_exceptions=True)
+    await cluster.settle()
+    assert len(cluster.tasks()) == 1
+    assert await said(cluster) == [("user", "Hi"), ("assistant", "answer of reply")]
+
+
+async def test_a_task_that_the_leader_has_not_seen_yet_is_taken_in(cluster: Cluster) -> None:
+    # Given a Task that was made while the watch was away
+    uid = await talking(cluster)
+    await commit(cluster, uid, "k1")
+    watch, cluster.kube.on_change = cluster.kube.on_change, lambda *_: None
+    await make(cluster, uid, "k1")
+    cluster.kube.on_change = watch
+    # When the leader looks, then it makes no other
+    assert await adopt(cluster) == 0
+    assert [text for _, text in await said(cluster)] == ["Hi", "answer of reply"]
+
+
+async def test_a_message_in_a_session_that_ended_meanwhile_gets_no_task(cluster: Cluster) -> None:
+    uid = await talking(cluster)
+    await commit(cluster, uid, "k1")
+    cluster.kube.edit(SESSION, NAMESPACE, "alice", lambda body: body["spec"].update(desiredState="Ended"))  # type: ignore[union-attr]
+    await cluster.settle()
+    assert await adopt(cluster) == 0
+    assert cluster.tasks() == []
+    assert await waiting(cluster) == []
+    assert await said(cluster) == [("user", "Hi")]
+
+
+async def waiting(cluster: Cluster) -> list[str]:
+    async with cluster.context.store() as conn:
+        cursor = await conn.execute("SELECT task_name FROM turns WHERE state = 'Waiting' ORDER BY ticket")
+        return [str(row[0]) for row in await cursor.fetchall()]
+
+
+@pytest.mark.parametrize(
+    ("error", "waits"),
+    [
+        (Forbidden(403, "Forbidden", "exceeded quota: tasks"), True),
+        (Invalid(422, "Invalid", "spec.message: Too long"), False),
+    ],
+)
+async def test_what_the_api_server_refuses_for_good_holds_up_nobody(
+    cluster: Cluster, error: KubeError, waits: bool
+) -> None:
+    uid = await talking(cluster)
+    first = await commit(cluster, uid, "k1", "one")
+    await commit(cluster, uid, "k2", "two")
+    await make(cluster, uid, "k2", "two")
+    cluster.kube.fail(error, verb="create", kind="Task")
+    assert await adopt(cluster) == 0
+    assert (first.task_name in await waiting(cluster)) is waits
+    answers = [text for role, text in await said(cluster) if role == "assistant"]
+    assert len(answers) == (0 if waits else 1)
+
+
+async def test_another_task_of_that_name_holds_up_nobody(cluster: Cluster) -> None:
+    uid = await talking(cluster)
+    posted = await commit(cluster, uid, "k1")
+    watch, cluster.kube.on_change = cluster.kube.on_change, lambda *_: None
+    await cluster.task(posted.task_name or "", message="mine", sessionRef={"name": "bob"})
+    cluster.kube.on_change = watch
+    assert await adopt(cluster) == 0
+    assert await waiting(cluster) == []
+
+
+async def test_an_api_server_that_is_away_is_asked_again(cluster: Cluster) -> None:
+    uid = await talking(cluster)
+    await commit(cluster, uid, "k1")
+    cluster.kube.fail(KubeUnavailable(503, "ServiceUnavailable", "away"), verb="create", kind="Task")
+    with pytest.raises(KubeUnavailable):
+        await adopt(cluster)
+    assert await adopt(cluster) == 1
+
+
+async def test_posts_wait_while_the_session_is_paused_and_go_on_in_their_order(cluster: Cluster) -> None:
+    # Given messages posted into a paused session, whose Tasks' names say nothing of their order
+    uid = await talking(cluster, desiredState="Paused")
+    texts = [f"message {n}" for n in range(4)]
+    for text in texts:
+        await commit(cluster, uid, text, text)
+        await make(cluster, uid, text, text)
+    await cluster.settle()
+    assert {cluster.status(name)["phase"] for name in cluster.tasks()} == {"Queued"}
+    # When it goes on
+    cluster.kube.edit(SESSION, NAMESPACE, "alice", lambda body: body["spec"].update(desiredState="Active"))  # type: ignore[union-attr]
+    await cluster.settle()
+    # Then they are answered in the order in which they were said
+    assert [taken.request.prompt.text for taken in cluster.taken] == texts  # type: ignore[union-attr]
+
+
+async def test_a_session_nobody_has_seen_takes_no_message(cluster: Cluster) -> None:
+    with pytest.raises(SessionNotReady):
+        await commit(cluster, "unknown", "k1")
