@@ -3,142 +3,28 @@
 What is due when is tested with the engine; here the store is a script that remembers slots and ends.
 """
 
-from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 import pytest
-from parley.controller import scheduled_tasks
-from parley.controller.context import Context
-from parley.controller.schedule_reconciler import ScheduleReconciler
-from parley.controller.sights import Sights
-from parley.kube.client import JsonObject
-from parley.kube.errors import Conflict, Forbidden, Invalid, KubeUnavailable
-from parley.kube.events import Transition
-from parley.kube.kinds import REPLY, SCHEDULE, TASK, Kind
-from parley.resources.schedule import RUN_NOW_ANNOTATION
+from parley.kube.errors import Conflict, KubeUnavailable
+from parley.kube.kinds import TASK
 
-from tests.fake_kube import FakeKube
 from tests.kstatus import kstatus
 from tests.status_schema import status_problems
-from tests.unit.controller.contexts import storeless, woken
-from tests.unit.controller.objects import NAMESPACE, body
-from tests.unit.controller.records import record
-
-MADE_AT = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
-"""When the objects of the tests were created."""
-ONE_O_CLOCK = "hourly-0029923980"
-TWO_O_CLOCK = "hourly-0029924040"
-TASK_SPEC = {"steps": [{"name": "only", "container": {"image": "i"}}]}
-METADATA = {"labels": {"report": "daily"}, "annotations": {"example.com/owner": "Maria"}}
-SPEC = {"schedule": "0 * * * *", "taskTemplate": {"metadata": METADATA, "spec": TASK_SPEC}}
-
-
-class Story:
-    """A Schedule ``hourly``, made at 12:00; ``clock`` is the operator's."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.clock = MADE_AT + timedelta(minutes=1)
-        self.kube = FakeKube()
-        self.context: Context = storeless(self.kube)
-        self.told: list[Transition] = []
-        self.context.tell = self.told.append
-        self.kube.on_change = self._watched
-        self.slots: dict[str, str] = {}
-        self.confirmed: set[str] = set()
-        self.ended: list[tuple[str, str]] = []
-        self.registered = True
-        for name in ("take_slot", "confirm_slot", "end_task", "load_task"):
-            monkeypatch.setattr(scheduled_tasks, name, getattr(self, name))
-        self.reconciler = ScheduleReconciler(self.context, lambda: self.clock)
-
-    def _watched(self, change: str, kind: Kind, seen: JsonObject) -> None:
-        cast("dict[str, Any]", seen["metadata"]).setdefault("creationTimestamp", self.clock.isoformat())
-        Sights(self.context).see(kind, seen, change == "DELETED")
-
-    def restart(self) -> None:
-        """Another operator leads: nothing is remembered but what Kubernetes and the store have."""
-        self.context = storeless(self.kube)
-        self.context.tell = self.told.append
-        for (kind, _, _), seen in sorted(self.kube.objects.items(), key=str):
-            Sights(self.context).see({"Task": TASK, "Schedule": SCHEDULE}[kind], seen, False)
-        self.reconciler = ScheduleReconciler(self.context, lambda: self.clock)
-
-    def apply(self, **fields: Any) -> None:
-        """Make the Schedule as a user does."""
-        self.kube.objects["Schedule", NAMESPACE, "hourly"] = made = body("hourly", **(SPEC | fields))
-        self.kube._stored("ADDED", SCHEDULE, made)
-
-    def annotate(self, text: str) -> None:
-        def change(stored: JsonObject) -> None:
-            cast("dict[str, Any]", stored["metadata"])["annotations"] = {RUN_NOW_ANNOTATION: text}
-
-        self.kube.edit(SCHEDULE, NAMESPACE, "hourly", change)
-
-    def change(self, **fields: Any) -> None:
-        self.kube.edit(
-            SCHEDULE, NAMESPACE, "hourly", lambda s: cast("dict[str, Any]", s["spec"]).update(fields)
-        )
-
-    async def at(self, time: str) -> dict[str, Any]:
-        """Reconcile at a time of the day; returns the status afterwards."""
-        self.clock = datetime.fromisoformat(f"2026-11-23T{time}+00:00")
-        return await self.reconcile()
-
-    async def reconcile(self) -> dict[str, Any]:
-        await self.reconciler.reconcile(NAMESPACE, "hourly")
-        return self.schedule["status"]
-
-    def end(self, name: str, phase: str, **metadata: Any) -> None:
-        """A Task ends, as its own reconciler says."""
-
-        def change(stored: JsonObject) -> None:
-            stored["status"] = {"phase": phase, "observedGeneration": 1}
-            cast("dict[str, Any]", stored["metadata"]).update(metadata)
-
-        self.kube.edit(TASK, NAMESPACE, name, change)
-
-    @property
-    def schedule(self) -> dict[str, Any]:
-        return cast("dict[str, Any]", self.kube.objects["Schedule", NAMESPACE, "hourly"])
-
-    @property
-    def tasks(self) -> list[str]:
-        return sorted(name for kind, _, name in self.kube.objects if kind == "Task")
-
-    @property
-    def notes(self) -> list[str]:
-        return [transition.note for transition in self.told]
-
-    # The store's part.
-
-    async def take_slot(self, _conn: Any, _fence: Any, uid: str, slot: str, task_name: str) -> bool:
-        assert uid == "uid-of-hourly"
-        return self.slots.setdefault(slot, task_name) == task_name and slot not in self.confirmed
-
-    async def confirm_slot(self, _conn: Any, _fence: Any, _uid: str, slot: str) -> None:
-        assert slot in self.slots
-        self.confirmed.add(slot)
-
-    async def end_task(
-        self, _conn: Any, _fence: Any, uid: str, *, phase: str, message: str, **_: Any
-    ) -> bool:
-        assert phase == "Cancelled"
-        if self.registered:
-            self.ended.append((uid, message))
-        return self.registered
-
-    async def load_task(self, _conn: Any, uid: str) -> Any:
-        return record(uid=uid) if self.registered else None
+from tests.unit.controller.contexts import woken
+from tests.unit.controller.objects import NAMESPACE
+from tests.unit.controller.schedule_story import (
+    ONE_O_CLOCK,
+    TASK_SPEC,
+    TWO_O_CLOCK,
+    Story,
+    condition,
+)
 
 
 @pytest.fixture
 async def story(monkeypatch: pytest.MonkeyPatch) -> Story:
     return Story(monkeypatch)
-
-
-def condition(status: dict[str, Any], kind: str = "Ready") -> tuple[str, str, str]:
-    (found,) = (c for c in status["conditions"] if c["type"] == kind)
-    return found["status"], found["reason"], found["message"]
 
 
 async def test_a_new_schedule_says_when_it_runs(story: Story) -> None:
@@ -366,129 +252,3 @@ async def test_an_annotation_of_any_length_is_answered_once(story: Story) -> Non
 
     assert len(story.tasks) == 1
     assert not status_problems("schedules", status)
-
-
-async def test_only_so_many_of_the_past_are_kept(story: Story) -> None:
-    story.apply(successfulTasksHistoryLimit=1, failedTasksHistoryLimit=0)
-    for hour in (13, 14, 15, 16):
-        await story.at(f"{hour}:00:01")
-    names = story.tasks
-    phases = ["Succeeded", "Failed", "Succeeded", "Succeeded"]
-    for name, phase in zip(names, phases, strict=True):
-        story.end(name, phase)
-
-    await story.at("16:10:00")
-
-    assert story.tasks == names[-1:]
-    deletes = [request for request in story.kube.requests if request.verb == "delete"]
-    assert len(deletes) == 3
-
-
-async def test_a_task_that_git_owns_or_that_was_just_changed_is_not_removed(story: Story) -> None:
-    story.apply(successfulTasksHistoryLimit=0)
-    await story.at("13:00:01")
-    await story.at("14:00:01")
-    mark = {"annotations": {"argocd.argoproj.io/tracking-id": "app"}}
-    story.end(ONE_O_CLOCK, "Succeeded", **mark)
-    story.end(TWO_O_CLOCK, "Succeeded")
-    # Somebody changes the other one, and the watch has not brought that yet.
-    story.kube.on_change = lambda *_: None
-    story.kube.edit(
-        TASK, NAMESPACE, TWO_O_CLOCK, lambda s: cast("dict[str, Any]", s["metadata"]).update(mark)
-    )
-
-    await story.at("14:10:00")
-
-    assert story.tasks == [ONE_O_CLOCK, TWO_O_CLOCK]
-
-
-@pytest.mark.parametrize(
-    ("fields", "says"),
-    [
-        ({"schedule": "61 * * * *"}, "spec.schedule: '61 * * * *': bad minute"),
-        ({"timeZone": "Europe/Nowhere"}, "spec.timeZone: there is no time zone 'Europe/Nowhere'"),
-        (
-            {
-                "taskTemplate": {
-                    "spec": {"steps": [{"name": "a", "container": {"image": "i", "args": ["{{ x }}"]}}]}
-                }
-            },
-            "spec.taskTemplate.spec.steps[0]",
-        ),
-        ({"schedule": {"not": "text"}}, "spec.schedule"),
-    ],
-)
-async def test_what_is_wrong_is_named_until_it_is_mended(
-    story: Story, fields: dict[str, Any], says: str
-) -> None:
-    story.apply(**fields)
-
-    status = await story.at("13:00:01")
-
-    assert condition(status, "Stalled")[:2] == ("True", "InvalidSpec")
-    assert condition(status, "Stalled")[2].startswith(says), condition(status, "Stalled")[2]
-    assert kstatus(story.schedule).status == "Failed"
-    assert story.tasks == []
-    assert not status_problems("schedules", status)
-
-    story.change(**(SPEC | {"timeZone": "Etc/UTC"}))
-    assert kstatus(story.schedule).status == "InProgress", "it was changed since"
-    await story.at("13:01:00")
-    assert kstatus(story.schedule).status == "Current"
-    assert story.tasks == [ONE_O_CLOCK]
-
-
-async def test_a_task_the_api_server_refuses_is_told_with_its_words(story: Story) -> None:
-    story.apply()
-    story.kube.fail(Invalid(422, "Invalid", "spec.steps: no such image"), verb="create", kind="Task")
-
-    status = await story.at("13:00:01")
-
-    assert condition(status, "Stalled")[1:] == ("InvalidSpec", "spec.taskTemplate: spec.steps: no such image")
-    assert "lastScheduleTime" not in status
-    assert story.confirmed == set()
-
-
-async def test_a_quota_holds_it_up_for_a_while(story: Story) -> None:
-    story.apply()
-    story.kube.fail(Forbidden(403, "Forbidden", "exceeded quota: tasks=5"), verb="create", kind="Task")
-
-    status = await story.at("13:00:01")
-
-    assert condition(status)[:2] == ("False", "QuotaExceeded")
-    assert kstatus(story.schedule).status == "InProgress"
-    assert min(story.context.queue._wakes.values()) == pytest.approx(30, abs=1)
-    await story.at("13:00:31")
-    assert story.tasks == [ONE_O_CLOCK]
-    assert kstatus(story.schedule).status == "Current"
-
-
-async def test_a_schedule_that_goes_is_left_alone(story: Story) -> None:
-    story.apply()
-    story.kube.edit(
-        SCHEDULE,
-        NAMESPACE,
-        "hourly",
-        lambda s: cast("dict[str, Any]", s["metadata"]).update(deletionTimestamp="2026-11-23T12:30:00Z"),
-    )
-
-    await story.at("13:00:01")
-
-    assert story.tasks == []
-
-
-async def test_a_reply_that_came_before_its_task_hears_of_one_that_a_schedule_makes(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The watch may bring the Task after the answer to its creation did, and is then no news."""
-    story = Story(monkeypatch)
-    story.apply()
-    early = body("early", taskRef={"name": ONE_O_CLOCK}, waitID="w", value=1, by="eve")
-    Sights(story.context).see(REPLY, early, False)
-    await woken(story.context)
-    watched, story.kube.on_change = story.kube.on_change, lambda *_: None
-
-    await story.at("13:00:01")
-    watched("ADDED", TASK, story.kube.objects["Task", NAMESPACE, ONE_O_CLOCK])
-
-    assert {f"Task {ONE_O_CLOCK}", "Reply early"} <= await woken(story.context)

@@ -202,6 +202,16 @@ def around(
     return Surroundings(pods=pods or {}, jobs={view.name: view for view in views}, gate=gate, **fields)
 
 
+def paused(*waits: Wait, others: tuple[Attempt, ...] = (), **fields: Any) -> TaskState:
+    """Rows of a turn whose attempt paused for these calls."""
+    return rows(PAUSED, *others, waits=waits, **fields)
+
+
+def held(**fields: Any) -> Surroundings:
+    """As ``around``, where the turn has its session."""
+    return around(turns=HELD, **fields)
+
+
 def plan(
     spec: TaskSpec,
     state: TaskState | None = None,

@@ -4,13 +4,13 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from parley.engine.actions import AnswerCall, CloseAttempt, CreateJob, QueueTask, StartAttempt, StartCall
+from parley.engine.actions import AnswerCall, CreateJob, QueueTask, StartCall
 from parley.engine.calls import MAX_CONTAINERS
 from parley.engine.names import call_step
 from parley.engine.plan import holds_slot
 from parley.engine.pods import JobView
 from parley.engine.retries import MAX_DISRUPTIONS
-from parley.engine.state import Attempt, Hold, Surroundings, TaskState, Wait
+from parley.engine.state import Hold, Surroundings, TaskState, Wait
 from parley.resources.reasons import Reason
 from parley.resources.task import DesiredState
 
@@ -23,34 +23,23 @@ from tests.unit.engine.builders import (
     actions,
     approval,
     around,
-    attempt,
     call,
     case,
     container,
     dead,
     desired,
+    held,
     of_call,
+    paused,
     plan,
     pod,
     prompt,
-    rows,
-    step,
     task,
     views,
 )
 
 RUN, QUEUE = call(), call("later", "Task")
 BUSY = Hold(Reason.CONCURRENCY_LIMITED, "1st of 1 in the queue of Agent support")
-
-
-def paused(*waits: Wait, others: tuple[Attempt, ...] = (), **fields: object) -> TaskState:
-    return rows(PAUSED, *others, waits=waits, **fields)  # type: ignore[arg-type]
-
-
-def held(**fields: object) -> Surroundings:
-    return around(turns=HELD, **fields)  # type: ignore[arg-type]
-
-
 CASES = [
     case(
         "a person must approve",
@@ -328,84 +317,6 @@ def test_the_attempts_of_calls_are_no_steps() -> None:
     assert made.steps[0].attempts == (PAUSED,)
 
 
-def test_pauses_use_no_retry() -> None:
-    spec = task(prompt("ask", retry={"limit": 1, "backoff": {"initial": "10s"}}), session="alice")
-    failed = attempt("ask", "Failed", 3, reason=Reason.MODEL_ERROR, message="no")
-    state = rows(PAUSED, attempt("ask", "Paused", 2), failed)
-
-    made = plan(spec, state, held())
-
-    assert actions(made) == ["start ask-4 Retry in turn"]
-
-
-def test_a_turn_with_calls_is_kept_for_a_retry_however_late_it_comes() -> None:
-    """Else another turn would come between a call and its result."""
-    retry = {"limit": 1, "backoff": {"initial": "1h", "max": "1h"}}
-    spec = task(prompt("ask", retry=retry), session="alice")
-    last = attempt("ask", "Failed", 2, reason=Reason.MODEL_ERROR)
-
-    after_calls = plan(spec, rows(PAUSED, last), held())
-    without = plan(spec, rows(replace(last, number=1)), held())
-
-    assert (actions(after_calls), after_calls.ready_turns) == ([], ("ask",))
-    assert (actions(without), without.ready_turns) == (["end turn ask"], ())
-
-
-def test_a_turn_with_calls_is_kept_when_its_next_attempt_is_closed() -> None:
-    retry = {"limit": 1, "backoff": {"initial": "1h", "max": "1h"}, "causes": ["Timeout"]}
-    spec = task(prompt("ask", retry=retry), session="alice")
-    late = attempt("ask", "Running", 2, left=LATE)
-
-    (close,) = plan(spec, rows(PAUSED, late), held(pods={"ask-2": pod()})).actions
-    (alone,) = plan(spec, rows(replace(late, number=1)), held(pods={"ask-2": pod()})).actions
-
-    assert isinstance(close, CloseAttempt)
-    assert close.keeps_turn
-    assert isinstance(alone, CloseAttempt)
-    assert not alone.keeps_turn
-
-
-def test_a_turn_with_calls_ends_once_its_step_failed_for_good() -> None:
-    spec = task(prompt("ask", continueOnError=True), container("build"), session="alice")
-    failed = attempt("ask", "Failed", 2, reason=Reason.MODEL_ERROR)
-
-    made = plan(spec, rows(PAUSED, failed), held())
-
-    assert actions(made) == ["end turn ask failed", "start build-1 First"]
-
-
-@pytest.mark.parametrize(
-    "known",
-    [
-        held(slot=BUSY),
-        held(hold=Hold(Reason.AGENT_NOT_FOUND, "no")),
-        held(session_hold=Hold(Reason.SESSION_PAUSED, "")),
-    ],
-    ids=["slot", "agent", "session"],
-)
-def test_a_resuming_turn_keeps_the_session_whatever_holds_it_back(known: Surroundings) -> None:
-    assert actions(plan(TURN, paused(), known)) == []
-
-
-def test_a_tool_step_pauses_without_a_turn() -> None:
-    spec = task(step("ask", tool={"name": "pay", "arguments": {"sum": 7}}), session="alice")
-
-    begins, asks, resumes = plan(spec), plan(spec, paused(approval())), plan(spec, paused())
-
-    assert actions(begins) == ["start ask-1 First"]
-    assert (views(asks), asks.ready_turns) == (["ask Waiting WaitingForInput"], ())
-    assert actions(resumes) == ["start ask-2 Resume"]
-
-
-def test_a_tool_step_whose_call_was_rejected_is_not_repeated() -> None:
-    spec = task(step("ask", tool={"name": "pay"}, retry={"limit": 3}))
-    said_no = attempt("ask", "Failed", 2, reason=Reason.REJECTED, message="rejected by bob: too much")
-
-    made = plan(spec, rows(PAUSED, said_no))
-
-    assert actions(made) == ["end Failed Rejected"]
-
-
 def test_a_task_that_ends_leaves_no_container_of_a_call() -> None:
     spec = desired(TURN, DesiredState.CANCELLED)
     state = paused(RUN, others=(of_call(RUN),))
@@ -419,13 +330,6 @@ def test_the_actions_carry_the_wait_itself() -> None:
     state = paused(RUN, QUEUE, others=(of_call(RUN, "Succeeded"),))
 
     assert plan(TURN, state, held()).actions == (AnswerCall(RUN, 150), QueueTask(QUEUE))
-
-
-def test_a_resumed_attempt_is_one_as_any() -> None:
-    (start,) = plan(TURN, paused(), held()).actions
-
-    assert isinstance(start, StartAttempt)
-    assert (start.number, start.cause, start.needs_turn, start.close) == (2, "Resume", True, None)
 
 
 def test_a_call_whose_pod_is_refused_says_so() -> None:

@@ -2,22 +2,18 @@
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
 
 import pytest
 from parley.engine.state import (
-    Attempt,
     Hold,
-    Output,
     StepMark,
     Surroundings,
     TaskState,
     Turn,
-    Wait,
 )
 from parley.resources.common import Condition
 from parley.resources.reasons import Reason
-from parley.resources.task import DesiredState, Step, TaskPhase, TaskSpec, TaskStatus
+from parley.resources.task import DesiredState, TaskPhase, TaskSpec, TaskStatus
 
 from tests.kstatus import kstatus
 from tests.status_schema import status_problems
@@ -32,46 +28,26 @@ from tests.unit.engine.builders import (
     plan,
     pod,
     rows,
+    step,
     task,
 )
-from tests.unit.engine.statuses import as_object, condition, show, status_of
+from tests.unit.engine.statuses import (
+    ASKS,
+    BESIDE,
+    FLAKY,
+    NAPS,
+    as_object,
+    asked,
+    condition,
+    show,
+    status_of,
+)
 
 TWO = task(container("build"), container("ship"))
 SUSPENDED = desired(TWO, DesiredState.SUSPENDED)
 NO_AGENT = Hold(Reason.AGENT_NOT_FOUND, "Agent support does not exist")
 DONE, RUNS = attempt("build", "Succeeded"), attempt("ship")
 BAD = attempt("ship", "Failed", reason=Reason.EXIT_CODE, message="exit code 3")
-
-
-def step(name: str, **fields: object) -> Step:
-    return Step.model_validate({"name": name, **fields})
-
-
-ASKS = step("confirm", needs=[], wait={"question": "Refund?", "choices": ["approve", "reject"]})
-NAPS = step("nap", needs=[], sleep={"duration": "168h"})
-FLAKY = step("call", needs=[], container={"image": "i"}, retry={"limit": 3})
-BESIDE = step("work", needs=[], container={"image": "i"})
-TALKS = step("talk", needs=[], prompt={"text": "Hi"})
-ENTERED = StepMark("Entered", entered_at=NOW - timedelta(minutes=5))
-QUESTION = Wait(
-    id="5f0c9f4e-6f53-4a43-9a53-b7f1c1f0a001",
-    step="confirm",
-    item=-1,
-    kind="Question",
-    question="Refund?",
-    choices=("approve", "reject"),
-    since=NOW - timedelta(minutes=5),
-    deadline=NOW + timedelta(hours=24),
-    state="Open",
-)
-
-
-def asked(*attempts: Attempt, **fields: Any) -> TaskState:
-    """The step ``confirm`` waits for a person."""
-    marks = {"confirm": ENTERED} | fields.pop("marks", {})
-    return rows(*attempts, marks=marks, waits=(QUESTION,), **fields)
-
-
 TABLE = [
     ("agent missing", TWO, rows(), around(hold=NO_AGENT), "Pending", "AgentNotFound", "InProgress", "0/2"),
     ("no ticket yet", TURN, rows(), around(), "Queued", "SessionBusy", "InProgress", "0/1"),
@@ -306,84 +282,6 @@ def test_a_state_as_users_and_kstatus_see_it(
 
 def test_the_table_knows_every_phase() -> None:
     assert {row[4] for row in TABLE} == set(TaskPhase)
-
-
-BESIDE_ITS_WORK = [
-    (
-        "a pod runs",
-        task(ASKS, BESIDE),
-        asked(attempt("work")),
-        around(pods={"work-1": pod()}),
-        "Running",
-        "Running",
-    ),
-    (
-        "another step waits for its turn",
-        task(ASKS, TALKS, session="alice"),
-        asked(),
-        around(turns={"talk": Turn.WAITING}, denied={"talk": Hold(Reason.SESSION_BUSY, "busy")}),
-        "WaitingForInput",
-        "WaitingForInput",
-    ),
-    (
-        "another step sleeps",
-        task(ASKS, NAPS),
-        asked(marks={"nap": StepMark("Entered", until=NOW + timedelta(days=7), entered_at=NOW)}),
-        around(),
-        "WaitingForInput",
-        "WaitingForInput",
-    ),
-    (
-        "it is suspended",
-        desired(task(ASKS), DesiredState.SUSPENDED),
-        asked(suspended=True),
-        around(),
-        "Suspended",
-        "Suspended",
-    ),
-]
-
-
-@pytest.mark.parametrize(
-    ("spec", "state", "known", "phase", "reason"),
-    [pytest.param(*row[1:], id=row[0]) for row in BESIDE_ITS_WORK],
-)
-def test_a_question_shows_whatever_else_the_task_does(
-    spec: TaskSpec, state: TaskState, known: Surroundings, phase: str, reason: str
-) -> None:
-    """The phase is WaitingForInput only when nothing runs, the condition is True as soon as one step asks."""
-    status = show(spec, state, known)
-
-    assert (status.phase, status.conditions[0].reason) == (phase, reason)
-    assert condition(status, "WaitingForInput") == "True"
-    assert status.to_json()["waiting"] == [
-        {
-            "id": QUESTION.id,
-            "step": "confirm",
-            "kind": "Question",
-            "question": "Refund?",
-            "choices": ["approve", "reject"],
-            "since": "2026-11-23T11:55:00Z",
-            "deadline": "2026-11-24T12:00:00Z",
-        }
-    ]
-    (said,) = (c.message for c in status.conditions if c.type == "WaitingForInput")
-    assert said == f"Refund? (step confirm; choose one of approve, reject; waitID {QUESTION.id})"
-    assert kstatus(as_object(status)).status == "InProgress"
-    assert not status_problems("tasks", status.to_json())
-
-
-def test_an_answered_question_is_gone_from_the_status() -> None:
-    state = rows(
-        marks={"confirm": StepMark("Succeeded", entered_at=NOW, ended_at=NOW)},
-        outputs={"confirm": Output({"choice": "approve"})},
-    )
-
-    status = show(task(ASKS, BESIDE), state)
-
-    assert status.waiting is None
-    assert condition(status, "WaitingForInput") is None
-    assert status.steps[0].output == {"choice": "approve"}
 
 
 def test_what_was_pruned_stays_pruned() -> None:
