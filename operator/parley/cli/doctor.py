@@ -51,9 +51,9 @@ def _print(found: Iterable[Finding]) -> None:
 
 
 def _all(app: App, *, everywhere: bool) -> Iterator[Finding]:
-    server = _server(app)
+    server, answers = _server(app)
     yield server
-    if server.verdict is Verdict.WRONG:
+    if not answers:
         return
     yield from _guarded("kinds", "get customresourcedefinitions", lambda: check_kinds(app.kube))
     try:
@@ -96,20 +96,18 @@ def _guarded(check: str, right: str, look: Callable[[], Iterable[Finding]]) -> I
         yield wrong(check, problem.message, problem.hint or "try again")
 
 
-def _server(app: App) -> Finding:
+def _server(app: App) -> tuple[Finding, bool]:
+    """What the API server is like, and whether it answers."""
     try:
         version = app.kube.version()
     except KubeUnavailable as error:
-        return wrong(
-            "API server",
-            error.message,
-            "see whether the cluster is up, and which context is used: kubectl config view",
-        )
+        hint = "see whether the cluster is up, and which context is used: kubectl config view"
+        return wrong("API server", error.message, hint), False
     except KubeError as error:
         problem = explained(error)
-        return wrong("API server", problem.message, problem.hint or "")
+        return wrong("API server", problem.message, problem.hint or ""), False
     says = f"{app.kube.server} answers, Kubernetes {version}"
     digits = [part for part in version.removeprefix("v").split(".")[:2] if part.isdigit()]
     if len(digits) == 2 and (int(digits[0]), int(digits[1])) < _OLDEST:
-        return wrong("API server", says, f"Parley needs Kubernetes {_OLDEST[0]}.{_OLDEST[1]} or later")
-    return ok("API server", says)
+        return wrong("API server", says, f"Parley needs Kubernetes {_OLDEST[0]}.{_OLDEST[1]} or later"), True
+    return ok("API server", says), True

@@ -1,0 +1,214 @@
+"""Tasks as lists and as trees, followed to their end."""
+
+import threading
+from typing import Any
+
+import yaml
+from parley.cli.following import follow, follow_family, load_family
+from parley.cli.progress import family_lines
+from parley.kube.errors import KubeUnavailable
+from parley.kube.kinds import TASK
+
+from tests.unit.cli.cluster import FakeCluster, condition, ended
+from tests.unit.cli.conftest import Run
+
+
+def ship_all(cluster: FakeCluster) -> None:
+    """A Task of two steps, the first of which is a Task for each of two items, one of them failed."""
+    steps = [{"name": "ship", "task": {"templateRef": {"name": "ship"}}}, {"name": "bill", "sleep": {}}]
+    status = {
+        "phase": "Running",
+        "progress": "0/2",
+        "conditions": [condition("Succeeded", "Unknown", "Running")],
+        "steps": [
+            {"name": "ship", "phase": "Running", "items": {"total": 2, "succeeded": 1, "failed": 1}},
+            {"name": "bill", "phase": "Pending"},
+        ],
+    }
+    cluster.put(TASK, "ship-all", spec={"steps": steps}, status=status)
+    child(cluster, "ship-all-ship-a", ended("Succeeded", "Succeeded", output={"label": "1"}))
+    child(cluster, "ship-all-ship-b", ended("Failed", "ExitCode", "it ended with 3"))
+
+
+def child(cluster: FakeCluster, name: str, status: dict[str, Any]) -> None:
+    labels = {"parley.dev/parent": "ship-all"}
+    cluster.put(TASK, name, metadata={"labels": labels}, spec={"steps": []}, status=status)
+
+
+def test_a_list_has_each_child_below_its_parent(cluster: FakeCluster, parley: Run) -> None:
+    ship_all(cluster)
+    cluster.put(TASK, "alone", spec={"sessionRef": {"name": "alice"}}, status={"phase": "Queued"})
+
+    lines = parley("tasks").out.splitlines()
+
+    names = [line.split("   ")[0].rstrip() for line in lines]
+    assert names == ["NAME", "alone", "ship-all", "├─ ship-all-ship-a", "└─ ship-all-ship-b"]
+    assert lines[3].endswith('{"label": "1"}')
+    assert lines[4].endswith("it ended with 3")
+
+
+def test_a_list_is_chosen_by_session_agent_and_phase(cluster: FakeCluster, parley: Run) -> None:
+    cluster.put(TASK, "a", spec={"sessionRef": {"name": "alice"}}, status={"phase": "Queued", "agent": "one"})
+    cluster.put(TASK, "b", spec={"sessionRef": {"name": "bob"}}, status={"phase": "Queued", "agent": "two"})
+    cluster.put(TASK, "c", "other", spec={"sessionRef": {"name": "bob"}}, status={"phase": "Running"})
+
+    assert parley("tasks", "--session", "alice", "-o", "name").out == "task.parley.dev/a\n"
+    assert parley("tasks", "--agent", "two", "-o", "name").out == "task.parley.dev/b\n"
+    assert parley("tasks", "-A", "--phase", "Running", "-o", "name").out == "task.parley.dev/c\n"
+    assert "No tasks in namespace shop" in parley("tasks", "--phase", "Failed").err
+
+
+def test_one_task_is_a_tree_of_its_steps_and_their_tasks(cluster: FakeCluster, parley: Run) -> None:
+    ship_all(cluster)
+
+    said = parley("tasks", "ship-all")
+
+    assert said.code == 0
+    assert said.out.splitlines() == [
+        "● ship-all  Running  0/2",
+        "├─ ● ship  Running  1/2 items, 1 failed",
+        "│  ├─ ✓ ship-all-ship-a  Succeeded  1/1",
+        "│  └─ ✗ ship-all-ship-b  Failed  1/1  ExitCode  (it ended with 3)",
+        "└─ · bill",
+    ]
+
+
+def test_a_program_gets_the_object(cluster: FakeCluster, parley: Run) -> None:
+    ship_all(cluster)
+    cluster.update(
+        TASK, "ship-all", metadata={**cluster.get(TASK, "shop", "ship-all")["metadata"], "managedFields": []}
+    )
+
+    shown = yaml.safe_load(parley("tasks", "ship-all", "-o", "yaml").out)
+
+    assert shown["kind"] == "Task"
+    assert shown["status"]["progress"] == "0/2"
+    assert "managedFields" not in shown["metadata"]
+
+
+def test_a_task_that_is_not_there_is_told_with_what_to_do(parley: Run) -> None:
+    said = parley("tasks", "nix", "-n", "shop")
+
+    assert said.code == 1
+    assert said.err.splitlines() == [
+        "error: there is no Task nix in namespace shop",
+        "next:  see which there are: parley tasks -n shop",
+    ]
+
+
+def test_a_question_is_shown_with_the_command_that_answers_it(cluster: FakeCluster, parley: Run) -> None:
+    waiting = [{"id": "w1", "step": "ok", "question": "Refund?", "choices": ["approve", "reject"]}]
+    cluster.put(TASK, "refund", spec={"steps": []}, status={"phase": "WaitingForInput", "waiting": waiting})
+
+    assert "? Refund?\n  parley approve refund -n shop" in parley("tasks", "refund").out
+
+
+def test_watching_ends_with_the_task_and_its_exit_code(cluster: FakeCluster, parley: Run) -> None:
+    for phase, reason, code in (
+        ("Succeeded", "Succeeded", 0),
+        ("Failed", "Error", 1),
+        ("Cancelled", "Cancelled", 3),
+    ):
+        cluster.put(TASK, f"t-{code}", spec={"steps": []}, status=ended(phase, reason))
+        assert parley("tasks", f"t-{code}", "--watch").code == code
+
+
+def test_watching_for_too_long_is_an_exit_code_of_its_own(cluster: FakeCluster, parley: Run) -> None:
+    cluster.put(TASK, "slow", spec={"steps": []}, status={"phase": "Running"})
+
+    said = parley("tasks", "slow", "--watch", "--timeout", "10ms")
+
+    assert said.code == 4
+    assert "next:  parley tasks slow -n shop --watch" in said.err
+
+
+def test_every_change_is_seen_also_over_watches_that_end(cluster: FakeCluster) -> None:
+    cluster.put(TASK, "t", status={"phase": "Pending"})
+
+    def work() -> None:
+        for phase in ("Queued", "Running", "Succeeded"):
+            changed.wait(5)
+            changed.clear()
+            cluster.update(TASK, "t", status={"phase": phase})
+
+    changed = threading.Event()
+    worker = threading.Thread(target=work)
+    worker.start()
+    seen: list[str] = []
+    for task in follow(cluster, TASK, "shop", "t"):
+        assert task is not None
+        seen.append(task["status"]["phase"])
+        changed.set()
+        if seen[-1] == "Succeeded":
+            break
+    worker.join(5)
+
+    assert [phase for index, phase in enumerate(seen) if seen[index - 1 : index] != [phase]] == [
+        "Pending", "Queued", "Running", "Succeeded",
+    ]  # fmt: skip
+
+
+def test_a_task_made_again_under_the_same_name_is_another(cluster: FakeCluster) -> None:
+    cluster.put(TASK, "t", status={"phase": "Running"})
+    following = follow(cluster, TASK, "shop", "t")
+    next(following)
+
+    cluster.remove(TASK, "t")
+    cluster.put(TASK, "t", status={"phase": "Running"})
+
+    assert next(following) is None
+
+
+def test_an_api_server_that_is_away_for_a_moment_is_waited_for(
+    cluster: FakeCluster, monkeypatch: Any
+) -> None:
+    monkeypatch.setattr("parley.cli.following._RETRY_SECONDS", 0.001)
+    cluster.put(TASK, "t", status={"phase": "Running"})
+    following = follow(cluster, TASK, "shop", "t")
+    next(following)
+
+    cluster.away = KubeUnavailable(0, "Unreachable", "gone")
+    back = threading.Timer(0.02, setattr, (cluster, "away", None))
+    back.start()
+    cluster.update(TASK, "t", status={"phase": "Succeeded"})
+    task = next(following)
+    back.join()
+
+    assert task is not None
+    assert task["status"]["phase"] == "Succeeded"
+
+
+def test_tasks_that_come_while_it_is_followed_join_the_tree(cluster: FakeCluster) -> None:
+    ship_all(cluster)
+    following = follow_family(cluster, "shop", "ship-all", tick=0.05)
+    assert len(next(following).below) == 2
+
+    child(cluster, "ship-all-ship-c", {"phase": "Running"})
+    family = next(family for family in following if len(family.below) == 3)
+
+    assert any("ship-all-ship-c" in str(line) for line in family_lines(family))
+
+
+def test_a_grandchild_stands_below_its_parent(cluster: FakeCluster) -> None:
+    ship_all(cluster)
+    cluster.put(
+        TASK,
+        "ship-all-ship-a",
+        metadata={"labels": {"parley.dev/parent": "ship-all"}},
+        spec={"templateRef": {"name": "deep"}},
+        status={"phase": "Running", "steps": [{"name": "down", "phase": "Running", "task": "deepest"}]},
+    )
+    cluster.put(
+        TASK,
+        "deepest",
+        metadata={"labels": {"parley.dev/parent": "ship-all-ship-a"}},
+        status={"phase": "Running"},
+    )
+
+    lines = [str(line) for line in family_lines(load_family(cluster, "shop", "ship-all"))]
+
+    assert lines[2:5] == [
+        "│  ├─ ● ship-all-ship-a  Running",
+        "│  │  └─ ● down  Running",
+        "│  │     └─ ● deepest  Running",
+    ]
