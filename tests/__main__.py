@@ -1,12 +1,15 @@
 """Run all tests: those that share a cluster side by side, then one by one those that break it.
 
-Tests that need none run beside the first, with what the processors have left: a cluster's tests mostly wait.
+Tests that need none run beside both, with what the processors have left: a cluster's tests mostly wait. Those that
+promise so many seconds come last, with the machine to themselves.
+
 Arguments go to pytest, such as ``-k name`` or a path.
 """
 
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from typing import IO
 
@@ -15,36 +18,55 @@ SIDE_BY_SIDE = 5
 _LESS_URGENT = ["nice", "-n", "5"]
 _NOTHING_SELECTED = 5
 """pytest's exit code when arguments leave no test."""
+# conftest.py has put what takes longest first, and gives each test of the cluster away by itself.
+_IN_ORDER = "--no-loadscope-reorder"
 
 
 def main() -> int:
     """Run all parts, each also when another has failed; returns an exit code."""
     given = sys.argv[1:]
     with tempfile.TemporaryFile("w+") as said:
-        _say("tests that need no cluster run beside those that share one; what they say comes after")
+        _say("tests that need no cluster run beside those that do; what they say comes after")
         beside = subprocess.Popen(
-            [*_LESS_URGENT, *_pytest("not cluster", "-n", "2", "--dist", "loadfile"), *given],
+            [*_LESS_URGENT, *_pytest("not cluster", "-n", "2", "--dist", "loadfile", _IN_ORDER), *given],
             stdout=said,
             stderr=subprocess.STDOUT,
         )
         try:
-            shared = _pytest("cluster and not disruptive", "-n", str(SIDE_BY_SIDE), "--dist", "loadfile")
-            codes = [subprocess.run([*shared, *given], check=False).returncode, beside.wait()]
+            codes = [
+                _run(
+                    "cluster and not disruptive",
+                    given,
+                    "-n",
+                    str(SIDE_BY_SIDE),
+                    "--dist",
+                    "loadgroup",
+                    _IN_ORDER,
+                ),
+                _run("disruptive and not timed", given),
+                beside.wait(),
+            ]
         finally:
             beside.terminate()
             beside.wait()
         _repeat(said)
-    # By themselves: some of what they promise is so many seconds.
-    codes.append(subprocess.run([*_pytest("disruptive"), *given], check=False).returncode)
+    codes.append(_run("timed", given))
     failed = [code for code in codes if code not in {0, _NOTHING_SELECTED}]
     return failed[0] if failed else min(codes)
+
+
+def _run(marked: str, given: Sequence[str], *options: str) -> int:
+    started = time.monotonic()
+    code = subprocess.run([*_pytest(marked, *options), *given], check=False).returncode
+    _say(f"{marked}: {time.monotonic() - started:.0f} s")
+    return code
 
 
 def _pytest(marked: str, *options: str) -> Sequence[str]:
     # What is left out has no such tests, as conftest.py makes sure; to collect it takes each worker long.
     left_out = ["tests/e2e", "tests/chaos"] if marked.startswith("not ") else ["tests/unit"]
     ignored = [f"--ignore={folder}" for folder in left_out]
-    return [sys.executable, "-m", "pytest", "-m", marked, *ignored, *options]
+    return [sys.executable, "-m", "pytest", "-m", marked, *ignored, "--durations=15", *options]
 
 
 def _repeat(said: IO[str]) -> None:

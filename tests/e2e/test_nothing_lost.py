@@ -171,6 +171,7 @@ def statuses(cluster: Cluster, namespace: str) -> dict[str, object]:
     return {t["metadata"]["name"]: t["status"] for t in cluster.list("task", namespace)}
 
 
+@pytest.mark.timed
 def test_a_killed_leader_is_followed_within_20_seconds(cluster: Cluster, namespace: str) -> None:
     before = holder(cluster)
     started = time.monotonic()
@@ -181,6 +182,7 @@ def test_a_killed_leader_is_followed_within_20_seconds(cluster: Cluster, namespa
     assert time.monotonic() - started < 20
 
 
+@pytest.mark.timed
 def test_a_stopped_leader_is_followed_within_3_seconds(cluster: Cluster, namespace: str) -> None:
     name, before = leader(cluster), holder(cluster)
     assert name is not None
