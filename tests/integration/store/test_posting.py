@@ -93,7 +93,7 @@ async def test_a_turn_given_back_goes_on_with_the_message_where_it_was(story: St
     given = await story.take(posted, number=2)
     assert ([event.content for event in given.history], given.input and given.input[0].content) == (
         [],
-        "as rendered",
+        "Hello",
     )
     await story.say(second, "as rendered")
     await story.finish(second, says("answered"))
