@@ -56,11 +56,13 @@ class Gateways:
     ) -> None:
         await self._http.aclose()
 
-    async def chat(self, path: str, body: dict[str, Any], key: str) -> AsyncIterator[tuple[str, Any]]:
-        """Post a message; yields the stream's events: name and data."""
+    async def chat(
+        self, path: str, user: str, body: dict[str, Any], key: str
+    ) -> AsyncIterator[tuple[str, Any]]:
+        """Post a message for a user; yields the stream's events: name and data."""
         self._next += 1
         url = self.urls[self._next % len(self.urls)]
-        headers = {"Idempotency-Key": key, "Accept": "text/event-stream"}
+        headers = {"Parley-User": user, "Idempotency-Key": key, "Accept": "text/event-stream"}
         async with self._http.stream("POST", url + path, json=body, headers=headers) as answer:
             if answer.status_code >= 400:
                 text = (await answer.aread()).decode()
@@ -81,7 +83,7 @@ class Gateways:
 
 
 class Person:
-    """Chats in one session."""
+    """Chats in one session, which bears their name."""
 
     def __init__(self, session: str, gateways: Gateways, namespace: str) -> None:
         self.session = session
@@ -107,7 +109,7 @@ class Person:
         return Turn(self.session, message, str(done.get("output")), began, seconds, repeats, disturbed)
 
     async def _read(self, message: str, key: str) -> dict[str, Any]:
-        async for name, data in self._gateways.chat(self._path, {"content": message}, key):
+        async for name, data in self._gateways.chat(self._path, self.session, {"content": message}, key):
             if name == "done":
                 return data
         raise EOFError("the stream ended before the turn did")

@@ -19,13 +19,14 @@ MODEL_SECONDS = 0.3
 _GATEWAY = "app.kubernetes.io/component=gateway"
 _WARM = "app.kubernetes.io/component=runner"
 _RIGHTS = [
-    {"apiGroups": ["parley.dev"], "resources": ["sessions/messages"], "verbs": ["create"]},
-    {"apiGroups": ["parley.dev"], "resources": ["sessions", "sessions/events"], "verbs": ["get"]},
+    {"apiGroups": ["parley.dev"], "resources": ["users"], "verbs": ["act-for"]},
+    {"apiGroups": ["parley.dev"], "resources": ["sessions/own"], "verbs": ["get", "create"]},
 ]
+"""Of a backend that knows its users by itself."""
 
 
 class ChatWorld:
-    """An agent with warm runners, its sessions, somebody who may chat in them, and a second gateway meanwhile."""
+    """An agent with warm runners, a session a person, a backend that acts for them, and a second gateway meanwhile."""
 
     def __init__(self, cluster: Cluster, namespace: str, count: int) -> None:
         self.cluster = cluster
@@ -37,7 +38,10 @@ class ChatWorld:
         cluster, namespace = self.cluster, self.namespace
         warm = {"mode": "Warm", "warm": {"replicas": 2, "concurrency": 50, "idleTimeout": "10m"}}
         cluster.apply(namespace, agent("chatter", runtime=warm))
-        cluster.apply(namespace, *(session(name, agentRef={"name": "chatter"}) for name in self.sessions))
+        cluster.apply(
+            namespace,
+            *(session(name, agentRef={"name": "chatter"}, user={"id": name}) for name in self.sessions),
+        )
         cluster.apply(
             namespace,
             {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "people"}},
@@ -139,7 +143,9 @@ class ChatWorld:
 
     def _events(self, name: str) -> list[dict[str, Any]]:
         url = f"{self.gateway_urls()[0]}/v1/namespaces/{self.namespace}/sessions/{name}/events?limit=500"
-        answer = httpx2.get(url, headers={"Authorization": f"Bearer {self.token}"}, trust_env=False)
+        answer = httpx2.get(
+            url, headers={"Authorization": f"Bearer {self.token}", "Parley-User": name}, trust_env=False
+        )
         assert answer.status_code == 200, answer.text
         return json.loads(answer.text)["items"]
 
