@@ -5,7 +5,8 @@ A watch that is stuck looks healthy from outside (Kopf issue 614).
 
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 
 from pydantic import JsonValue
 
@@ -25,6 +26,20 @@ class Echoes:
         self._clock = clock
         self._heard: defaultdict[str, int] = defaultdict(int)
         self._awaited: dict[str, tuple[int, float]] = {}
+        self._under_way: dict[str, Mapping[str, JsonValue]] = {}
+
+    @contextmanager
+    def writing(self, uid: str, status: Mapping[str, JsonValue]) -> Generator[None]:
+        """Remember the status that is being written to an object: the watch may bring it before the answer comes."""
+        self._under_way[uid] = status
+        try:
+            yield
+        finally:
+            del self._under_way[uid]
+
+    def is_under_way(self, uid: str, status: Mapping[str, JsonValue]) -> bool:
+        """Whether an object has the status that is being written to it just now."""
+        return self._under_way.get(uid) == status
 
     def wrote(self, kind: Kind, written: JsonObject) -> None:
         """Expect an object, as the API server answered the write, to come back."""

@@ -33,7 +33,6 @@ _OWN_TMP_MOUNT: JsonValue = {"name": "parley-tmp", "mountPath": "/tmp"}  # noqa:
 _TOKEN_MOUNT: JsonValue = {"name": "token", "mountPath": _TOKEN_DIRECTORY, "readOnly": True}
 _FILES_MOUNT: JsonValue = {"name": "files", "mountPath": _FILES_DIRECTORY}
 _COMMANDS = {"no": "step", "with its task": "serve", "with its agent": "warm"}
-POOL_VARIABLE = "PARLEY_POOL"
 _UPLOADER_IS_READY = "until [ -e /tmp/ready ]; do sleep 0.02; done"
 """Only then the user's container starts: a SIGTERM before the uploader handles it would be lost on process 1."""
 
@@ -186,7 +185,6 @@ def _runner(workload: RunnerWorkload) -> dict[str, JsonValue]:
     body = _parley(workload.gateway, _COMMANDS[workload.stays])
     if isinstance(env := body["env"], list):
         if warm:
-            env.append({"name": POOL_VARIABLE, "value": workload.pool})
             env.append({"name": "PARLEY_CONCURRENCY", "value": str(workload.concurrency)})
         env += [_secret(model_key_variable(reference), reference) for reference in workload.api_keys]
         env += [_secret(tool_secret_variable(reference), reference) for reference in workload.tool_secrets]

@@ -157,13 +157,15 @@ class SessionReconciler:
             return await session_summary(connection, session.uid)
 
     async def _apply(self, session: Resource, status: SessionStatus) -> JsonObject:
-        return await self._context.kube.apply_status(
-            SESSION,
-            session.namespace,
-            session.name,
-            status.to_json(),
-            resource_version=session.resource_version,
-        )
+        body = status.to_json()
+        with self._context.echoes.writing(session.uid, body):
+            return await self._context.kube.apply_status(
+                SESSION,
+                session.namespace,
+                session.name,
+                body,
+                resource_version=session.resource_version,
+            )
 
     async def queue(self, namespace: str, name: str) -> None:
         """Give tickets to the session's ready steps, and wake the task whose turn it is."""

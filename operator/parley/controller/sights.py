@@ -73,11 +73,19 @@ class Sights:
             return
         if known is not None and known.uid != resource.uid:
             self._gone(kind, known)
+        elif known is not None and self._is_own_status(known, resource):
+            return
         if kind is TASK:
             self._wake_task(resource, new=known is None or known.uid != resource.uid)
         else:
             self._context.wake(_KEYS[kind], resource.namespace, resource.name)
             self._wake_dependents(kind, resource)
+
+    def _is_own_status(self, known: Resource, seen: Resource) -> bool:
+        """Whether only the status has changed, to what is being written: who writes it wakes whom it concerns."""
+        before = known.generation, known.deleting, known.annotations
+        unchanged = before == (seen.generation, seen.deleting, seen.annotations)
+        return unchanged and self._context.echoes.is_under_way(seen.uid, seen.status)
 
     def drop(self, kind: Kind, resource: Resource) -> None:
         """Take in that one of Parley's own objects is gone."""

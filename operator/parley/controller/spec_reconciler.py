@@ -94,9 +94,10 @@ class SpecReconciler(Generic[SpecT, StatusT]):
         if rest > 0:
             self._context.queue.add_after(Key(self._key, found.namespace, found.name), rest)
             return
-        written = await self._context.kube.apply_status(
-            self._kind, found.namespace, found.name, status, resource_version=found.resource_version
-        )
+        with self._context.echoes.writing(found.uid, status):
+            written = await self._context.kube.apply_status(
+                self._kind, found.namespace, found.name, status, resource_version=found.resource_version
+            )
         self._note(found.uid)
         self._context.echoes.wrote(self._kind, written)
         self._cache.see(Resource.from_object(written))

@@ -67,7 +67,7 @@ class TaskStatusWriter:
             await self._sessions.show(task.session.namespace, task.session.name)
         if status.to_json() == resource.status:
             return status
-        wait = self._pace.postpone(resource.uid, status, previous)
+        wait = self._pace.postpone(resource.uid, status, previous, begun=_newest_begun(status, state))
         if wait:
             self._context.queue.add_after(Key(TASK_KEY, resource.namespace, resource.name), wait)
             return status
@@ -99,13 +99,15 @@ class TaskStatusWriter:
             )
 
     async def _apply(self, resource: Resource, status: TaskStatus) -> None:
-        written = await self._context.kube.apply_status(
-            TASK,
-            resource.namespace,
-            resource.name,
-            status.to_json(),
-            resource_version=resource.resource_version,
-        )
+        body = status.to_json()
+        with self._context.echoes.writing(resource.uid, body):
+            written = await self._context.kube.apply_status(
+                TASK,
+                resource.namespace,
+                resource.name,
+                body,
+                resource_version=resource.resource_version,
+            )
         self._context.echoes.wrote(TASK, written)
         self._context.projection.tasks.see(Resource.from_object(written))
 
@@ -131,6 +133,14 @@ class TaskStatusWriter:
 
     def _post(self, resource: Resource, reason: str, note: str, *, key: str, warning: bool = False) -> None:
         tell_of_task(self._context, resource, reason, note, key=key, warning=warning or reason in _WARNINGS)
+
+
+def _newest_begun(status: TaskStatus, state: TaskState) -> float | None:
+    """Return for how many seconds the newest attempt has been open that may be over in no time, if there is one."""
+    if status.phase is not TaskPhase.RUNNING or status.waiting:
+        return None
+    begun = [a.created_at for a in state.attempts if a.open and a.runtime == "Warm"]
+    return (state.now - max(begun)).total_seconds() if begun else None
 
 
 def asked(entry: WaitingEntry) -> str:

@@ -11,7 +11,7 @@ from parley.engine.pods import JobView, PodState, PodView, Verdict, judge, judge
 from parley.engine.retries import ELSEWHERE, Again, what_follows
 from parley.engine.situation import Situation
 from parley.engine.state import NO_ITEM, Attempt
-from parley.engine.warm_runner import judge_warm
+from parley.engine.warm_runner import LOOK_AFTER, judge_warm
 from parley.resources.common import format_duration
 from parley.resources.reasons import Reason
 from parley.resources.task import Step
@@ -176,11 +176,12 @@ def closed(
 def _wakes(situation: Situation, attempt: Attempt, pod: PodView | None) -> list[datetime]:
     now = situation.state.now
     wakes = [attempt.lease_until] if attempt.lease_until is not None else []
-    if attempt.phase == "Open" and attempt.runtime != "Job":
+    if attempt.runtime == "Warm":
+        due = attempt.created_at + LOOK_AFTER
+        return [*wakes, due if now < due else now + _TAKING_PAUSE] if attempt.phase == "Open" else wakes
+    if attempt.phase == "Open" and attempt.runtime == "Task":
         # Nobody tells that a runner took it, and from then on its lease counts.
         wakes.append(now + _TAKING_PAUSE)
-    if attempt.runtime == "Warm":
-        return wakes
     if (
         attempt.phase == "Open"
         and attempt.item != NO_ITEM

@@ -4,13 +4,15 @@ Such a pod runs several attempts and outlives them all, so its end says little o
 by a lease, and the lease alone tells that the holder is lost.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from parley.engine.pods import PodState, PodView, Verdict, judge, judge_refusal
 from parley.engine.retries import ELSEWHERE
 from parley.engine.state import Attempt, Surroundings, WarmPool
 from parley.resources.reasons import Reason
 
+LOOK_AFTER = timedelta(milliseconds=500)
+"""When an attempt is looked at for the first time: nobody tells that a runner took it, and most are over by then."""
 _WAITS = Verdict(PodState.WAITING, Reason.SCHEDULING, "waits for a runner of its agent")
 _CRASHES = "CrashLoopBackOff"
 

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from weakref import WeakKeyDictionary
 
 from psycopg import AsyncConnection, InterfaceError, OperationalError, errors
 from psycopg.conninfo import make_conninfo
@@ -22,6 +23,11 @@ CHECKOUT_TIMEOUT = 5.0
 RECONNECT_TIMEOUT = 5.0
 """Seconds the pool tries to replace a lost connection by itself; later callers make it try again. The pause
 between tries doubles, so with a longer time everybody would wait for minutes after a long outage."""
+
+_TRUSTED_SECONDS = 1.0
+"""How long a connection that worked is not tried before it is lent again: that would be one more question for each."""
+_used: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
+"""When each connection last worked, by its loop's clock."""
 
 
 def conninfo(dsn: str, application: str, settings: str = BOUNDED) -> str:
@@ -73,6 +79,7 @@ async def connect(pool: Pool) -> AsyncGenerator[Connection, None]:
         conn = await _checked(pool)
         try:
             yield conn
+            _used[conn] = asyncio.get_running_loop().time()
         finally:
             await pool.putconn(conn)
     except PoolTimeout as error:
@@ -91,7 +98,7 @@ async def connect(pool: Pool) -> AsyncGenerator[Connection, None]:
 
 
 async def _checked(pool: Pool) -> Connection:
-    """Take a connection that works.
+    """Take a connection that works: one that was used a moment ago is believed to.
 
     After a restart of the database all idle ones are broken. They are thrown away at once; the pool's own check
     would sleep longer and longer after each and give up before it has seen them all.
@@ -100,6 +107,8 @@ async def _checked(pool: Pool) -> Connection:
     end = clock() + pool.timeout
     while True:
         conn = await pool.getconn(timeout=end - clock())
+        if clock() < _used.get(conn, 0.0) + _TRUSTED_SECONDS:
+            return conn
         try:
             await pool.check_connection(conn)
         except (OperationalError, InterfaceError):

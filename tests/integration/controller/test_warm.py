@@ -42,9 +42,15 @@ async def start(cluster: Cluster, name: str = "t", *steps: dict[str, Any], **fie
     await cluster.settle()
 
 
-def told(cluster: Cluster, name: str = "t", step: str = "ask") -> tuple[str, str]:
-    shown = cluster.step(name, step)
-    return shown["reason"], shown.get("message", "")
+async def tells(cluster: Cluster, reason: str, says: str = "", *, name: str = "t", step: str = "ask") -> None:
+    """Wait until a step shows a reason: what may be over in no time is not shown at once."""
+
+    def shown() -> bool:
+        steps = {each["name"]: each for each in cluster.status(name).get("steps", ())}
+        found = steps.get(step, {})
+        return found.get("reason") == reason and says in found.get("message", "")
+
+    await cluster.until(shown, f"{step} of {name} says {reason}: {says}")
 
 
 def warm(cluster: Cluster) -> dict[str, Any]:
@@ -90,7 +96,7 @@ async def test_the_first_attempt_brings_the_runners_and_they_take_all(
 
     # When it has a task of three steps
     await start(cluster, "t", ask("a"), ask("b"), ask("c"))
-    assert told(cluster, step="a") == ("Scheduling", "waits for a runner of its agent")
+    await tells(cluster, "Scheduling", "waits for a runner of its agent", step="a")
     assert (pods.replicas, warm(cluster)) == (1, {"replicas": 1, "ready": 0})
     await pods.start()
     await cluster.settle()
@@ -172,7 +178,7 @@ async def test_a_runner_that_is_lost_is_followed_by_any_other(cluster: Cluster, 
     taken = await pods.take()
     assert taken is not None
     await cluster.settle()
-    assert told(cluster, step="reply")[0] == "Running"
+    await tells(cluster, "Running", step="reply")
 
     # When nothing is heard of it any more
     await end_leases(cluster, "t")
@@ -313,18 +319,18 @@ async def test_what_keeps_its_runners_from_starting_is_the_steps_reason(
     full = "pods is forbidden: exceeded quota: small"
     pods.tell(conditions=[{"type": "ReplicaFailure", "status": "True", "message": full}])
     await cluster.settle()
-    assert told(cluster) == ("QuotaExceeded", full)
+    await tells(cluster, "QuotaExceeded", full)
 
     # Then there is one, whose image is not there
     pods.tell(conditions=[])
     await pods.start(waiting={"reason": "ImagePullBackOff", "message": "no such image"})
     await cluster.settle()
-    assert told(cluster) == ("ImagePullFailed", "ImagePullBackOff: no such image")
+    await tells(cluster, "ImagePullFailed", "ImagePullBackOff: no such image")
 
     # And when it has come up, the step runs
     await pods.start()
     await cluster.settle()
-    assert told(cluster) == ("Scheduling", "waits for a runner of its agent")
+    await tells(cluster, "Scheduling", "waits for a runner of its agent")
     assert await pods.serve() == 1
     assert cluster.status("t")["phase"] == "Succeeded"
 
@@ -335,12 +341,12 @@ async def test_a_deployment_that_is_refused_is_tried_again(cluster: Cluster, pod
     cluster.kube.fail(Forbidden(403, "Forbidden", refusal), verb="patch", kind="Deployment")
     await cluster.agent(runtime=WARM)
     await start(cluster)
-    assert told(cluster) == ("PodRefused", refusal)
+    await tells(cluster, "PodRefused", refusal)
 
     # When it takes them again, then the step runs
     cluster.context.wake(WARM_KEY, NAMESPACE, "support")
     await cluster.settle()
-    assert told(cluster)[0] == "Scheduling"
+    await tells(cluster, "Scheduling")
     assert await pods.serve() == 1
 
 
@@ -374,7 +380,7 @@ async def test_without_its_agent_a_task_waits_for_another(cluster: Cluster, pods
     await cluster.settle()
 
     # Then the one goes on, the other says what is missing
-    assert told(cluster, "waits")[0] == "AgentNotFound"
+    await tells(cluster, "AgentNotFound", name="waits")
     await pods.answer(taken, ["done"], old)
     await cluster.settle()
     assert cluster.status("begun")["output"] == "done"

@@ -104,7 +104,10 @@ def test_lists_say_how_they_merge() -> None:
         *(f"{kind}.status.conditions" for kind in CRD),
         *(f"{spec}.steps" for spec in TASK_SPECS),
         *(f"{spec}.steps[].container.env" for spec in TASK_SPECS),
-        *(f"Agent.spec.{field}" for field in ("tools", "tools[].container.env")),
+        *(
+            f"Agent.spec.{field}"
+            for field in ("tools", "tools[].container.env", "runtime.pod.imagePullSecrets")
+        ),
         *(f"Agent.spec.tools[].{kind}.headers" for kind in ("http", "mcp")),
         *(f"Session.spec.{field}" for field in ("agents", "users")),
         "Task.status.steps",
