@@ -29,8 +29,9 @@ def connect(spec: ModelEndpoint, key: str, http: httpx2.AsyncClient) -> Model[An
 
 def settings_of(spec: ModelEndpoint) -> ModelSettings:
     """Say how the model is asked."""
-    # Our own retries honour the attempt's deadline; an SDK's must not multiply them.
-    settings = ModelSettings(max_retries=0)
+    # Our own retries honour the attempt's deadline; an SDK's must not multiply them. OpenAI's was told so when it was
+    # made: told here, it makes a client for each request.
+    settings = ModelSettings() if spec.provider == "OpenAI" else ModelSettings(max_retries=0)
     sampling = _sampling(spec)
     # In the body the library looks no further; elsewhere it drops what it believes an OpenAI model does not take.
     if spec.provider == "OpenAI" and sampling:
@@ -60,9 +61,12 @@ def _openai(name: str, url: str, key: str, http: httpx2.AsyncClient) -> Model[An
     from pydantic_ai.profiles.openai import OpenAIModelProfile  # noqa: PLC0415 - see above
     from pydantic_ai.providers.openai import OpenAIProvider  # noqa: PLC0415 - see above
 
+    from parley.runner.openai_client import PlainOpenAI  # noqa: PLC0415 - see above
+
     # A stream that ends early would be taken for a whole answer.
     profile = OpenAIModelProfile(openai_chat_streaming_requires_finish_reason=True)
-    provider = OpenAIProvider(base_url=url, api_key=key, http_client=http)
+    client = PlainOpenAI(base_url=url, api_key=key, http_client=http, max_retries=0)
+    provider = OpenAIProvider(openai_client=client)
     return OpenAIChatModel(name, provider=provider, profile=profile)
 
 
