@@ -76,8 +76,8 @@ class AsyncParley(Base):
                     return self.answer(endpoint, response)
             await asyncio.sleep(pause)
 
-    async def stream(self, name: str, *, after: int = 0) -> AsyncIterator[StreamItem]:
-        """What happened in a session after a sequence, and what happens then, until it is deleted.
+    async def stream(self, name: str, *, after: int | None = None) -> AsyncIterator[StreamItem]:
+        """What happens in a session until it is deleted: all after a sequence, or from now on.
 
         A connection that breaks is made again; no event is missed or told twice.
 

@@ -115,6 +115,9 @@ class Following:
             self.over = item.reason != "Shutdown"
             return None
         if isinstance(item, _ONCE):
+            if told.id.isdecimal():
+                # Where this connection begins: from there the next one goes on, if this one breaks at once.
+                self._last = max(self._last or 0, int(told.id))
             if self._begun:
                 return None
             self._begun = True

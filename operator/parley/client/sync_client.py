@@ -85,8 +85,8 @@ class Parley(Base):
                     return self.answer(endpoint, response)
             time.sleep(pause)
 
-    def stream(self, name: str, *, after: int = 0) -> Iterator[StreamItem]:
-        """What happened in a session after a sequence, and what happens then, until it is deleted.
+    def stream(self, name: str, *, after: int | None = None) -> Iterator[StreamItem]:
+        """What happens in a session until it is deleted: all after a sequence, or from now on.
 
         A connection that breaks is made again; no event is missed or told twice.
 
