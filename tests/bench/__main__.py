@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.bench import burst, chains, chat, items, latency, modes, rest, writes
+from tests.bench import burst, chains, chat, items, latency, modes, rest, warm, writes
 from tests.bench.bench import Bench, say
 from tests.cluster import ROOT, SYSTEM_NAMESPACE, Cluster
 from tests.e2e.conftest import Store
@@ -24,6 +24,7 @@ BENCHMARKS = {
     "items": items.run,
     "rest": rest.run,
     "chat": chat.run,
+    "warm": warm.run,
 }
 
 
