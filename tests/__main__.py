@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from pathlib import Path
 from typing import IO
 
 SIDE_BY_SIDE = 5
@@ -64,7 +65,9 @@ def _run(marked: str, given: Sequence[str], *options: str) -> int:
 
 def _pytest(marked: str, *options: str) -> Sequence[str]:
     # What is left out has no such tests, as conftest.py makes sure; to collect it takes each worker long.
-    left_out = ["tests/e2e", "tests/chaos"] if marked.startswith("not ") else ["tests/unit"]
+    left_out = ["tests/e2e", "tests/chaos"]
+    if not marked.startswith("not "):
+        left_out = ["tests/unit", *(str(path) for path in Path("tests/integration").glob("*/"))]
     ignored = [f"--ignore={folder}" for folder in left_out]
     return [sys.executable, "-m", "pytest", "-m", marked, *ignored, "--durations=15", *options]
 

@@ -24,10 +24,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """
     for item in items:
         marks = {mark.name for mark in item.iter_markers()}
-        folders = set(item.path.parts)
-        if ("cluster" in marks and "unit" in folders) or ("cluster" not in marks and folders & _ON_CLUSTER):
+        folders = item.path.relative_to(item.config.rootpath).parts[1:-1]
+        if folders != ("integration",) and ("cluster" in marks) != bool(_ON_CLUSTER & set(folders)):
             message = (
-                f"{item.nodeid}: tests of {sorted(_ON_CLUSTER)} have the mark `cluster`, unit tests have not"
+                f"{item.nodeid}: tests of {sorted(_ON_CLUSTER)} have the mark `cluster`, of the others only some that"
+                " lie in tests/integration itself"
             )
             raise pytest.UsageError(message)
         if "timed" in marks and "disruptive" not in marks:
