@@ -252,9 +252,10 @@ def test_tools_of_an_mcp_server(cluster: Cluster, namespace: str) -> None:
 
     # When the model calls them, one wrongly
     first = f"{call('desk_create', title=namespace)} {call('desk_close', id='nope')} {call('desk_create', titel='x')}"
+    again = call("desk_create", title=f"{namespace}-again")
     cluster.apply(
         namespace,
-        say("note", "alice", f"{first} [then] {call('desk_search', text=namespace)}"),
+        say("note", "alice", f"{first} [then] {call('desk_search', text=namespace)} {again}"),
         say("there", "bob", f"{namespace}-bob [call desk_fleeting {{}}]"),
     )
     answer = succeeded(cluster, namespace, "note")["status"]["output"]
@@ -270,8 +271,8 @@ def test_tools_of_an_mcp_server(cluster: Cluster, namespace: str) -> None:
     assert "title" in wrong
     assert namespace in answer
     calls = ticket_calls(cluster, namespace)
-    assert [entry["tool"] for entry in calls] == ["create", "search"]
-    assert len({entry["meta"][KEY_META] for entry in calls}) == 2
+    assert [entry["tool"] for entry in calls] == ["create", "search", "create"]
+    assert len({entry["meta"][KEY_META] for entry in calls}) == 3, "each call has a key of its own"
 
     # When a tool that an agent names has gone, then its turn fails and says which and what there is
     assert "still here" in succeeded(cluster, namespace, "there")["status"]["output"]
