@@ -31,13 +31,14 @@ def export(app: App, session: str, file: str | None) -> None:
                 f"--file {file}: {error.strerror}", "choose a folder that you may write to"
             ) from error
         try:
+            lines = 0
             with os.fdopen(part, "wb") as stream:
                 for chunk in parley.export_session(session):
+                    lines += chunk.count(b"\n")
                     stream.write(chunk)
             Path(name).replace(target)
         finally:
             Path(name).unlink(missing_ok=True)
-    lines = sum(1 for _ in target.open("rb"))
     click.echo(f"{max(0, lines - 2)} events of {session} in {file}", err=True)
 
 

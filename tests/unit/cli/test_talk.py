@@ -1,0 +1,289 @@
+"""Chat, events, export and import through the gateway's client."""
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx2
+import pytest
+from parley.api.events import EventView
+from parley.api.stream import DeltaView
+from parley.cli.answer_printer import AnswerPrinter
+from parley.cli.app import App
+from parley.cli.failures import CliError
+from parley.cli.gateway import client, explained, find_gateway, token_for
+from parley.cli.kube import SERVICE
+from parley.cli.main import run
+from parley.client import Parley
+
+from tests.unit.cli.cluster import FakeCluster
+from tests.unit.cli.conftest import Said
+from tests.unit.client.scripted import Answer, ScriptedGateway, event, frame, problem, streaming
+
+SESSION = {
+    "metadata": {"name": "alice", "namespace": "shop", "uid": "u1"},
+    "spec": {"agentRef": {"name": "support"}},
+    "status": {},
+}
+ACCEPTED = frame(
+    "accepted", {"sequence": 3, "eventId": "00000000-0000-0000-0000-000000000003", "task": "m-1"}, 3
+)
+
+
+def delta(offset: int, text: str, attempt: int = 1) -> bytes:
+    where = {"task": "m-1", "step": "say", "attempt": attempt, "round": 0}
+    return frame("delta", {**where, "offset": offset, "text": text})
+
+
+def done(phase: str = "Succeeded", **more: str) -> bytes:
+    return frame("done", {"task": "m-1", "phase": phase, **more})
+
+
+def found() -> httpx2.Response:
+    return httpx2.Response(200, json=SESSION)
+
+
+class Talk:
+    """Runs command lines, each against a gateway that gives the answers; keeps the gateways."""
+
+    def __init__(self, cluster: FakeCluster, capsys: pytest.CaptureFixture[str]) -> None:
+        self.gateways: list[ScriptedGateway] = []
+        self._cluster = cluster
+        self._capsys = capsys
+
+    def __call__(self, *arguments: str, answers: list[Answer]) -> Said:
+        gateway = ScriptedGateway(*answers)
+        self.gateways.append(gateway)
+
+        @contextmanager
+        def open_gateway(app: App) -> Iterator[Parley]:
+            transport = httpx2.MockTransport(gateway.answer)
+            with (
+                Parley("http://gateway", "t", namespace=app.namespace, transport=transport) as opened,
+                explained(),
+            ):
+                yield opened
+
+        app = App(open_kube=lambda _settings: self._cluster, open_gateway=open_gateway)
+        code = run(list(arguments), app)
+        out, err = self._capsys.readouterr()
+        return Said(int(code), out, err)
+
+
+@pytest.fixture
+def talk(cluster: FakeCluster, capsys: pytest.CaptureFixture[str]) -> Talk:
+    return Talk(cluster, capsys)
+
+
+def test_an_answer_is_printed_once_though_it_comes_twice(talk: Talk) -> None:
+    turn = streaming(
+        ACCEPTED, delta(0, "Your na"), delta(7, "me is"), event(4, "Your name is Alice."), done()
+    )
+
+    said = talk("chat", "alice", "-m", "What is my name?", answers=[found(), turn])
+
+    assert said == (0, "Your name is Alice.\n", "")
+
+
+def test_a_failed_turn_is_an_exit_code_and_says_why(talk: Talk) -> None:
+    turn = streaming(ACCEPTED, done("Failed", reason="ModelError", message="no such model"))
+
+    said = talk("chat", "alice", "-m", "hello", answers=[found(), turn])
+
+    assert said.code == 1
+    assert "the turn failed: ModelError: no such model" in said.err
+    cancelled = talk("chat", "alice", "-m", "x", answers=[found(), streaming(ACCEPTED, done("Cancelled"))])
+    assert cancelled.code == 3
+
+
+def test_a_session_that_is_not_there_begins_with_the_agent_that_is_named(talk: Talk) -> None:
+    turn = streaming(ACCEPTED, event(4, "hi"), done())
+
+    lost = talk("chat", "bob", "-m", "x", answers=[problem(404)])
+    begun = talk("chat", "bob", "-m", "x", "--agent", "support", answers=[problem(404), found(), turn])
+
+    assert lost.code == 1
+    assert "parley chat bob --agent NAME" in lost.err
+    assert (begun.code, begun.out) == (0, "hi\n")
+    made = json.loads(talk.gateways[1].requests[1].content)
+    assert made == {"name": "bob", "spec": {"agentRef": {"name": "support"}}}
+
+
+def test_tools_and_questions_are_told_beside_the_answer(talk: Talk) -> None:
+    call = event(4, type="toolCall", role=None, content={"tool": "refund", "arguments": {"order": 7}})
+    asks = {
+        "waitID": "w1",
+        "step": "say",
+        "kind": "Approval",
+        "question": "May it run?",
+        "choices": ["approve", "reject"],
+        "tool": "refund",
+        "arguments": '{"order": 7}',
+        "since": "2026-11-23T10:00:00Z",
+    }
+    waits = frame("task", {"name": "m-1", "phase": "WaitingForInput", "waiting": [asks]})
+    turn = streaming(ACCEPTED, call, waits, waits, event(5, "Done."), done())
+
+    said = talk("chat", "alice", "-m", "refund it", answers=[found(), turn])
+
+    assert said.out == "Done.\n"
+    assert '· calls refund({"order": 7})' in said.err
+    assert said.err.count("? May it run?") == 1
+    assert "parley approve m-1 -n shop --question w1" in said.err
+
+
+def test_what_a_model_says_does_not_steer_the_terminal(talk: Talk) -> None:
+    turn = streaming(ACCEPTED, delta(0, "a\x1b[2J"), event(4, "a\x1b[2Jb"), done())
+
+    assert "\x1b" not in talk("chat", "alice", "-m", "x", answers=[found(), turn]).out
+
+
+def test_programs_get_how_the_turn_ended(talk: Talk) -> None:
+    turn = streaming(ACCEPTED, delta(0, "hi"), event(4, "hi"), done(output="hi"))
+
+    said = talk("chat", "alice", "-m", "x", "-o", "json", answers=[found(), turn])
+
+    assert json.loads(said.out) == {"task": "m-1", "phase": "Succeeded", "output": "hi"}
+
+
+@pytest.mark.parametrize(
+    ("pieces", "shown"),
+    [
+        ([(1, 0, "Hel"), (1, 3, "lo")], "Hello\n"),
+        ([(1, 3, "lo")], "Hello\n"),
+        ([(1, 0, "Hel"), (1, 5, "!")], "Hello\n"),
+        ([(1, 0, "Hex"), (1, 0, "Hel")], "Hex\nHello\n"),
+        ([(1, 0, "Bye"), (2, 0, "He")], "Bye\nHello\n"),
+        ([(1, 0, "Bye")], "Bye\nHello\n"),
+        ([], "Hello\n"),
+    ],
+    ids=["in order", "joined late", "a gap", "begun anew", "another attempt", "said otherwise", "no pieces"],
+)
+def test_whatever_pieces_come_the_whole_is_on_the_terminal(
+    capsys: pytest.CaptureFixture[str], pieces: list[tuple[int, int, str]], shown: str
+) -> None:
+    printer = AnswerPrinter()
+    for attempt, offset, text in pieces:
+        printer.delta(DeltaView(task="t", step="s", attempt=attempt, round=0, offset=offset, text=text))
+    whole = json.loads(event(1, "Hello").split(b"data: ")[1])
+    printer.event(EventView.model_validate(whole))
+
+    assert capsys.readouterr().out == shown
+
+
+def page(*sequences: int, **more: object) -> httpx2.Response:
+    items = [json.loads(event(one, f"said {one}").split(b"data: ")[1]) for one in sequences]
+    return httpx2.Response(200, json={"items": items, "lastSequence": 9, **more})
+
+
+def test_events_are_the_last_ones_and_then_those_that_come(talk: Talk) -> None:
+    stream = streaming(
+        frame("hello", {"lastSequence": 9}, 9), event(10, "more"), frame("bye", {"reason": "SessionGone"})
+    )
+
+    said = talk("events", "alice", "--tail", "2", "--follow", answers=[page(1), page(8, 9), stream])
+
+    assert [line.split("assistant: ")[1] for line in said.out.splitlines()] == ["said 8", "said 9", "more"]
+    requests = talk.gateways[0].requests
+    assert dict(requests[1].url.params) == {"before": "10", "limit": "2"}
+    assert requests[2].headers["Last-Event-ID"] == "9"
+
+
+def test_events_after_one_are_all_of_them(talk: Talk) -> None:
+    said = talk("events", "alice", "--after", "6", "-o", "json", answers=[page(7, 8, nextAfter=8), page(9)])
+
+    assert [one["sequence"] for one in json.loads(said.out)["items"]] == [7, 8, 9]
+
+
+def test_an_export_is_whole_or_leaves_no_file(talk: Talk, tmp_path: Path) -> None:
+    whole = b'{"format":"parley.dev/session"}\n{"sequence":1}\n{"end":true,"events":1}\n'
+    target = tmp_path / "alice.jsonl"
+
+    broken = talk("export", "alice", "-f", str(target), answers=[streaming(whole[:40])])
+    assert broken.code == 1
+    assert list(tmp_path.iterdir()) == []
+
+    said = talk("export", "alice", "-f", str(target), answers=[streaming(whole)])
+    assert (said.code, said.err) == (0, f"1 events of alice in {target}\n")
+    assert target.read_bytes() == whole
+
+    result = {"imported": 1, "alreadyThere": 0, "lastSequence": 1}
+    said = talk("import", "bob", str(target), answers=[httpx2.Response(200, json=result)])
+    assert said.out == "1 events imported into bob; it has 1 now\n"
+    assert talk.gateways[2].requests[0].content == whole
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (problem(401), "log in again, or give --token"),
+        (problem(403, "you may not create sessions/messages"), "you may not create sessions/messages"),
+        (problem(404, "no Session alice"), "what you may not see is not found either"),
+        (httpx2.Response(200, text="<html>"), "parley doctor"),
+    ],
+)
+def test_a_refusal_says_what_to_do(talk: Talk, answer: httpx2.Response, says: str) -> None:
+    said = talk("events", "alice", answers=[answer])
+
+    assert said.code == 1
+    assert said.err.startswith("error: ")
+    assert says in said.err
+    assert "Traceback" not in said.err
+
+
+def test_the_token_is_the_one_given_or_a_service_accounts_or_the_kubeconfigs(cluster: FakeCluster) -> None:
+    app = App(open_kube=lambda _settings: cluster)
+    assert token_for(app) == "token-of-the-user"
+
+    app.settings.service_account = "shop/talker"
+    assert token_for(app) == "token-of-shop-talker"
+
+    app.settings.token = "given"
+    assert token_for(app) == "given"
+
+
+def test_who_has_a_certificate_only_is_told_how_to_get_a_token(cluster: FakeCluster) -> None:
+    cluster.user_token = None
+    app = App(open_kube=lambda _settings: cluster)
+
+    with pytest.raises(CliError) as raised:
+        token_for(app)
+    assert "--as-service-account NAMESPACE/NAME" in str(raised.value.hint)
+
+    app.settings.service_account = "talker"
+    with pytest.raises(CliError, match="this is no ServiceAccount"):
+        token_for(app)
+
+
+def test_the_gateway_is_found_by_its_labels(cluster: FakeCluster) -> None:
+    app = App(open_kube=lambda _settings: cluster)
+    labels = {"app.kubernetes.io/name": "parley", "app.kubernetes.io/component": "gateway"}
+    with pytest.raises(CliError, match="there is no gateway"):
+        find_gateway(app)
+
+    cluster.put(SERVICE, "parley-gateway", "parley-system", metadata={"labels": labels})
+    assert find_gateway(app)["metadata"]["name"] == "parley-gateway"
+
+    cluster.put(SERVICE, "parley-gateway", "other", metadata={"labels": labels})
+    with pytest.raises(CliError, match="several gateways, in other, parley-system"):
+        find_gateway(app)
+    app.settings.system_namespace = "other"
+    assert find_gateway(app)["metadata"]["namespace"] == "other"
+
+    app.settings.system_namespace = None
+    cluster.forbidden.add(("list", "services"))
+    with pytest.raises(CliError) as raised:
+        find_gateway(app)
+    assert "--gateway URL" in str(raised.value.hint)
+
+
+def test_with_a_url_and_a_token_no_cluster_is_needed() -> None:
+    def no_cluster(_settings: object) -> FakeCluster:
+        raise AssertionError("the cluster was asked")
+
+    app = App(open_kube=no_cluster)
+    app.settings.gateway, app.settings.token = "https://parley.company.com", "given"
+
+    with client(app, "https://parley.company.com", token_for(app)) as parley:
+        assert parley.namespace == "default"
