@@ -1,5 +1,6 @@
 """Words for stories in which people post messages."""
 
+import hashlib
 from typing import Any
 
 from parley.store.posting import Posted, TurnWanted, post_message
@@ -14,7 +15,8 @@ def turn(key: str, text: str = "Hi") -> TurnWanted:
 
 async def post(story: Story, session: str, key: str, text: str = "Hi", **changes: Any) -> Posted:
     """Post a message that asks for a turn, unless ``turn=None``."""
-    given = {"body_hash": f"hash of {text}", "content": text, "turn": turn(key, text)} | changes
+    digest = hashlib.sha256(text.encode()).hexdigest()
+    given = {"body_hash": digest, "content": text, "turn": turn(key, text)} | changes
     async with story.conn() as conn:
         return await post_message(conn, session_uid=session, key=key, **given)
 
