@@ -9,7 +9,7 @@ import asyncio
 import random
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -98,9 +98,10 @@ class Model:
         schema: JsonSchema | None,
         tools: Sequence[ToolDefinition] = (),
         timeout_seconds: float,
+        on_text: Callable[[str], None] | None = None,
     ) -> ModelReply:
         """Call what the last message asks for, then answer with every word that was seen."""
-        del schema, tools, timeout_seconds
+        del schema, tools, timeout_seconds, on_text
         seen = texts_of(messages)
         self.asked.append(seen)
         await asyncio.sleep(0)
