@@ -15,7 +15,7 @@ from tests.unit.engine.simulator import Scenario, Simulation
 
 
 @given(scenario=scenarios(), seed=SEEDS)
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_a_task_ends_as_its_steps_do_whatever_the_order(scenario: Scenario, seed: int) -> None:
     end = Simulation(scenario, seed).run()
 
@@ -23,7 +23,7 @@ def test_a_task_ends_as_its_steps_do_whatever_the_order(scenario: Scenario, seed
 
 
 @given(scenario=scenarios(calls=True), seed=SEEDS)
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_tool_calls_change_nothing_about_the_end_but_a_rejected_tool_step(
     scenario: Scenario, seed: int
 ) -> None:
@@ -36,7 +36,7 @@ def test_tool_calls_change_nothing_about_the_end_but_a_rejected_tool_step(
 
 
 @given(scenario=scenarios(cancels=True), seed=SEEDS)
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_a_cancelled_task_ends_at_once_or_had_ended(scenario: Scenario, seed: int) -> None:
     simulation = Simulation(scenario, seed)
 
@@ -47,7 +47,7 @@ def test_a_cancelled_task_ends_at_once_or_had_ended(scenario: Scenario, seed: in
 
 
 @given(scenario=scenarios(session_ends=True), seed=SEEDS)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 def test_a_task_whose_session_ends_ends_with_it_or_had_ended(scenario: Scenario, seed: int) -> None:
     simulation = Simulation(scenario, seed)
 

@@ -14,7 +14,7 @@ from tests.unit.engine.statuses import as_object, condition, status_of
 
 
 @given(scenario=scenarios(), seed=SEEDS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_every_status_on_the_way_is_true(scenario: Scenario, seed: int) -> None:
     """kstatus says InProgress until the end, then what the end was; and the API server takes each status."""
     previous: list[TaskStatus] = [TaskStatus()]
