@@ -127,7 +127,8 @@ async def _hold(room: asyncio.Semaphore) -> AsyncGenerator[None]:
         room.release()
 
 
-def _backend(request: Request) -> Backend:
+# Not a plain function: those are run in a thread.
+async def _backend(request: Request) -> Backend:
     return request.app.state.backend
 
 
@@ -139,7 +140,7 @@ class StepRoute(APIRoute):
         handle = super().get_route_handler()
 
         async def identified(request: Request) -> Response:
-            identities = _backend(request).identities
+            identities = (await _backend(request)).identities
             request.state.pod = await identities.identify(request.headers.get("Authorization"))
             return await handle(request)
 

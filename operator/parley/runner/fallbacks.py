@@ -20,8 +20,18 @@ _SHORTEST_REQUEST_SECONDS = 1.0
 _FAILURES = frozenset({Reason.MODEL_ERROR, Reason.MODEL_RATE_LIMITED})
 
 MakeModel = Callable[[ModelEndpoint, str | None], ChatModel]
+ConnectModel = Callable[[ModelEndpoint, str | None], Awaitable[ChatModel]]
 
 log = logging.getLogger(__name__)
+
+
+def in_thread(make: MakeModel) -> ConnectModel:
+    """Make models in a thread: it may import much."""
+
+    async def connect(spec: ModelEndpoint, key: str | None) -> ChatModel:
+        return await in_daemon_thread(lambda: make(spec, key))
+
+    return connect
 
 
 class ModelChain:
@@ -33,7 +43,7 @@ class ModelChain:
     Args:
         spec: the agent's models.
         keys: API keys by variable, see ``model_key_variable``.
-        make: makes a model; run in a thread, for it may import much.
+        connect: gives a model.
         remaining: seconds until the attempt's deadline.
         sleep: between tries, for tests.
     """
@@ -42,13 +52,13 @@ class ModelChain:
         self,
         spec: ModelSpec,
         keys: Mapping[str, str],
-        make: MakeModel,
+        connect: ConnectModel,
         remaining: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._specs = spec.in_order
         self._keys = keys
-        self._make = make
+        self._connect = connect
         self._remaining = remaining
         self._sleep = sleep
         self._failures: list[StepFailure] = []
@@ -154,7 +164,7 @@ class ModelChain:
                 "without it: the Agent has changed since",
             )
         try:
-            return await in_daemon_thread(lambda: self._make(spec, key))
+            return await self._connect(spec, key)
         except ModelFailure as failure:
             message = f"model {self.label} {failure.message}"
             raise StepFailure(Reason.MODEL_ERROR, message, definite=True) from failure

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from parley.runner.fallbacks import MakeModel
+from parley.runner.fallbacks import ConnectModel
 from parley.runner.gateway_client import GatewayClient
 from parley.runner.rendering import Renderer
 from parley.runner.tool_opening import LoadTools
@@ -16,7 +16,7 @@ class Means:
     Attributes:
         gateway: where it is committed to.
         secrets: models' keys and tools' secrets, by variable.
-        loading: gives the model's constructor once it is imported.
+        loading: gives what connects to models, once it is imported.
         load_tools: gives the tools' constructor; run in a thread, for it may import much.
         remaining: seconds until the attempt's deadline.
         renderer: renders the step's templates.
@@ -24,7 +24,7 @@ class Means:
 
     gateway: GatewayClient
     secrets: Mapping[str, str]
-    loading: Awaitable[MakeModel]
+    loading: Awaitable[ConnectModel]
     load_tools: LoadTools
     remaining: Callable[[], float]
     renderer: Renderer

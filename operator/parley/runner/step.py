@@ -10,7 +10,7 @@ from parley.protocol.request import PromptRequest, ToolRequest
 from parley.resources.reasons import Reason
 from parley.runner.daemon_thread import in_daemon_thread
 from parley.runner.failure import StepFailure
-from parley.runner.fallbacks import MakeModel
+from parley.runner.fallbacks import ConnectModel, MakeModel, in_thread
 from parley.runner.gateway_client import GatewayClient, NotAdmitted, Rejected, StopRunning, TooLarge
 from parley.runner.log import ABOUT
 from parley.runner.means import Means
@@ -45,6 +45,7 @@ class StepRun:
         take: gets the attempt, and it again when its deadline may have moved; by default that of this pod's Job.
         load_tools: gives the constructor of an agent's tools; only called where an agent has some.
         renderer: renders the step's templates; by default in this pod.
+        models: gives what connects to models, instead of ``load_model``.
     """
 
     def __init__(
@@ -55,10 +56,11 @@ class StepRun:
         take: Callable[[], Awaitable[TakeAnswer]] | None = None,
         load_tools: LoadTools = load_tool_box,
         renderer: Renderer | None = None,
+        models: Callable[[], Awaitable[ConnectModel]] | None = None,
     ) -> None:
         self._gateway = gateway
         self._secrets = secrets
-        self._load_model = load_model
+        self._models = models or (lambda: _loaded(load_model))
         self._load_tools = load_tools
         self._take = take or gateway.take
         self._renderer = renderer or InThread()
@@ -75,7 +77,7 @@ class StepRun:
             NotAdmitted, Rejected: no outcome could be committed.
         """
         # Before it is known whether a model will be asked: mostly one is, and the import takes as long as the rest.
-        loading = asyncio.create_task(in_daemon_thread(self._load_model))
+        loading = asyncio.ensure_future(self._models())
         try:
             taken = await self._take()
             ABOUT.set(_names(taken))
@@ -95,7 +97,7 @@ class StepRun:
         """
         return COMMIT_GRACE_SECONDS if self.committing else 0.0
 
-    async def _outcome(self, taken: TakeAnswer, loading: Awaitable[MakeModel]) -> FinishBody | PauseBody:
+    async def _outcome(self, taken: TakeAnswer, loading: Awaitable[ConnectModel]) -> FinishBody | PauseBody:
         try:
             return await self._within_deadline(taken, loading)
         except StepFailure as failure:
@@ -114,7 +116,7 @@ class StepRun:
             return self._failed(StepFailure(Reason.ERROR, message))
 
     async def _within_deadline(
-        self, taken: TakeAnswer, loading: Awaitable[MakeModel]
+        self, taken: TakeAnswer, loading: Awaitable[ConnectModel]
     ) -> FinishBody | PauseBody:
         self._deadline = taken.deadline
         await self._check_deadline()
@@ -191,6 +193,10 @@ class StepRun:
     def _left(self) -> float:
         """Seconds until the runner itself does something about the deadline."""
         return self._remaining() + DEADLINE_GRACE.total_seconds()
+
+
+async def _loaded(load_model: Callable[[], MakeModel]) -> ConnectModel:
+    return in_thread(await in_daemon_thread(load_model))
 
 
 def _told(body: FinishBody | PauseBody) -> dict[str, object]:

@@ -207,9 +207,9 @@ class Turn:
     async def _connected(self) -> ModelChain:
         """The agent's models; the library behind them is imported while all before this goes on."""
         if self._models is None:
-            make = await self._means.loading
+            connect = await self._means.loading
             self._models = ModelChain(
-                self._request.agent.model, self._means.secrets, make, self._means.remaining
+                self._request.agent.model, self._means.secrets, connect, self._means.remaining
             )
         return self._models
 

@@ -9,7 +9,6 @@ import secrets as random_names
 from collections.abc import Awaitable, Callable, Mapping
 
 from parley.protocol.messages import TakeAnswer
-from parley.runner.daemon_thread import in_daemon_thread
 from parley.runner.gateway_client import GatewayClient, NotAdmitted, Rejected
 from parley.runner.guarded import InChild
 from parley.runner.kept_models import KeptModels
@@ -59,7 +58,7 @@ class Warm:
         ears = asyncio.Semaphore(min(LISTENING, slots))
 
         def make(client: GatewayClient, take: Callable[[], Awaitable[TakeAnswer]]) -> StepRun:
-            return StepRun(client, secrets, self._models.load, take, renderer=renderer)
+            return StepRun(client, secrets, take=take, renderer=renderer, models=self._models.ready)
 
         self._slots = [
             Slot(
@@ -104,7 +103,7 @@ class Warm:
                 raise outcome
 
     async def _prepare(self) -> None:
-        await in_daemon_thread(self._models.load)
+        await self._models.ready()
         try:
             await self._evaluator.__aenter__()
         except EvaluatorUnavailableError as error:

@@ -82,10 +82,11 @@ class LockedAttempt:
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """An attempt that its holder is writing to, and its task."""
+    """An attempt that its holder is writing to, and its task. ``is_new``: nobody has held it before this call."""
 
     attempt: LockedAttempt
     task: LockedTask
+    is_new: bool = False
 
     @property
     def origin(self) -> Origin | None:

@@ -25,7 +25,7 @@ from parley.store.journal import put_call, put_response
 from parley.store.outcomes import close_held, require_own_events
 from parley.store.pausing import pause
 from parley.store.pool import Connection
-from parley.store.posting import is_posted
+from parley.store.posting import IS_POSTED, is_posted
 from parley.store.rows import encode, encode_limited, execute, fetch_value
 from parley.store.taking import describe, input_messages, take_attempt, take_next_attempt, take_next_warm
 
@@ -58,9 +58,9 @@ VALUES (%(task_uid)s, %(step)s, %(item)s, %(messages)s::json, %(next_position)s)
 ON CONFLICT (task_uid, step, item)
 DO UPDATE SET messages = excluded.messages, next_position = greatest(inputs.next_position, excluded.next_position)
 """
-STORE_POSTED_INPUT = """
+STORE_POSTED_INPUT = f"""
 INSERT INTO inputs (task_uid, step, item, messages, next_position)
-VALUES (%(task_uid)s, %(step)s, %(item)s, %(messages)s::json, %(next_position)s)
+SELECT %(task_uid)s, %(step)s, %(item)s, %(messages)s::json, %(next_position)s WHERE ({IS_POSTED})
 ON CONFLICT (task_uid, step, item)
 DO UPDATE SET messages = excluded.messages, next_position = greatest(inputs.next_position, excluded.next_position)
 WHERE inputs.messages IS NULL
@@ -125,9 +125,9 @@ async def _give(conn: Connection, held: Held) -> TakeAnswer:
     """Tell the runner what it must know; what was posted is its input already, and the runner need not store it."""
     origin, text = held.origin, _literal_text(held)
     if origin is not None and text is not None:
-        posted = {"messages": encode([{"role": "user", "content": text}]), "next_position": 1}
-        if await is_posted(conn, origin.session_uid, origin.task_uid, origin.step):
-            await execute(conn, STORE_POSTED_INPUT, held.attempt.place | posted)
+        said = {"messages": encode([{"role": "user", "content": text}]), "next_position": 1}
+        said |= {"session_uid": origin.session_uid}
+        await execute(conn, STORE_POSTED_INPUT, held.attempt.place | said)
     return await describe(conn, held)
 
 

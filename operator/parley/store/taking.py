@@ -91,9 +91,16 @@ WHERE task_uid = %(task_uid)s AND item = -1 AND step = ANY(%(steps)s::text[])
 """
 
 # The leader looks at a new attempt by itself, half a second after it was inserted; most are over by then.
-WAKE_IF_LATE = """
-SELECT pg_notify('parley', task_uid)::text FROM attempts
-WHERE id = %(id)s AND created_at + %(soon)s::interval < now()
+TAKE_WARM = """
+WITH taken AS (
+  UPDATE attempts
+  SET state = 'Running', holder = %(holder)s, taken_at = now(), lease_until = now() + %(lease)s::interval,
+      deadline = least(deadline, CASE WHEN run_timeout IS NULL THEN deadline ELSE now() + run_timeout END)
+  WHERE id = %(id)s
+  RETURNING deadline, task_uid, created_at
+)
+SELECT deadline, CASE WHEN created_at + %(soon)s::interval < now() THEN pg_notify('parley', task_uid)::text END AS told
+FROM taken
 """
 
 _SOON = timedelta(milliseconds=250)
@@ -157,7 +164,7 @@ async def take_attempt(
     if attempt.state != "Open":
         require_holder(attempt, holder)
     elif task.stop_reason is None:
-        return Held(await _hold(conn, attempt, holder, None), task)
+        return Held(await _hold(conn, attempt, holder, None), task, is_new=True)
     found.require_running()
     return found
 
@@ -216,9 +223,10 @@ async def take_next_warm(
     if attempt is None:
         return None
     task = LockedTask(attempt.task_name, attempt.task_session, None, None, None)
-    held = Held(await _hold(conn, attempt, holder, LEASE), task)
-    await fetch_value(conn, str, WAKE_IF_LATE, {"id": attempt.id, "soon": _SOON})
-    return held
+    taken = {"id": attempt.id, "holder": holder, "lease": LEASE, "soon": _SOON}
+    return Held(
+        _held_by(holder, attempt, await fetch_value(conn, datetime, TAKE_WARM, taken)), task, is_new=True
+    )
 
 
 async def _own_warm(conn: Connection, namespace: str, holder: str) -> Held | None:
@@ -238,7 +246,10 @@ async def _hold(
     conn: Connection, attempt: LockedAttempt, holder: str, lease: timedelta | None
 ) -> LockedAttempt:
     taken = {"id": attempt.id, "holder": holder, "lease": lease}
-    deadline = await fetch_value(conn, datetime, TAKE, taken)
+    return _held_by(holder, attempt, await fetch_value(conn, datetime, TAKE, taken))
+
+
+def _held_by(holder: str, attempt: LockedAttempt, deadline: datetime | None) -> LockedAttempt:
     return replace(attempt, deadline=deadline or attempt.deadline, state="Running", holder=holder)
 
 
@@ -247,6 +258,9 @@ async def describe(conn: Connection, held: Held) -> TakeAnswer:
     attempt = held.attempt
     request = runner_request(attempt.request)
     said = await fetch_one(conn, _Input, INPUT, attempt.place)
+    # What a first attempt journals and what is decided of it comes after it was given out.
+    is_first = held.is_new and attempt.number == 1
+    journal = [] if is_first else await fetch_all(conn, _Entry, JOURNAL, attempt.place)
     steps = attempt.place | {"steps": request.needs_outputs}
     outputs = await fetch_all(conn, _Output, OUTPUTS, steps) if request.needs_outputs else []
     return TakeAnswer(
@@ -258,8 +272,8 @@ async def describe(conn: Connection, held: Held) -> TakeAnswer:
         outputs={output.step: output.value for output in outputs},
         history=await read_history(conn, attempt) if attempt.session_uid is not None else [],
         input=input_messages(said.messages) if said and said.messages is not None else None,
-        journal=[_journal_entry(row) for row in await fetch_all(conn, _Entry, JOURNAL, attempt.place)],
-        replies=await decisions(conn, attempt),
+        journal=[_journal_entry(row) for row in journal],
+        replies=[] if is_first else await decisions(conn, attempt),
     )
 
 

@@ -11,7 +11,7 @@ from parley.resources.common import SecretKeyRef
 from parley.resources.reasons import Reason
 from parley.runner.chat import ModelFailure, ModelReply, Said
 from parley.runner.failure import MAX_MESSAGE_BYTES, StepFailure
-from parley.runner.fallbacks import LONGEST_REQUEST_SECONDS, MakeModel, ModelChain
+from parley.runner.fallbacks import LONGEST_REQUEST_SECONDS, MakeModel, ModelChain, in_thread
 from parley.runner.patience import MAX_TRIES
 from parley.runner.step import StepRun
 
@@ -53,7 +53,7 @@ class Models:
         return self.models[spec.name]
 
     def chain(self, spec: dict[str, Any] = SPEC, remaining: float = 3600.0, **keys: str) -> ModelChain:
-        return ModelChain(ModelSpec.model_validate(spec), keys, self.make, lambda: remaining, _no_sleep)
+        return ModelChain(ModelSpec.model_validate(spec), keys, in_thread(self.make), lambda: remaining, _no_sleep)
 
     @property
     def names(self) -> list[str]:
@@ -157,7 +157,7 @@ async def test_a_key_that_cannot_be_sent_is_a_failure_like_others() -> None:
             raise ModelFailure("has an API key with characters that cannot be sent", retryable=False)
         return models.make(spec, key)
 
-    chain = ModelChain(ModelSpec.model_validate(SPEC), {}, make, lambda: 60.0, _no_sleep)
+    chain = ModelChain(ModelSpec.model_validate(SPEC), {}, in_thread(make), lambda: 60.0, _no_sleep)
 
     assert (await chain.ask(HI, None)).model == SECOND
 
