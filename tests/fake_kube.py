@@ -122,7 +122,10 @@ class FakeKube:
         self._arrive("list", kind, namespace, "")
         if token and not token.isdecimal():
             raise Invalid(400, "BadRequest", "continue key is not valid")
-        wanted = dict(part.split("=", 1) for part in selector.split(",") if part)
+        parts = [part for part in selector.split(",") if part]
+        if not all("=" in part for part in parts):
+            raise Invalid(400, "BadRequest", "unable to parse requirement: the label selector is malformed")
+        wanted = dict(part.split("=", 1) for part in parts)
         barred = [part.split("!=", 1) for part in fields.split(",") if part]
         found = [
             body

@@ -13,12 +13,13 @@ from parley.store.pool import Pool, connect
 from tests.fake_kube import FakeKube
 from tests.integration.gateway.people import Desk, open_desk
 from tests.integration.gateway.running import Shop, serving
+from tests.integration.gateway.threaded import people_gateway
 from tests.integration.store.conftest import pool, story
 from tests.integration.store.story import Story
 from tests.unit.runner.conftest import model
 from tests.unit.runner.scripted import ScriptedModel
 
-__all__ = ["model", "pool", "story"]
+__all__ = ["model", "people_gateway", "pool", "story"]
 
 
 @pytest.fixture

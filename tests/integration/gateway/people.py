@@ -9,7 +9,7 @@ import httpx2
 from parley.gateway.app import create_app
 from parley.gateway.settings import GatewaySettings
 from parley.kube.client import TokenIdentity
-from parley.kube.kinds import SESSION
+from parley.kube.kinds import SESSION, TASK
 from parley.kube.people import AccessQuestion
 from parley.store import sessions
 from parley.store.pool import Pool
@@ -18,6 +18,7 @@ from tests.fake_kube import FakeKube
 from tests.integration.store.story import Story
 
 NAMESPACE = "shop"
+SPEC = {"agentRef": {"name": "support"}}
 EVERYTHING = (
     *(f"{verb} sessions" for verb in ("get", "list", "create", "patch", "delete")),
     *("get sessions/context", "patch sessions/context", "get sessions/events", "get sessions/export"),
@@ -77,7 +78,13 @@ class Desk:
         return uid
 
     async def ask(
-        self, token: str, method: str, path: str, *, headers: Mapping[str, str | bytes] | None = None, **options: Any
+        self,
+        token: str,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str | bytes] | None = None,
+        **options: Any,
     ) -> httpx2.Response:
         """Send a request below the namespace's path."""
         given = {"Authorization": f"Bearer {token}", **(headers or {})}
@@ -95,3 +102,35 @@ async def open_desk(pool: Pool, kube: FakeKube, story: Story, **settings: Any) -
         desk = Desk(kube, story, http)
         kube.allowed = desk.allows
         yield desk
+
+
+def problem(answer: Any) -> tuple[int, str | None, str | None]:
+    """(status, reason, field) of a refusal; every one is problem+json and says what to do."""
+    assert answer.headers["Content-Type"] == "application/problem+json", answer.text
+    body = answer.json()
+    assert body["status"] == answer.status_code, body
+    assert body.get("detail"), body
+    return answer.status_code, body.get("reason"), body.get("field")
+
+
+def waiting_task(name: str, session: str, *questions: str) -> Any:
+    entries = [
+        {
+            "id": f"wait-{name}-{index}",
+            "step": "ask",
+            "kind": "Approval",
+            "call": "refund",
+            "arguments": '{"amount":1}',
+            "question": question,
+            "choices": ["approve", "reject"],
+            "since": "2027-01-31T09:00:00Z",
+        }
+        for index, question in enumerate(questions)
+    ]
+    spec = {"sessionRef": {"name": session}, "message": "Hello"}
+    return {"metadata": {"name": name}, "spec": spec, "status": {"phase": "Running", "waiting": entries}}
+
+
+async def add_task(desk: Desk, task: Any) -> None:
+    await desk.kube.create(TASK, NAMESPACE, task)
+    desk.kube.objects[TASK.kind, NAMESPACE, task["metadata"]["name"]]["status"] = task["status"]

@@ -5,8 +5,16 @@ from typing import Any
 import pytest
 from parley.kube.errors import Forbidden, KubeUnavailable
 
-from tests.integration.gateway.people import EVERYTHING, NAMESPACE, OWN, Desk
-from tests.integration.gateway.test_people import SPEC, add_task, problem, waiting_task
+from tests.integration.gateway.people import (
+    EVERYTHING,
+    NAMESPACE,
+    OWN,
+    SPEC,
+    Desk,
+    add_task,
+    problem,
+    waiting_task,
+)
 
 ROUTES: list[tuple[str, str, str, dict[str, Any] | None]] = [
     # The right, the request that needs it, and its body.

@@ -6,18 +6,16 @@ from typing import Any
 import pytest
 from parley.kube.kinds import REPLY, SESSION, TASK, Kind
 
-from tests.integration.gateway.people import EVERYTHING, NAMESPACE, OWN, Desk
-
-SPEC = {"agentRef": {"name": "support"}}
-
-
-def problem(answer: Any) -> tuple[int, str | None, str | None]:
-    """(status, reason, field) of a refusal; every one is problem+json and says what to do."""
-    assert answer.headers["Content-Type"] == "application/problem+json", answer.text
-    body = answer.json()
-    assert body["status"] == answer.status_code, body
-    assert body.get("detail"), body
-    return answer.status_code, body.get("reason"), body.get("field")
+from tests.integration.gateway.people import (
+    EVERYTHING,
+    NAMESPACE,
+    OWN,
+    SPEC,
+    Desk,
+    add_task,
+    problem,
+    waiting_task,
+)
 
 
 async def test_a_session_lives_from_its_making_to_its_deletion(desk: Desk) -> None:
@@ -192,29 +190,6 @@ async def test_a_task_is_shown_with_its_attempts(desk: Desk) -> None:
     assert shown["spec"]["message"] == "Hello"
     assert [one["state"] for one in shown["attempts"]] == ["Open"]
     assert problem(await desk.ask(ann, "GET", "/tasks/none"))[:2] == (404, "NotFound")
-
-
-def waiting_task(name: str, session: str, *questions: str) -> Any:
-    entries = [
-        {
-            "id": f"wait-{name}-{index}",
-            "step": "ask",
-            "kind": "Approval",
-            "call": "refund",
-            "arguments": '{"amount":1}',
-            "question": question,
-            "choices": ["approve", "reject"],
-            "since": "2027-01-31T09:00:00Z",
-        }
-        for index, question in enumerate(questions)
-    ]
-    spec = {"sessionRef": {"name": session}, "message": "Hello"}
-    return {"metadata": {"name": name}, "spec": spec, "status": {"phase": "Running", "waiting": entries}}
-
-
-async def add_task(desk: Desk, task: Any) -> None:
-    await desk.kube.create(TASK, NAMESPACE, task)
-    desk.kube.objects[TASK.kind, NAMESPACE, task["metadata"]["name"]]["status"] = task["status"]
 
 
 async def test_an_inbox_shows_what_waits_for_a_person(desk: Desk) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import email.message
 import json
+import math
 from typing import Any, cast
 
 from fastapi import Request
@@ -47,7 +48,10 @@ def check_json(raw: bytes) -> None:
             "body", f"byte {error.start} of the body is no UTF-8: send JSON in UTF-8", reason="InvalidJSON"
         ) from None
     try:
-        value = cast("JsonValue", json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant))
+        value = cast(
+            "JsonValue",
+            json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite),
+        )
     except RecursionError:
         raise _too_deep() from None
     except _Twice as twice:
@@ -75,6 +79,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _no_constant(name: str) -> None:
     raise ValueError(f"{name} is no JSON")
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:20]} is larger than any number that is kept")
+    return value
 
 
 def _too_deep() -> Refusal:

@@ -55,6 +55,7 @@ LastEventId = Annotated[
 @router.get(
     "/sessions/{name}/stream",
     operation_id="streamSession",
+    status_code=200,
     response_class=EventStream,
     responses=EVENT_STREAM | CONFLICT,
 )
@@ -88,6 +89,7 @@ async def _session_frames(stream: SessionStream, begin: int, last: int) -> Async
 @router.post(
     "/sessions/{name}/chat",
     operation_id="chat",
+    status_code=200,
     response_class=EventStream,
     responses=EVENT_STREAM | CONFLICT,
 )
