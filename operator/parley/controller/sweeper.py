@@ -18,6 +18,7 @@ from parley.controller.store_identity import CONFIG_MAP_NAME
 from parley.kube.events import Transition
 from parley.kube.kinds import CONFIG_MAP
 from parley.resources.reasons import Reason
+from parley.store.idempotency import forget_answers
 from parley.store.sweeping import Due, count_kept, erase_gone, list_due
 
 log = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ class Sweeper:
             for due in await list_due(connection, context.fence, context.settings.task_retention):
                 if context.settings.watches(due.namespace):
                     by_namespace[due.namespace].append(due)
+            await forget_answers(connection, context.fence)
             kept = await count_kept(connection, context.cluster) if by_namespace else {}
         held = await self._hold(by_namespace, kept)
         erased = 0
