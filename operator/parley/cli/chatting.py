@@ -82,15 +82,15 @@ def _one_turn(talk: Talk, message: str, key: str | None) -> int:
         return ExitCode.FAILED
     if quiet:
         print_value(done.to_json(), talk.app.settings.output)
-    return _end(done)
+    return _end(talk, done)
 
 
-def _end(done: Done) -> int:
+def _end(talk: Talk, done: Done) -> int:
     if done.phase != "Succeeded":
         why = f"{done.reason}: {done.message}" if done.message else done.reason or ""
         click.echo(f"the turn {done.phase.lower()}: {clean(why)}", err=True)
         if done.task:
-            click.echo(f"next:  parley tasks {done.task}", err=True)
+            click.echo(f"next:  parley tasks {done.task} -n {talk.parley.namespace}", err=True)
     return _CODES[done.phase]
 
 
@@ -113,7 +113,7 @@ def _converse(talk: Talk) -> int:
             click.echo(f"error: {error}", err=True)
             continue
         if done is not None:
-            _end(done)
+            _end(talk, done)
 
 
 def _follow(talk: Talk, items: Iterator[ChatItem], *, quiet: bool, ask: bool) -> Done | None:

@@ -57,7 +57,7 @@ def _all(app: App, *, everywhere: bool) -> Iterator[Finding]:
         return
     yield from _guarded("kinds", "get customresourcedefinitions", lambda: check_kinds(app.kube))
     try:
-        installation = find_installation(app.kube, app.settings.system_namespace)
+        installation = find_installation(app.kube, app.settings.system_namespace, app.namespace)
     except Forbidden:
         yield unseen("installation", "list deployments; or name it: --system-namespace NAME")
         installation = None

@@ -1,10 +1,11 @@
 """The CLI's way to the gateway: a URL, or a port-forward; and a token of whoever calls."""
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 
 from parley.cli.app import App
 from parley.cli.failures import CliError
+from parley.cli.installations import serving
 from parley.cli.kube import SERVICE
 from parley.cli.port_forward import PortForward
 from parley.cli.reading import name_of, namespace_of, objects, text
@@ -117,6 +118,18 @@ def find_gateway(app: App) -> JsonObject:
             f"there is no gateway of Parley in {where}", "install the chart parley; then parley doctor"
         )
     if len(found) > 1:
+        found = _serving(app, found) or found
+    if len(found) > 1:
         listed = ", ".join(sorted(namespace_of(one) for one in found))
-        raise CliError(f"there are several gateways, in {listed}", "choose one: --system-namespace NAME")
+        raise CliError(
+            f"there are several gateways, in {listed}",
+            "choose one: --system-namespace NAME (PARLEY_SYSTEM_NAMESPACE)",
+        )
     return found[0]
+
+
+def _serving(app: App, found: Sequence[JsonObject]) -> Sequence[JsonObject]:
+    try:
+        return serving(app.kube, found, app.namespace)
+    except Forbidden:
+        return found

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from parley.cli.failures import CliError
 from parley.cli.findings import Finding, note, ok, wrong
+from parley.cli.installations import serving
 from parley.cli.kube import DEPLOYMENT, MUTATING_POLICY, VALIDATING_POLICY, Kube
 from parley.cli.reading import dig, mapping, name_of, namespace_of, number, objects, text
 from parley.cli.text import age, instant
@@ -34,8 +35,8 @@ class Installation:
     gateway: JsonObject | None
 
 
-def find_installation(kube: Kube, namespace: str | None) -> Installation:
-    """The installation in a namespace, or the only one of the cluster.
+def find_installation(kube: Kube, namespace: str | None, served: str) -> Installation:
+    """The installation in a namespace, or the one of the cluster that serves the namespace ``served``.
 
     Raises:
         CliError: there is none, or there are several.
@@ -46,8 +47,13 @@ def find_installation(kube: Kube, namespace: str | None) -> Installation:
         where = f"namespace {namespace}" if namespace else "this cluster"
         raise CliError(f"there is no operator of Parley in {where}", "install the chart parley: README.md")
     if len(operators) > 1:
+        operators = serving(kube, operators, served) or operators
+    if len(operators) > 1:
         listed = ", ".join(sorted(namespace_of(one) for one in operators))
-        raise CliError(f"Parley is installed in {listed}", "choose one: --system-namespace NAME")
+        raise CliError(
+            f"Parley is installed in {listed}",
+            "choose one: --system-namespace NAME (PARLEY_SYSTEM_NAMESPACE)",
+        )
     operator = operators[0]
     gateways = [
         one for one in found if _component(one) == "gateway" and namespace_of(one) == namespace_of(operator)

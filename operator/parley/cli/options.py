@@ -63,7 +63,11 @@ cluster_options = _all(
 """Of every command that talks to the cluster."""
 
 system_option = _setting(
-    "--system-namespace", to="system_namespace", metavar="NAME", help="Where Parley is installed."
+    "--system-namespace",
+    to="system_namespace",
+    metavar="NAME",
+    envvar="PARLEY_SYSTEM_NAMESPACE",
+    help="Where Parley is installed; default: the installation that serves the namespace.",
 )
 
 gateway_options = _all(

@@ -29,7 +29,7 @@ def cluster() -> FakeCluster:
 @pytest.fixture
 def parley(cluster: FakeCluster, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     """Run a command line; nothing of the machine's own settings is seen."""
-    for name in ("KUBECONFIG", "PARLEY_GATEWAY", "PARLEY_TOKEN", "PARLEY_DEBUG"):
+    for name in ("KUBECONFIG", "PARLEY_GATEWAY", "PARLEY_TOKEN", "PARLEY_DEBUG", "PARLEY_SYSTEM_NAMESPACE"):
         monkeypatch.delenv(name, raising=False)
 
     def parley(*arguments: str) -> Said:

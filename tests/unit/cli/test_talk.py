@@ -13,7 +13,7 @@ from parley.cli.answer_printer import AnswerPrinter
 from parley.cli.app import App
 from parley.cli.failures import CliError
 from parley.cli.gateway import client, explained, find_gateway, token_for
-from parley.cli.kube import SERVICE
+from parley.cli.kube import DEPLOYMENT, SERVICE
 from parley.cli.main import run
 from parley.client import Parley
 
@@ -272,6 +272,17 @@ def test_the_gateway_is_found_by_its_labels(cluster: FakeCluster) -> None:
     assert find_gateway(app)["metadata"]["namespace"] == "other"
 
     app.settings.system_namespace = None
+    for namespace, watched in (("parley-system", ""), ("other", "shop,office")):
+        env = [{"name": "PARLEY_WATCH_NAMESPACES", "value": watched}]
+        spec = {"replicas": 1, "template": {"spec": {"containers": [{"env": env}]}}}
+        operator = {"labels": labels | {"app.kubernetes.io/component": "operator"}}
+        cluster.put(DEPLOYMENT, "parley-operator", namespace, metadata=operator, spec=spec)
+    assert find_gateway(app)["metadata"]["namespace"] == "other", "it is there for this namespace"
+    app.settings.namespace = "lab"
+    assert find_gateway(app)["metadata"]["namespace"] == "parley-system", (
+        "the other serves shop and office only"
+    )
+
     cluster.forbidden.add(("list", "services"))
     with pytest.raises(CliError) as raised:
         find_gateway(app)
