@@ -207,7 +207,7 @@ def test_a_deleted_agents_runners_go_and_its_tasks_wait(
     cluster.apply(namespace, agent("warm", runtime=LONG_IDLE))
     steps = [
         {"name": "ask", "prompt": {"text": "echo: asked"}},
-        {"name": "wait", "wait": {"question": "Go on?", "choices": ["yes"]}},
+        {"name": "wait", "wait": {"question": "Go on?", "choices": ["yes", "no"]}},
         {"name": "then", "prompt": {"text": "echo: went on"}},
     ]
     cluster.apply(namespace, task("t", agentRef={"name": "warm"}, steps=steps))
