@@ -102,9 +102,9 @@ class Slots:
 
     def settle(self, claim: Claim, *, starts: bool, holds: bool, wants: bool) -> None:
         """Take in a task's plan: whether it starts work now, has some, or only waits for a place."""
-        self._unseen_no_more(claim.uid)
         if starts or holds:
             self._hold(claim)
+            self._unseen_no_more(claim.uid)
             return
         freed = self._let_go(claim.uid)
         self._leave_queue(claim.uid)
@@ -114,6 +114,8 @@ class Slots:
                 insort(self._queues[limit.key], (claim.order, claim.uid))
         if freed or not wants:
             self._wake_next(claim.limits)
+        # In the queue by now: where it was the last that was waited for, its own turn may have come.
+        self._unseen_no_more(claim.uid)
 
     def forget(self, uid: str) -> None:
         """Drop a task that has ended or is gone."""

@@ -208,8 +208,8 @@ class TaskReconciler:
         if status.phase in FINAL_PHASES:
             self.forget(resource)
             # Our own write is no news when the watch brings it: who waits for this end is told here.
-            wake_owner(self._context, resource)
             latest = self._context.projection.tasks.get(resource.namespace, resource.name)
+            wake_owner(self._context, latest or resource)
             if latest is not None and is_to_prune(latest):
                 queue.add(key)
             return

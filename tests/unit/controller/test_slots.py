@@ -210,3 +210,15 @@ def test_nobody_waits_for_a_task_that_cannot_be_planned() -> None:
         story.slots.pass_over(uid)
 
     assert story.plan(2) == "1st of 1 in the queue of Agent support, which has 1 at once"
+
+
+def test_the_last_that_was_waited_for_is_told_of_its_own_place() -> None:
+    """Nobody else plans after it, and else it would look again only when it shows its place anew."""
+    story = Story(support=1)
+    story.slots.expect(["uid-1", "uid-2"])
+    story.slots.forget("uid-1")
+
+    assert story.plan(2) == "waits until the operator knows which tasks are running"
+
+    assert story.taken() == [f"{NAMESPACE}/t2"]
+    assert story.plan(2) is None
