@@ -123,12 +123,17 @@ def test_shell_in_the_pages_parses_and_json_in_it_is_json(block: Block) -> None:
         json.loads(patch)
 
 
+@pytest.mark.parametrize("block", blocks("python"), ids=lambda block: block.place)
+def test_python_in_the_pages_compiles(block: Block) -> None:
+    compile(block.text, block.place, "exec")
+
+
 def test_the_demo_parses() -> None:
     subprocess.run(["sh", "-n", str(ROOT / "examples" / "demo.sh")], check=True)
 
 
 def test_every_block_says_its_language() -> None:
-    unknown = [block.place for block in blocks() if block.language not in {"yaml", "sh", "sql", "lua", ""}]
+    unknown = [block.place for block in blocks() if block.language not in {"yaml", "sh", "sql", "lua", "python", ""}]
     assert unknown == []
 
 
