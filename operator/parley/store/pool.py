@@ -1,6 +1,7 @@
 """Connections to the database: the pool, and what its failures are called."""
 
 import asyncio
+import select
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from weakref import WeakKeyDictionary
@@ -107,7 +108,7 @@ async def _checked(pool: Pool) -> Connection:
     end = clock() + pool.timeout
     while True:
         conn = await pool.getconn(timeout=end - clock())
-        if clock() < _used.get(conn, 0.0) + _TRUSTED_SECONDS:
+        if clock() < _used.get(conn, 0.0) + _TRUSTED_SECONDS and _is_silent(conn):
             return conn
         try:
             await pool.check_connection(conn)
@@ -118,6 +119,13 @@ async def _checked(pool: Pool) -> Connection:
             raise
         else:
             return conn
+
+
+def _is_silent(conn: Connection) -> bool:
+    """Whether the server has said nothing unasked: it would, were it to close the connection."""
+    poll = select.poll()
+    poll.register(conn.pgconn.socket, select.POLLIN)
+    return not conn.closed and not poll.poll(0)
 
 
 def first_line(error: BaseException) -> str:

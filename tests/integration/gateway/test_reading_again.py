@@ -68,7 +68,7 @@ class World:
     async def kill_listeners(self, _: int) -> None:
         await eventually(
             lambda: self.story.sql(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND application_name = 'parley-listener'"
             )
         )
@@ -76,7 +76,7 @@ class World:
     async def kill_connections(self, _: int) -> None:
         await eventually(
             lambda: self.story.sql(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
         )

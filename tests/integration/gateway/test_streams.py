@@ -222,7 +222,7 @@ async def test_a_listener_that_lost_its_connection_tells_what_happened_meanwhile
     async with gateway.stream(ALICE) as stream:
         await read_along(stream)
         await story.sql(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
             " WHERE application_name = 'parley-listener' AND datname = current_database()"
         )
         await note(story, alice, "n1", "meanwhile")
@@ -236,7 +236,7 @@ async def test_a_stream_outlives_the_connections_to_the_store(
         await read_along(stream)
         for n in range(5):
             await story.sql(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                "SELECT pg_terminate_backend(pid, 10000) FROM pg_stat_activity"
                 " WHERE datname = current_database() AND pid <> pg_backend_pid()"
             )
             await eventually(lambda n=n: note(story, alice, f"n{n}", f"note {n}"))
