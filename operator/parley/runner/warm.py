@@ -41,6 +41,7 @@ class Warm:
         slots: how many attempts run at a time.
         load_model: gives the model's constructor; it imports much the first time.
         sleep: between heartbeats, for tests.
+        evaluator: renders people's templates; started and ended here.
     """
 
     def __init__(
@@ -50,9 +51,10 @@ class Warm:
         slots: int,
         load_model: Callable[[], MakeModel] = load_model_seam,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        evaluator: Evaluator | None = None,
     ) -> None:
         self._models = KeptModels(load_model)
-        self._evaluator = Evaluator()
+        self._evaluator = evaluator or Evaluator()
         self._stopping = asyncio.Event()
         renderer = InChild(self._evaluator, [DEFAULT_SYSTEM_TEMPLATE])
         ears = asyncio.Semaphore(min(LISTENING, slots))

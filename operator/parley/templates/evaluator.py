@@ -61,7 +61,8 @@ class Evaluator:
         self._child: Process | None = None
 
     async def __aenter__(self) -> Self:
-        await self._started()
+        async with self._lock:
+            await self._started()
         return self
 
     async def __aexit__(

@@ -53,7 +53,9 @@ class Models:
         return self.models[spec.name]
 
     def chain(self, spec: dict[str, Any] = SPEC, remaining: float = 3600.0, **keys: str) -> ModelChain:
-        return ModelChain(ModelSpec.model_validate(spec), keys, in_thread(self.make), lambda: remaining, _no_sleep)
+        return ModelChain(
+            ModelSpec.model_validate(spec), keys, in_thread(self.make), lambda: remaining, _no_sleep
+        )
 
     @property
     def names(self) -> list[str]:

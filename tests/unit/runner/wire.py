@@ -8,14 +8,20 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from tests.unit.runner.wire_streams import events
+
 
 @dataclass(frozen=True)
 class Answer:
-    """What the server sends: JSON, or bytes as they are."""
+    """What the server sends: JSON, as a stream where that is asked for, or bytes as they are.
+
+    The connection breaks off before the last ``missing`` bytes that were promised.
+    """
 
     body: Any
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
+    missing: int = 0
 
 
 @dataclass(frozen=True)
@@ -86,16 +92,19 @@ def wire_server() -> Iterator[WireServer]:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             said.seen.append(Seen(self.path, {name.lower(): v for name, v in self.headers.items()}, body))
             answer = said.answers.pop(0)
-            streamed = body.get("stream") and answer.status == 200
-            data = answer.body if isinstance(answer.body, bytes) else json.dumps(answer.body).encode()
-            data = b"".join(_events(answer.body)) if streamed else data
+            is_message = not isinstance(answer.body, bytes)
+            data = json.dumps(answer.body).encode() if is_message else answer.body
+            wants_stream = body.get("stream") or ":streamGenerateContent" in self.path
+            streamed = wants_stream and answer.status == 200 and is_message
+            data = b"".join(events(answer.body)) if streamed else data
             self.send_response(answer.status)
             self.send_header("Content-Type", "text/event-stream" if streamed else "application/json")
-            self.send_header("Content-Length", str(len(data)))
+            self.send_header("Content-Length", str(len(data) + answer.missing))
             for name, value in answer.headers.items():
                 self.send_header(name.replace("_", "-"), value)
             self.end_headers()
             self.wfile.write(data)
+            self.close_connection = self.close_connection or answer.missing > 0
 
         def log_message(self, *_: Any) -> None:
             """Say nothing."""
@@ -110,20 +119,3 @@ def wire_server() -> Iterator[WireServer]:
         server.shutdown()
         thread.join(20)
         server.server_close()
-
-
-def _events(message: dict[str, Any]) -> Iterator[bytes]:
-    """The same message as Anthropic streams it."""
-    start = {**message, "content": [], "stop_reason": None, "usage": {"input_tokens": 9, "output_tokens": 1}}
-    yield _event("message_start", message=start)
-    for index, block in enumerate(message["content"]):
-        yield _event("content_block_start", index=index, content_block={"type": "text", "text": ""})
-        yield _event("content_block_delta", index=index, delta={"type": "text_delta", "text": block["text"]})
-        yield _event("content_block_stop", index=index)
-    delta = {"stop_reason": message["stop_reason"], "stop_sequence": None}
-    yield _event("message_delta", delta=delta, usage={"output_tokens": message["usage"]["output_tokens"]})
-    yield _event("message_stop")
-
-
-def _event(kind: str, **more: Any) -> bytes:
-    return f"event: {kind}\ndata: {json.dumps({'type': kind, **more})}\n\n".encode()
