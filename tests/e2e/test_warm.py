@@ -95,7 +95,7 @@ def test_a_killed_runners_turn_is_taken_over(cluster: Cluster, namespace: str, s
     cluster.apply(namespace, agent("warm", runtime=LONG_IDLE))
     for name in ("alice", "bob"):
         cluster.apply(namespace, session(name, agentRef={"name": "warm"}))
-        cluster.apply(namespace, say(f"hi-{name}", name, f"[slow 5s] echo: hello {name}"))
+        cluster.apply(namespace, say(f"hi-{name}", name, f"[slow 20s] echo: hello {name}"))
     wait_taken(cluster, namespace, store, "hi-alice", "hi-bob")
     [pod] = runners(cluster, namespace)
 
