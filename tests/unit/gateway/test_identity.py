@@ -4,13 +4,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
-from parley.gateway.identity import POD_SECONDS, TOKEN_SECONDS, StepIdentities, StepPod
+from parley.gateway.identity import POD_SECONDS, TOKEN_SECONDS, StepIdentities, StepPod, WarmPod
 from parley.gateway.problems import NotAStep, NotAuthenticated
 from parley.kube.client import TokenIdentity
 from parley.kube.errors import Forbidden, KubeUnavailable
 
 from tests.fake_kube import FakeKube
-from tests.unit.gateway.steps import NAMESPACE, StepInCluster, add_step, identity, metadata
+from tests.unit.gateway.steps import NAMESPACE, StepInCluster, add_step, add_warm, identity, metadata
 
 
 class Clock:
@@ -51,15 +51,17 @@ async def test_the_pod_of_a_runner_that_stays_is_known_by_its_job(
 ) -> None:
     staying, other = await add_step(kube, job="serve", stays=True), await add_step(kube, job="step")
 
-    assert (await identities.identify(staying.authorization)).stays
-    assert not (await identities.identify(other.authorization)).stays
+    stays = [await identities.identify(step.authorization) for step in (staying, other)]
+    assert [isinstance(pod, StepPod) and pod.stays for pod in stays] == [True, False]
 
 
 async def test_an_indexed_jobs_pod_has_its_index(kube: FakeKube, identities: StepIdentities) -> None:
     step = await add_step(kube)
     metadata(kube, "Pod", step.pod)["annotations"] = {"batch.kubernetes.io/job-completion-index": "3"}
 
-    assert (await identities.identify(step.authorization)).index == 3
+    found = await identities.identify(step.authorization)
+    assert isinstance(found, StepPod)
+    assert found.index == 3
 
 
 @pytest.mark.parametrize(
@@ -253,3 +255,92 @@ async def test_a_token_for_another_audience_is_refused_also_if_the_api_server_le
 
     with pytest.raises(NotAuthenticated, match="not for the audience parley"):
         await StepIdentities(careless).identify(step.authorization)
+
+
+async def test_the_pod_of_a_warm_runner_leads_to_its_agent_and_tells_its_pool(
+    kube: FakeKube, identities: StepIdentities
+) -> None:
+    warm = await add_warm(kube, "warm-support-1")
+
+    found = await identities.identify(warm.authorization)
+
+    assert found == WarmPod(NAMESPACE, warm.pod, warm.pod_uid, "warm-support-1")
+    asked = [request.kind for request in kube.requests if request.verb == "get"]
+    assert asked == ["Pod", "ReplicaSet", "Deployment"]
+
+
+async def test_the_pods_of_a_deployment_ask_for_its_owner_once(
+    kube: FakeKube, identities: StepIdentities
+) -> None:
+    first, second = await add_warm(kube), await add_warm(kube)
+    await identities.identify(first.authorization)
+    kube.requests.clear()
+
+    await identities.identify(second.authorization)
+
+    assert [request.kind for request in kube.requests] == ["TokenReview", "Pod"]
+
+
+def without_a_pool(kube: FakeKube, warm: StepInCluster) -> None:
+    metadata(kube, "Pod", warm.pod)["labels"] = {}
+
+
+def replica_set_gone(kube: FakeKube, warm: StepInCluster) -> None:
+    del kube.objects["ReplicaSet", NAMESPACE, warm.job]
+
+
+def replica_set_made_again(kube: FakeKube, warm: StepInCluster) -> None:
+    metadata(kube, "ReplicaSet", warm.job)["uid"] = "another"
+
+
+def replica_set_of_nobody(kube: FakeKube, warm: StepInCluster) -> None:
+    metadata(kube, "ReplicaSet", warm.job)["ownerReferences"] = []
+
+
+def deployment_gone(kube: FakeKube, warm: StepInCluster) -> None:
+    del kube.objects["Deployment", NAMESPACE, warm.job]
+
+
+def deployment_made_again(kube: FakeKube, warm: StepInCluster) -> None:
+    metadata(kube, "Deployment", warm.job)["uid"] = "another"
+
+
+def deployment_of_a_user(kube: FakeKube, warm: StepInCluster) -> None:
+    metadata(kube, "Deployment", warm.job)["ownerReferences"] = []
+
+
+def deployment_of_a_task(kube: FakeKube, warm: StepInCluster) -> None:
+    metadata(kube, "Deployment", warm.job)["ownerReferences"][0]["kind"] = "Task"
+
+
+def deployment_of_another_groups_agent(kube: FakeKube, warm: StepInCluster) -> None:
+    metadata(kube, "Deployment", warm.job)["ownerReferences"][0]["apiVersion"] = "other.dev/v1"
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        gone,
+        made_again,
+        ended,
+        orphaned,
+        without_a_pool,
+        replica_set_gone,
+        replica_set_made_again,
+        replica_set_of_nobody,
+        deployment_gone,
+        deployment_made_again,
+        deployment_of_a_user,
+        deployment_of_a_task,
+        deployment_of_another_groups_agent,
+    ],
+    ids=lambda broken: broken.__name__,
+)
+async def test_each_broken_link_to_an_agent_is_refused(
+    kube: FakeKube, identities: StepIdentities, broken: Callable[[FakeKube, StepInCluster], None]
+) -> None:
+    warm = await add_warm(kube)
+    broken(kube, warm)
+
+    with pytest.raises(NotAStep):
+        await identities.identify(warm.authorization)
