@@ -26,6 +26,7 @@ from schemathesis.schemas import APIOperation
 
 from tests.fake_kube import FakeKube
 from tests.integration.gateway.people import NAMESPACE
+from tests.integration.gateway.running import LONG
 
 CHECKED = [
     not_a_server_error,
@@ -68,7 +69,7 @@ OF_PEOPLE = [
 
 def send(case: Case, gateway: str, checks: list[Any]) -> None:
     case.headers["Authorization"] = "Bearer token-of-ann"
-    case.call_and_validate(base_url=gateway, checks=checks, timeout=30)
+    case.call_and_validate(base_url=gateway, checks=checks, timeout=LONG)
 
 
 def test_every_operation_is_fuzzed() -> None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from parley.gateway.access.one_at_a_time import OneAtATime
 from parley.gateway.access.refusal import unauthenticated
 from parley.gateway.identity import MAX_TOKEN_LENGTH, Remembered
 from parley.kube.client import KubeApi
@@ -51,6 +52,7 @@ class Callers:
         self._kube = kube
         self._known: Remembered[bytes, Person] = Remembered(TOKEN_SECONDS, clock)
         self._strangers: Remembered[bytes, str] = Remembered(STRANGER_SECONDS, clock)
+        self._asking: OneAtATime[bytes] = OneAtATime()
 
     async def identify(self, authorization: str | None) -> Person:
         """Return who sends this ``Authorization`` header.
@@ -63,6 +65,10 @@ class Callers:
         key = hashlib.sha256(token.encode()).digest()
         if known := self._known.get(key):
             return known
+        async with self._asking(key):
+            return self._known.get(key) or await self._ask(token, key)
+
+    async def _ask(self, token: str, key: bytes) -> Person:
         if why := self._strangers.get(key):
             raise unauthenticated(why)
         identity = await self._kube.review_token(token, [])

@@ -184,9 +184,10 @@ async def _caller(
 ) -> Caller:
     person: Person = request.state.person
     if user is not None:
-        acts = await people.permissions.check(person, "act-for", "users", namespace, name=user)
-        if not acts:
-            raise not_found(meant[0], namespace, meant[1])
+        for asked in ("", user):
+            if await people.permissions.check(person, "act-for", "users", namespace, name=asked):
+                return Caller(person, user)
+        raise not_found(meant[0], namespace, meant[1])
     return Caller(person, user)
 
 
@@ -216,8 +217,12 @@ class _Rights:
         """Return how far the right to a verb goes; None: there is none."""
         person, acting_for = self.caller.person, self.caller.acting_for
         check = self.people.permissions.check
-        if await check(person, verb, self.resource, self.namespace, name=name, subresource=self.subresource):
-            return _Limit(acting_for)
+        # Of all first: that answer serves every name. A right may also be for certain names.
+        for asked in ("", name) if name else ("",):
+            if await check(
+                person, verb, self.resource, self.namespace, name=asked, subresource=self.subresource
+            ):
+                return _Limit(acting_for)
         if self.resource not in _OWNED or self.subresource in _NEVER_OWN:
             return None
         if await check(person, verb, "sessions", self.namespace, subresource=_OWN):

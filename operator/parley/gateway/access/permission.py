@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 
+from parley.gateway.access.one_at_a_time import OneAtATime
 from parley.gateway.identity import Remembered
 from parley.kube.client import KubeApi
 from parley.kube.kinds import PARLEY_GROUP
@@ -26,6 +27,7 @@ class Permissions:
         self._kube = kube
         self._allowed: Remembered[int, AccessQuestion] = Remembered(ALLOWED_SECONDS, clock)
         self._denied: Remembered[int, AccessQuestion] = Remembered(DENIED_SECONDS, clock)
+        self._asking: OneAtATime[int] = OneAtATime()
 
     async def check(
         self,
@@ -44,14 +46,22 @@ class Permissions:
         """
         question = AccessQuestion(person, verb, PARLEY_GROUP, resource, namespace, subresource, name)
         key = _key(question)
+        known = self._known(key, question)
+        if known is not None:
+            return known
+        async with self._asking(key):
+            known = self._known(key, question)
+            if known is not None:
+                return known
+            allowed = await self._kube.review_access(question)
+            (self._allowed if allowed else self._denied).put(key, question)
+            return allowed
+
+    def _known(self, key: int, question: AccessQuestion) -> bool | None:
         # Two questions may have one hash.
         if self._allowed.get(key) == question:
             return True
-        if self._denied.get(key) == question:
-            return False
-        allowed = await self._kube.review_access(question)
-        (self._allowed if allowed else self._denied).put(key, question)
-        return allowed
+        return False if self._denied.get(key) == question else None
 
 
 def _key(question: AccessQuestion) -> int:

@@ -7,6 +7,7 @@ from typing import TypeVar, cast
 
 from pydantic import BaseModel, JsonValue, ValidationError
 
+from parley.gateway.access.one_at_a_time import OneAtATime
 from parley.gateway.access.refusal import conflict
 from parley.gateway.identity import Remembered
 from parley.kube.client import JsonObject, KubeApi
@@ -54,6 +55,7 @@ class Sessions:
         self._known: Remembered[tuple[str, str], SessionObject] = Remembered(
             SESSION_SECONDS, clock, most=_REMEMBERED
         )
+        self._asking: OneAtATime[tuple[str, str]] = OneAtATime()
 
     async def read(self, namespace: str, name: str) -> SessionObject | None:
         """Return a Session as it was at most two seconds ago; None if there is none.
@@ -62,12 +64,14 @@ class Sessions:
             Refusal: its spec cannot be read (409).
             KubeError: the API server does not answer.
         """
-        if known := self._known.get((namespace, name)):
+        key = (namespace, name)
+        if known := self._known.get(key):
             return known
-        body = await self._kube.get(SESSION, namespace, name)
-        if body is None:
-            return None
-        return self._known.put((namespace, name), session_object(body))
+        async with self._asking(key):
+            if known := self._known.get(key):
+                return known
+            body = await self._kube.get(SESSION, namespace, name)
+            return None if body is None else self._known.put(key, session_object(body))
 
     def forget(self, namespace: str, name: str) -> None:
         """Read it again next time: it was changed, or is gone."""
