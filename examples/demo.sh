@@ -2,13 +2,13 @@
 # Applies the examples, waits for their end, and shows what came of them. `make demo` runs it on a cluster where
 # `make up` has installed Parley; a second run finds everything done and changes nothing.
 #
-# It needs kubectl on PATH, pointed at that cluster. DEMO_NAMESPACE chooses another namespace than default.
+# It needs kubectl and parley on PATH, and a kubeconfig for that cluster. DEMO_NAMESPACE chooses another namespace than default.
 set -eu
 cd "$(dirname "$0")/.."
 
 namespace=${DEMO_NAMESPACE:-default}
 patience=600 # seconds for anything that should take some
-examples="-f examples/01-conversation -f examples/02-steps -f examples/03-control"
+examples="-f examples/01-conversation -f examples/02-steps -f examples/03-control -f examples/21-chat"
 label=app.kubernetes.io/part-of=parley-examples
 ended='{.status.completionTime}'
 
@@ -74,6 +74,14 @@ await_phase() {
 }
 
 want() { show patch task.parley.dev "$1" --type merge -p "{\"spec\": {\"desiredState\": \"$2\"}}"; }
+
+# Says something in Olivia's Session, with a key: said once, however often the demo runs.
+chat() {
+  printf '\n$ parley'
+  [ "$namespace" = default ] || printf ' -n %s' "$namespace"
+  printf " chat olivia -m '%s'\n" "$2"
+  parley --namespace "$namespace" chat olivia -m "$2" --key "$1" --as-service-account lobby
+}
 has_ended() { [ -n "$(k get task.parley.dev "$1" -o jsonpath="$ended")" ]; }
 
 say "Namespace $namespace, which lets in only pods that keep Pod Security's restricted profile"
@@ -116,6 +124,10 @@ if [ -n "$bad" ]; then
   say "These Tasks failed:" $bad >&2
   exit 1
 fi
+
+say "A chat through the gateway; the first message starts a warm runner, the second finds it there"
+chat demo-1 "My name is Olivia."
+chat demo-2 "What is my name?"
 
 events='{range .status.recentEvents[*]}{.sequence}{"\t"}{.task}{"\t"}{.role}{"\t"}{.text}{"\n"}{end}'
 rows="SELECT s.name AS session, e.sequence, e.task, e.role, e.content FROM events e JOIN sessions s ON s.uid = e.session_uid

@@ -20,7 +20,7 @@ from scripted_calls import (
 )
 
 LONG = re.compile(r"\[long (\d+)\]")
-DIRECTIVE = re.compile(r"\[(?:fail|drop|retry-after|slow|long|badjson|refuse|cutoff|empty)\b[^\]]*\]\s*")
+DIRECTIVE = re.compile(r"\[(?:fail|drop|retry-after|slow|pace|long|badjson|refuse|cutoff|empty)\b[^\]]*\]\s*")
 NAME = re.compile(r"\bmy name is (\w+)", re.IGNORECASE)
 ORDER = re.compile(r"\border (?:number )?#?(\d+)\b", re.IGNORECASE)
 ECHO = re.compile(r"(?:[^\n:]{1,80}: )?echo:(.*)", re.IGNORECASE | re.DOTALL)

@@ -44,7 +44,7 @@ Directives anywhere in the last user message, for tests:
 - ``[retry-after 1]``: failed requests say to wait so many seconds: in the Retry-After header, to Google's clients in
   the error's RetryInfo, as its API does.
 - ``[drop x1 some-key]``: the first request with this key gets no answer, the connection is closed.
-- ``[slow 5s]``: wait before answering.
+- ``[slow 5s]``: wait before answering. ``[pace 0.2s]``: wait after each word of an answer that is streamed.
 - ``[badjson]``: ignore the schema; ``[badjson always]`` also when it stands in an earlier user message.
 - ``[refuse]``: a refusal. ``[cutoff]``: stop at the token limit. ``[empty]``: an empty answer.
 - ``[long 2000]``: an answer of so many characters.
@@ -89,6 +89,7 @@ MAX_SLOW_SECONDS = 600.0
 FAIL = re.compile(r"\[fail (\d{3})(?: x(\d+))?(?: ([^\]]+))?\]")
 DROP = re.compile(r"\[drop(?: x(\d+))?(?: ([^\]]+))?\]")
 RETRY_AFTER = re.compile(r"\[retry-after (\d+(?:\.\d+)?)\]")
+PACE = re.compile(r"\[pace (\d+(?:\.\d+)?)s\]")
 SLOW = re.compile(r"\[slow (\d+(?:\.\d+)?)s\]")
 
 
@@ -113,6 +114,8 @@ class Handler(BaseHTTPRequestHandler):
     disable_nagle_algorithm = True
     timeout = 75
     server: Server
+    pace = 0.0
+    """Seconds after each word of a stream."""
 
     def do_GET(self) -> None:
         """Answer the probe, the list of models and the record."""
@@ -177,6 +180,8 @@ class Handler(BaseHTTPRequestHandler):
         last = "" if wants_summary(last) else last
         if slow := SLOW.search(last):
             self.server.closing.wait(min(float(slow[1]), MAX_SLOW_SECONDS))
+        pace = PACE.search(last)
+        self.pace = min(float(pace[1]), MAX_SLOW_SECONDS) if pace else 0.0
         drop = DROP.search(last)
         if drop and self.server.seen.count_failure(f"drop {drop[2] or last}", int(drop[1] or 1)):
             entry["status"] = 0
@@ -222,11 +227,17 @@ class Handler(BaseHTTPRequestHandler):
                 return
             self.begin_stream()
             for name, data in anthropic_stream(message):
-                self.wfile.write(f"event: {name}\n".encode())
-                self.send_chunk({"type": name, **data})
+                self.send_event({"type": name, **data}, name)
+                self.server.closing.wait(self.pace if name == "content_block_delta" else 0)
+            self.send_chunk(b"")
             return
         if path != "/v1/chat/completions":
-            self.send_json(200, to_google(reply, model, usage))
+            if not path.endswith("streamGenerateContent"):
+                self.send_json(200, to_google(reply, model, usage))
+                return
+            self.begin_stream()
+            self.send_event(to_google(reply, model, usage))
+            self.send_chunk(b"")
             return
         head = {
             "id": f"chatcmpl-{hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:24]}",
@@ -241,10 +252,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def begin_stream(self) -> None:
         """Send the head of a stream of server-sent events."""
-        self.close_connection = True
         self.send_response(200)
         self.send_header("Content-Type", "text/event-stream")
-        self.send_header("Connection", "close")
+        self.send_header("Transfer-Encoding", "chunked")
         self.end_headers()
 
     def stream(self, head: dict[str, Json], reply: Reply, usage: dict[str, int]) -> None:
@@ -252,13 +262,20 @@ class Handler(BaseHTTPRequestHandler):
         self.begin_stream()
         for delta, finish in deltas(reply):
             choice = {"index": 0, "delta": delta, "finish_reason": finish}
-            self.send_chunk({**head, "object": "chat.completion.chunk", "choices": [choice]})
-        self.send_chunk({**head, "object": "chat.completion.chunk", "choices": [], "usage": usage})
-        self.wfile.write(b"data: [DONE]\n\n")
+            self.send_event({**head, "object": "chat.completion.chunk", "choices": [choice]})
+            self.server.closing.wait(self.pace if "content" in delta else 0)
+        self.send_event({**head, "object": "chat.completion.chunk", "choices": [], "usage": usage})
+        self.send_chunk(b"data: [DONE]\n\n")
+        self.send_chunk(b"")
 
-    def send_chunk(self, chunk: Json) -> None:
+    def send_event(self, data: Json, name: str = "") -> None:
         """Send one server-sent event."""
-        self.wfile.write(b"data: " + json.dumps(chunk, ensure_ascii=False).encode() + b"\n\n")
+        line = f"event: {name}\n" if name else ""
+        self.send_chunk(f"{line}data: {json.dumps(data, ensure_ascii=False)}\n\n".encode())
+
+    def send_chunk(self, data: bytes) -> None:
+        """Send a part of a body without a length; the empty one is the end, and the connection stays."""
+        self.wfile.write(b"%x\r\n%b\r\n" % (len(data), data))
         self.wfile.flush()
 
     def send_json(self, status: int, body: Json, headers: dict[str, str] | None = None) -> None:

@@ -10,7 +10,7 @@ from scripted_answers import Reply
 from scripted_calls import Json, Message
 
 ANTHROPIC = "/v1/messages"
-GOOGLE = re.compile(r"/v1(?:beta)?/models/([^/:]+):generateContent")
+GOOGLE = re.compile(r"/v1(?:beta)?/models/([^/:]+):(?:generateContent|streamGenerateContent)")
 GOOGLE_STATUS = {400: "INVALID_ARGUMENT", 404: "NOT_FOUND", 429: "RESOURCE_EXHAUSTED", 503: "UNAVAILABLE"}
 
 

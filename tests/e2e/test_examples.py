@@ -33,7 +33,7 @@ def run_model(cluster: Cluster, namespace: str) -> None:
 
 def demo(cluster: Cluster, namespace: str, seconds: float) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "KUBECONFIG": str(cluster.kubeconfig), "DEMO_NAMESPACE": namespace}
-    environment["PATH"] = f"{ROOT / 'cluster' / 'bin'}:{environment['PATH']}"
+    environment["PATH"] = f"{ROOT / 'cluster' / 'bin'}:{ROOT / '.venv' / 'bin'}:{environment['PATH']}"
     try:
         return subprocess.run(
             ["sh", str(ROOT / "examples" / "demo.sh")],
@@ -88,12 +88,19 @@ def test_the_demo_runs_the_examples_and_a_second_run_changes_nothing(
     assert re.search(r"alice +\| +4 +\| +alice-2 +\| +assistant +\| +\"Your name is Alice\.\"", first.stdout)
     assert re.search(r"refund-12345 .* Succeeded .* 3/3", first.stdout)
 
+    # And somebody chatted through the gateway, with an agent whose runner knew what was said before
+    assert re.search(r"^Nice to meet you, Olivia\.$", first.stdout, re.MULTILINE)
+    assert re.search(r"^Your name is Olivia\.$", first.stdout, re.MULTILINE)
+
     # When it runs again, then every object is what it was
     before = cluster.kubectl("get", KINDS, "-n", namespace, "-o", f"jsonpath={VERSIONS}")
     second = demo(cluster, namespace, 300)
     assert second.returncode == 0, second.stdout
     assert cluster.kubectl("get", KINDS, "-n", namespace, "-o", f"jsonpath={VERSIONS}") == before
     assert re.search(r"^4\talice-2\tassistant\tYour name is Alice\.", second.stdout, re.MULTILINE)
+    olivia = cluster.get("session", namespace, "olivia")
+    assert olivia is not None
+    assert olivia["status"]["events"]["messages"] == 4, "each message was said once"
 
     # And when an example fails, then the demo says which and shows why
     failing = """
@@ -158,7 +165,7 @@ def test_each_example_shows_its_idea(cluster: Cluster, namespace: str, tmp_path:
     cluster.kubectl(*within)
     cluster.wait_task(namespace, "refund-approval", "WaitingForInput")
     environment = {**os.environ, "KUBECONFIG": str(kubeconfig)}
-    environment["PATH"] = f"{ROOT / 'cluster' / 'bin'}:{environment['PATH']}"
+    environment["PATH"] = f"{ROOT / 'cluster' / 'bin'}:{ROOT / '.venv' / 'bin'}:{environment['PATH']}"
     script = ROOT / "examples" / "07-approval" / "reply.sh"
     words = ["sh", str(script), "refund-approval", "approve", "It came late."]
     subprocess.run(words, env=environment, check=True, timeout=240)

@@ -34,7 +34,9 @@ PAGES = sorted(
     ]
 )
 MANIFESTS = sorted(
-    path for path in (ROOT / "examples").rglob("*.yaml") if not {"model", "tools"} & set(path.parts)
+    path
+    for path in (ROOT / "examples").rglob("*.yaml")
+    if not {"model", "tools"} & set(path.parts) and "parley.dev/v1" in path.read_text()
 )
 SPECS: dict[str, type[AgentSpec | SessionSpec | TaskSpec | TaskTemplateSpec | ScheduleSpec | ReplySpec]] = {
     "Agent": AgentSpec,
@@ -133,7 +135,9 @@ def test_the_demo_parses() -> None:
 
 
 def test_every_block_says_its_language() -> None:
-    unknown = [block.place for block in blocks() if block.language not in {"yaml", "sh", "sql", "lua", "python", ""}]
+    unknown = [
+        block.place for block in blocks() if block.language not in {"yaml", "sh", "sql", "lua", "python", ""}
+    ]
     assert unknown == []
 
 

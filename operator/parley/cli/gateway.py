@@ -75,18 +75,18 @@ def token_for(app: App) -> str:
     if settings.token:
         return settings.token
     if settings.service_account:
-        namespace, slash, name = settings.service_account.partition("/")
-        if not slash or not name:
+        namespace, _, name = settings.service_account.rpartition("/")
+        if not name:
             raise CliError(
                 f"--as-service-account {settings.service_account}: this is no ServiceAccount",
-                "write NAMESPACE/NAME",
+                "write NAME, or NAMESPACE/NAME for one of another namespace",
             )
-        return app.kube.service_account_token(namespace, name)
+        return app.kube.service_account_token(namespace or app.namespace, name)
     token = app.kube.token()
     if token is None:
         raise CliError(
             "your kubeconfig logs in with a certificate, and the gateway needs a token",
-            "let the cluster make one: --as-service-account NAMESPACE/NAME (kubectl create serviceaccount NAME), "
+            "let the cluster make one: --as-service-account NAME (kubectl create serviceaccount NAME), "
             "or give --token / PARLEY_TOKEN",
         )
     return token

@@ -89,7 +89,7 @@ gateway_options = _all(
     _setting(
         "--as-service-account",
         to="service_account",
-        metavar="NS/NAME",
+        metavar="[NS/]NAME",
         help="Ask the cluster for a token of this ServiceAccount; for kubeconfigs with a certificate and no token.",
     ),
     _setting(

@@ -65,7 +65,7 @@ def check_token(app: App) -> Iterator[Finding]:
         yield note(
             "token",
             "your kubeconfig has a certificate and no token: chat, events, export and import need one",
-            "give them --as-service-account NAMESPACE/NAME, or PARLEY_TOKEN",
+            "give them --as-service-account NAME, or PARLEY_TOKEN",
         )
 
 

@@ -239,6 +239,9 @@ def test_the_token_is_the_one_given_or_a_service_accounts_or_the_kubeconfigs(clu
     app.settings.service_account = "shop/talker"
     assert token_for(app) == "token-of-shop-talker"
 
+    app.settings.namespace, app.settings.service_account = "office", "talker"
+    assert token_for(app) == "token-of-office-talker"
+
     app.settings.token = "given"
     assert token_for(app) == "given"
 
@@ -249,9 +252,9 @@ def test_who_has_a_certificate_only_is_told_how_to_get_a_token(cluster: FakeClus
 
     with pytest.raises(CliError) as raised:
         token_for(app)
-    assert "--as-service-account NAMESPACE/NAME" in str(raised.value.hint)
+    assert "--as-service-account NAME" in str(raised.value.hint)
 
-    app.settings.service_account = "talker"
+    app.settings.service_account = "shop/"
     with pytest.raises(CliError, match="this is no ServiceAccount"):
         token_for(app)
 
