@@ -5,7 +5,9 @@ from typing import Any
 
 import pytest
 from parley.kube.kinds import REPLY, SESSION, TASK, Kind
+from parley.store.pool import Pool
 
+from tests.fake_kube import FakeKube
 from tests.integration.gateway.people import (
     EVERYTHING,
     NAMESPACE,
@@ -13,9 +15,11 @@ from tests.integration.gateway.people import (
     SPEC,
     Desk,
     add_task,
+    open_desk,
     problem,
     waiting_task,
 )
+from tests.integration.store.story import Story
 
 
 async def test_a_session_lives_from_its_making_to_its_deletion(desk: Desk) -> None:
@@ -281,3 +285,17 @@ async def test_each_answer_carries_the_id_of_its_request(desk: Desk) -> None:
     made_up = await desk.ask(ann, "GET", "/sessions", headers={"X-Request-ID": "no id\x7f"})
     assert given.headers["X-Request-ID"] == "abc-1"
     assert len(made_up.headers["X-Request-ID"]) == 36
+
+
+async def test_who_asks_too_much_is_told_when_to_come_back(pool: Pool, kube: FakeKube, story: Story) -> None:
+    # Given a gateway that takes three requests at once from a caller, and one an hour after that
+    async with open_desk(pool, kube, story, requests_per_second=1 / 3600, request_burst=3) as desk:
+        ann, ben = desk.person("ann", *EVERYTHING), desk.person("ben", *EVERYTHING)
+        for _ in range(3):
+            assert (await desk.ask(ann, "GET", "/sessions")).status_code == 200
+
+        refused = await desk.ask(ann, "GET", "/sessions")
+
+        assert problem(refused)[:2] == (429, "TooManyRequests")
+        assert int(refused.headers["Retry-After"]) > 3000
+        assert (await desk.ask(ben, "GET", "/sessions")).status_code == 200
