@@ -11,6 +11,8 @@ PACE_SECONDS = 0.08
 """Between two pieces: faster than anybody reads."""
 UNWATCHED_SECONDS = 3.0
 """How long nothing is sent once nobody watches."""
+LAST_SECONDS = 0.2
+"""How long the last piece may be on its way when the turn is over and committed."""
 MAX_PIECE = 2000
 """Characters of one piece: what the gateways tell each other must be short."""
 
@@ -38,6 +40,8 @@ class Deltas:
         self._sent = 0
         self._more = asyncio.Event()
         self._sending: asyncio.Task[None] | None = None
+        self._under_way = False
+        self._over = False
 
     def hears(self, round_number: int) -> Callable[[str], None]:
         """Return what is told an answer's text piece by piece; "" says that it begins anew."""
@@ -53,14 +57,21 @@ class Deltas:
 
         return on_text
 
+    def stop(self) -> None:
+        """Begin to send no more: what is left comes with the answer itself."""
+        self._over = True
+
     async def close(self) -> None:
-        """Send no more: what is left comes with the answer itself."""
+        """End; a piece on its way is waited for a little, for its connection is worth keeping."""
+        self.stop()
         if self._sending is not None:
+            if self._under_way:
+                await asyncio.wait({self._sending}, timeout=LAST_SECONDS)
             self._sending.cancel()
             await asyncio.gather(self._sending, return_exceptions=True)
 
     async def _send(self) -> None:
-        while True:
+        while not self._over:
             await self._more.wait()
             piece = self._text[self._sent : self._sent + MAX_PIECE]
             if not piece:
@@ -68,8 +79,11 @@ class Deltas:
                 continue
             told = self._round, self._sent
             body = DeltaBody(round=told[0], offset=told[1], text=piece)
+            self._under_way = True
             wanted = await self._gateway.tell(self._attempt, body)
+            self._under_way = False
             # Where nobody watched it counts as unsent: who comes later is shown all of it.
             if wanted and told == (self._round, self._sent):
                 self._sent += len(piece)
-            await self._sleep(PACE_SECONDS if wanted else UNWATCHED_SECONDS)
+            if not self._over:
+                await self._sleep(PACE_SECONDS if wanted else UNWATCHED_SECONDS)

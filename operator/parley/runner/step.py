@@ -89,6 +89,8 @@ class StepRun:
         finally:
             loading.cancel()
             await asyncio.gather(loading, return_exceptions=True)
+            if self._work is not None:
+                await self._work.close()
 
     def wind_down(self) -> float:
         """Return how many seconds it may still take: an outcome on its way is worth waiting for.

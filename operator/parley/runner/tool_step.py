@@ -55,6 +55,9 @@ class ToolStepRun:
         finally:
             await tools.close()
 
+    async def close(self) -> None:
+        """Nothing goes on."""
+
     async def _outcome(self, tools: OpenTools) -> FinishBody | PauseBody:
         call = await self._journaled_call()
         found = tools.find(call.name)

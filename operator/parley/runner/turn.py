@@ -64,9 +64,13 @@ class Turn:
             return await self._talk(prompt, tools, offered, schema)
         finally:
             await tools.close()
-            await self._deltas.close()
+            self._deltas.stop()
             if self._models is not None:
                 await self._models.close()
+
+    async def close(self) -> None:
+        """End what may go on for a moment once the outcome is committed."""
+        await self._deltas.close()
 
     async def _talk(
         self,

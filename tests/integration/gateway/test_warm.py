@@ -1,6 +1,7 @@
 """Warm runners as real processes against a real gateway, store and model."""
 
 import asyncio
+import json
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
@@ -246,3 +247,31 @@ async def post(shop: Shop, session: str, text: str) -> tuple[str, int]:
     task = await shop.story.task(session, posted.task_name)
     await shop.story.queue(session, task)
     return task, await insert(shop, task, text, session=session)
+
+
+async def test_an_answer_is_told_while_it_is_given_to_whoever_reads_along(shop: Shop, warm: Start) -> None:
+    # Given a session that somebody reads at another gateway
+    session = await shop.story.session()
+    await shop.story.sql(
+        "INSERT INTO readers (session_uid, gateway, until) VALUES (%s, 'another', now() + interval '1 h')",
+        session,
+    )
+    pieces: list[dict[str, Any]] = []
+    async with shop.story.conn() as conn:
+        await conn.execute("LISTEN parley_deltas")
+        await warm()
+
+        # When a model takes its time over an answer
+        _, attempt = await turn(shop, session, "[pace 0.4s] echo: one two three four")
+        async for notice in conn.notifies(timeout=LONG):
+            pieces.append(json.loads(notice.payload))
+            if pieces[-1]["offset"] > 0:
+                break
+        await conn.execute("UNLISTEN *")
+
+    # Then its beginning is told before its end is known, and the answer is stored as a whole
+    told = "".join(piece["text"] for piece in pieces)
+    assert "one two three four".startswith(told)
+    assert pieces[0]["offset"] == 0
+    await ends_as(shop, attempt, "Succeeded")
+    assert [content for *_, content in await shop.story.events(session)][-1] == "one two three four"
