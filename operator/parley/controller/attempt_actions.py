@@ -92,6 +92,8 @@ class AttemptActions:
                 task.denied[step.name] = Hold(Reason.SESSION_BUSY, "waits for its turn in the session")
             return
         task.requests[inserted.id] = request
+        if new.runtime == "Warm":
+            task.left_to_runners.add(step.name)
         if step.task is None and new.runtime == "Job":
             await self._jobs.create(opened(new, inserted, state), new.timeout, task)
 

@@ -20,6 +20,7 @@ from parley.engine.actions import Action, StartAttempt, StartCall, StartRound
 from parley.engine.plan import Plan, awaits_ticket, holds_slot, make_plan
 from parley.engine.situation import needs_slot
 from parley.engine.state import Hold, Surroundings, TaskState, Turn
+from parley.engine.warm_runner import LOOK_AFTER
 from parley.kube.errors import KubeUnavailable
 from parley.kube.kinds import TASK
 from parley.resources.task import DesiredState, TaskSpec, TaskStatus
@@ -119,6 +120,11 @@ class TaskReconciler:
                 return
             for action in plan.actions:
                 await self._actions.carry_out(action, task, seen.state)
+            if all(_is_left_to_runners(action, task) for action in plan.actions):
+                # Most are over before anybody looks again; and what is to be seen before is told.
+                self._context.demand.note(resource, task.agent)
+                self._context.queue.add_after(_key(resource), LOOK_AFTER.total_seconds())
+                return
         if begun is not None and _has_advanced(begun, (await self._observer.observe(task)).state):
             # Steps that run in the operator follow each other at once; other tasks have their turn in between.
             self._context.queue.add(_key(resource))
@@ -234,6 +240,10 @@ def _takes_slot(action: Action) -> bool:
             return needs_slot(action.step)
         case _:
             return isinstance(action, StartCall)
+
+
+def _is_left_to_runners(action: Action, task: TaskUnderWork) -> bool:
+    return isinstance(action, StartAttempt) and action.step.name in task.left_to_runners
 
 
 def _needs_warm_runner(state: TaskState) -> bool:

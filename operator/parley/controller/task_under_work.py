@@ -30,6 +30,7 @@ class TaskUnderWork:
         looked: Jobs whose pods were read from the API server in this reconcile.
         refusals: by Job name, why the API server refused to make it in this reconcile.
         child_refusals: by the name of a child Task, why it can never be made.
+        left_to_runners: steps whose next attempt a warm runner is about to take.
     """
 
     resource: Resource
@@ -57,3 +58,5 @@ class TaskUnderWork:
     def title(self) -> str:
         """Its namespace and name, for messages."""
         return f"Task {self.resource.namespace}/{self.resource.name}"
+
+    left_to_runners: set[str] = field(default_factory=set[str])
