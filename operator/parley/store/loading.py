@@ -91,7 +91,10 @@ SELECT json_build_object(
     LEFT JOIN tasks p ON p.uid = t.parent_uid
     LEFT JOIN attempts a ON a.id = t.parent_attempt AND a.task_uid = t.parent_uid) END,
   'session', (
-    SELECT json_build_object('state', s.state, 'since', s.state_since, 'messages', s.messages,
+    SELECT json_build_object('state', s.state, 'since', s.state_since,
+                             'messages', s.messages - (
+                               SELECT count(*) FROM turns u JOIN posts m USING (session_uid, ticket)
+                               WHERE u.session_uid = s.uid AND u.state = 'Waiting'),
                              'cleared_through', s.cleared_through, 'restored_from', s.restored_from)
     FROM sessions s WHERE s.uid = t.session_uid),
   'input_tokens', used.input_tokens, 'output_tokens', used.output_tokens

@@ -17,7 +17,7 @@ class SessionFacts:
     state: LifeState
     since: datetime
     messages: int
-    """Also those whose content was erased."""
+    """Also those whose content was erased, but not posted ones that wait for their turn: they are yet to come."""
     cleared_through: int = 0
     """The contents of events up to this sequence are erased."""
     restored_from: str | None = None

@@ -211,3 +211,18 @@ async def test_posts_wait_while_the_session_is_paused_and_go_on_in_their_order(c
 async def test_a_session_nobody_has_seen_takes_no_message(cluster: Cluster) -> None:
     with pytest.raises(SessionNotReady):
         await commit(cluster, "unknown", "k1")
+
+
+async def test_messages_that_wait_count_when_their_turn_comes(cluster: Cluster) -> None:
+    # Given a session that may hold four messages, into which three are posted at once
+    uid = await talking(cluster, limits={"maxMessages": 4})
+    for text in ("one", "two", "three"):
+        await commit(cluster, uid, text, text)
+    for text in ("one", "two", "three"):
+        await make(cluster, uid, text, text)
+    await cluster.settle()
+    # Then two are answered, as if each had come after the turn before it, and the third meets the limit
+    phases = {name: cluster.status(name)["phase"] for name in cluster.tasks()}
+    assert [phases[posted_task_name(uid, text)] for text in ("one", "two", "three")] == [
+        "Succeeded", "Succeeded", "Failed"
+    ]  # fmt: skip
