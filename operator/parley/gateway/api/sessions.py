@@ -37,7 +37,12 @@ from parley.resources.session import SessionPhase
 router = people_router()
 
 
-@router.get("/sessions", operation_id="listSessions", response_model_exclude_none=True)
+@router.get(
+    "/sessions",
+    operation_id="listSessions",
+    response_model_exclude_unset=True,
+    response_model_exclude_none=True,
+)
 async def list_sessions(
     access: Annotated[NamespaceAccess, namespace_access("list", "sessions")],
     people: PeopleOf,
@@ -86,6 +91,7 @@ async def list_sessions(
     operation_id="createSession",
     status_code=HTTPStatus.CREATED,
     response_model=SessionView,
+    response_model_exclude_unset=True,
     response_model_exclude_none=True,
     responses={
         **CONFLICT,
@@ -107,7 +113,12 @@ async def create(
     return session_view(made.body)
 
 
-@router.get("/sessions/{name}", operation_id="getSession", response_model_exclude_none=True)
+@router.get(
+    "/sessions/{name}",
+    operation_id="getSession",
+    response_model_exclude_unset=True,
+    response_model_exclude_none=True,
+)
 async def get_session(
     access: Annotated[SessionAccess, session_access("get")], people: PeopleOf
 ) -> SessionView:
@@ -120,7 +131,11 @@ async def get_session(
 
 
 @router.patch(
-    "/sessions/{name}", operation_id="updateSession", response_model_exclude_none=True, responses=CONFLICT
+    "/sessions/{name}",
+    operation_id="updateSession",
+    response_model_exclude_unset=True,
+    response_model_exclude_none=True,
+    responses=CONFLICT,
 )
 async def update_session(
     body: UpdateSession,

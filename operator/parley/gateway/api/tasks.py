@@ -54,7 +54,12 @@ async def list_tasks(
     )
 
 
-@router.get("/tasks/{name}", operation_id="getTask", response_model_exclude_none=True)
+@router.get(
+    "/tasks/{name}",
+    operation_id="getTask",
+    response_model_exclude_unset=True,
+    response_model_exclude_none=True,
+)
 async def get_task(
     name: ObjectName,
     access: Annotated[NamespaceAccess, namespace_access("get", "tasks")],
