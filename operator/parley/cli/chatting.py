@@ -2,7 +2,9 @@
 
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 
 import click
 
@@ -96,8 +98,11 @@ def _end(talk: Talk, done: Done) -> int:
 
 def _converse(talk: Talk) -> int:
     click.echo(f"Session {talk.session} in namespace {talk.parley.namespace}. Ctrl-D ends.", err=True)
-    colour = wants_colour()
-    prompt = click.style("you> ", fg="cyan") if colour else "you> "
+    # Lines can be edited and called back; between these marks is what takes no room in them.
+    with suppress(ImportError):
+        # input() uses it once it is imported.
+        import_module("readline")
+    prompt = "\001\033[36m\002you> \001\033[0m\002" if wants_colour() else "you> "
     while True:
         try:
             line = input(prompt).strip()

@@ -97,7 +97,8 @@ class PortForward:
                 said.append(line.strip())
         finally:
             timer.cancel()
-        process.wait()
+        with process:
+            pass
         why = said[-1] if said else "it said nothing"
         raise CliError(
             f"kubectl port-forward to the gateway failed: {why}",
@@ -107,9 +108,9 @@ class PortForward:
     def _keep(self) -> None:
         """Read what kubectl prints, else it would stop one day; start it again when it has ended."""
         while self._process is not None:
-            for _ in self._process.stdout or ():
-                pass
-            self._process.wait()
+            with self._process as process:
+                for _ in process.stdout or ():
+                    pass
             if self._closing.wait(_RETRY_SECONDS):
                 return
             self._process = self._start(self._local)

@@ -131,11 +131,15 @@ def follow_to_end(kube: Kube, namespace: str, name: str, display: Display, timeo
     """Show a Task until it has ended, is deleted, or ``timeout`` seconds are over; returns it as last seen."""
     end = None if timeout is None else time.monotonic() + timeout
     family: Family | None = None
-    with display:
-        for family in follow_family(kube, namespace, name, tick=_TICK_SECONDS):
-            display.update(family)
-            if family.gone or has_ended(family.root) or (end is not None and time.monotonic() >= end):
-                break
+    try:
+        with display:
+            for family in follow_family(kube, namespace, name, tick=_TICK_SECONDS):
+                display.update(family)
+                if family.gone or has_ended(family.root) or (end is not None and time.monotonic() >= end):
+                    break
+    except KeyboardInterrupt:
+        click.echo(f"Task {name} goes on. To end it: parley cancel {name} -n {namespace}", err=True)
+        raise
     if family is None:
         raise AssertionError("following yields at least once")
     return family
