@@ -201,8 +201,10 @@ def step_of(task: Mapping[str, Any], name: str) -> dict[str, Any]:
 
 def desire(cluster: Cluster, namespace: str, name: str, state: str) -> None:
     """Patch a task's desired state."""
-    patch = f'{{"spec":{{"desiredState":"{state}"}}}}'
-    cluster.kubectl("patch", "task", name, "-n", namespace, "--type=merge", "-p", patch)
+    path = f"{collection('task', namespace)}/{name}"
+    headers = {"Content-Type": "application/merge-patch+json"}
+    changed = cluster.request("PATCH", path, headers=headers, json={"spec": {"desiredState": state}})
+    assert changed.status_code == 200, changed.text
 
 
 def wait_step(cluster: Cluster, namespace: str, name: str, step: str, reason: str) -> dict[str, Any]:

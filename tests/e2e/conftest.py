@@ -13,7 +13,7 @@ import psycopg
 import pytest
 from psycopg import sql
 
-from tests.cluster import ROOT, SYSTEM_NAMESPACE, Cluster
+from tests.cluster import ROOT, SYSTEM_NAMESPACE, Cluster, collection
 
 MODEL_URL = f"http://model.{SYSTEM_NAMESPACE}.svc/v1"
 
@@ -51,12 +51,15 @@ def new_namespace(cluster: Cluster, test: str) -> Iterator[str]:
         "pod-security.kubernetes.io/enforce": "restricted",
         "parley-test": re.sub(r"[^A-Za-z0-9]+", "-", test)[:60].strip("-"),
     }
-    cluster.apply(
-        name, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
-    )
-    cluster.apply(name, agent())
+    # Not by kubectl: every test does this, and each kubectl takes a while to start.
+    body = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}}
+    cluster.request("POST", "/api/v1/namespaces", json=body).raise_for_status()
+    cluster.request("POST", collection("agent", name), json=agent()).raise_for_status()
+    account = f"/api/v1/namespaces/{name}/serviceaccounts/default"
+    cluster.wait("pods can be made", name, lambda: cluster.request("GET", account).is_success)
     yield name
-    cluster.kubectl("delete", "namespace", name, "--wait=false")
+    gone = cluster.request("DELETE", f"/api/v1/namespaces/{name}")
+    assert gone.status_code in {200, 202, 404}, gone.text
 
 
 @pytest.fixture
