@@ -61,7 +61,7 @@ def _nothing(task: JsonObject, step: str | None) -> CliError:
     if has_ended(task):
         return CliError(
             f"the pods of {what} are gone",
-            "the end of each container's log is kept in the store: parley events, or docs/outputs-and-logs.md",
+            "the end of each container's log is kept in the store: docs/outputs-and-logs.md",
         )
     return CliError(
         f"{what} has no pod yet",

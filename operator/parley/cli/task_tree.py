@@ -11,6 +11,8 @@ from parley.cli.text import duration, instant, one_line
 from parley.kube.client import JsonObject
 
 PARENT_LABEL = "parley.dev/parent"
+_READABLE = 41
+"""Characters of a child's name before its hash: its parent's name and its step's, cut."""
 ENDED = frozenset({"Succeeded", "Failed", "Cancelled"})
 _MARKS = {
     "Succeeded": "✓",
@@ -113,10 +115,11 @@ def _fork(*, last: bool) -> str:
 def _tasks_of(step: JsonObject, children: Sequence[JsonObject]) -> list[str]:
     """The children that a step made: its newest by name, those of a list by how they are named."""
     named = text(step, "task")
-    parents = {parent_of(child) for child in children}
-    prefixes = tuple(f"{parent}-{text(step, 'name')}-"[:42] for parent in parents)
+    readable = {f"{parent_of(child)}-{text(step, 'name')}"[:_READABLE].rstrip("-") for child in children}
     return [
-        name_of(child) for child in children if name_of(child) == named or name_of(child).startswith(prefixes)
+        name_of(child)
+        for child in children
+        if name_of(child) == named or name_of(child).rpartition("-")[0] in readable
     ]
 
 

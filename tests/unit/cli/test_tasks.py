@@ -212,3 +212,27 @@ def test_a_grandchild_stands_below_its_parent(cluster: FakeCluster) -> None:
         "│  │  └─ ● down  Running",
         "│  │     └─ ● deepest  Running",
     ]
+
+
+def test_children_stand_below_the_step_that_made_them(cluster: FakeCluster) -> None:
+    long = "a-task-with-a-name-that-is-as-long-as-it-may-be"
+    steps = [
+        {"name": "ship", "phase": "Running", "items": {"total": 1}},
+        {"name": "ship-b", "phase": "Running", "items": {"total": 1}},
+    ]
+    spec = {"steps": [{"name": "ship", "task": {"spec": {}}}, {"name": "ship-b", "task": {"spec": {}}}]}
+    for parent, names in (
+        ("all", ("all-ship-0123456789", "all-ship-b-0123456789")),
+        (long, (f"{long[:41].rstrip('-')}-0123456789",)),
+    ):
+        cluster.put(TASK, parent, spec=spec, status={"phase": "Running", "steps": steps})
+        for name in names:
+            labels = {"parley.dev/parent": parent}
+            cluster.put(TASK, name, metadata={"labels": labels}, status={"phase": "Running"})
+
+    lines = [str(line) for line in family_lines(load_family(cluster, "shop", "all"))]
+    named = [line.replace("│", "").replace("├─", "").replace("└─", "").split()[1] for line in lines]
+    assert named == ["all", "ship", "all-ship-0123456789", "ship-b", "all-ship-b-0123456789"]
+
+    cut = [str(line) for line in family_lines(load_family(cluster, "shop", long))]
+    assert cut[2].lstrip("│ ").startswith("└─ ● a-task-with")
