@@ -385,3 +385,28 @@ async def test_the_pods_of_a_round_are_kept_apart() -> None:
     pods = context.projection.workloads.of_task(workload_key(NAMESPACE, OWNER)).pods
 
     assert {key: pod.uid for key, pod in pods.items()} == {"exit-0": "pod-0", "exit-0/1": "pod-1"}
+
+
+async def test_our_own_write_wakes_nobody_even_when_it_comes_back_before_its_answer() -> None:
+    context, sights = await quiet()
+    status = {"phase": "Running"}
+
+    with context.echoes.writing("uid-of-alone", status):
+        sights.see(TASK, newer(task_body("alone", status=status)), False)
+
+    assert await woken(context) == set()
+    # Once the answer has come, whatever comes is news.
+    sights.see(TASK, task_body("alone", version=999, status=status), False)
+    assert await woken(context) == {"Task alone"}
+
+
+async def test_what_a_user_changed_meanwhile_is_no_write_of_ours() -> None:
+    context, sights = await quiet()
+    status = {"phase": "Running"}
+    edited = newer(task_body("alone", status=status))
+    edited["metadata"]["generation"] = 2
+
+    with context.echoes.writing("uid-of-alone", status):
+        sights.see(TASK, edited, False)
+
+    assert await woken(context) == {"Task alone"}

@@ -1,4 +1,7 @@
-"""A fan-out's status is written every two seconds at most, and at once when it tells of more than items."""
+"""A fan-out's status is written every two seconds at most, and at once when it tells of more than items.
+
+What a warm runner has begun is not shown for half a second; when one such attempt follows the other, after a second.
+"""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -86,3 +89,25 @@ def test_nothing_is_remembered_for_longer_than_it_counts() -> None:
     pace.wrote("another", status(0))
 
     assert set(pace._written) == {"another"}
+
+
+def test_what_may_be_over_in_no_time_is_not_shown_at_once() -> None:
+    pace = Pace(Clock())
+
+    assert pace.postpone("uid", status(), TaskStatus(), begun=0.1) == pytest.approx(0.4)
+    assert pace.postpone("uid", status(), TaskStatus(), begun=0.5) == 0
+    assert pace.postpone("uid", status(), TaskStatus()) == 0
+
+
+def test_one_short_attempt_after_the_other_is_shown_all_the_same() -> None:
+    clock = Clock()
+    pace = Pace(clock)
+    assert pace.postpone("uid", status(), TaskStatus(), begun=0.0) == 0.5
+    clock.now += 0.9
+    assert pace.postpone("uid", status(), TaskStatus(), begun=0.0) == pytest.approx(0.1)
+    clock.now += 0.2
+    assert pace.postpone("uid", status(), TaskStatus(), begun=0.0) == 0
+
+    # What was shown begins anew
+    pace.wrote("uid", status())
+    assert pace.postpone("uid", status(), TaskStatus(), begun=0.0) == 0.5
