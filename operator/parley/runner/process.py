@@ -48,7 +48,7 @@ class Work(Protocol):
         ...
 
 
-def run_process(command: Command) -> int:
+def run_process(command: Command = "step") -> int:
     """Run what the command says as the environment says; returns the exit code."""
     start_log()
     try:

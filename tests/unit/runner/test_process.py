@@ -16,7 +16,7 @@ from parley.runner.settings import RunnerSettings, SettingsError
 
 from tests.unit.runner.fake_gateway import FakeGateway
 from tests.unit.runner.fake_model import FakeModel, reply
-from tests.unit.runner.test_step import step_of
+from tests.unit.runner.step_story import step_of
 
 
 @pytest.fixture
