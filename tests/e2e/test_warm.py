@@ -149,7 +149,7 @@ def test_a_change_of_the_agent_loses_no_turn(cluster: Cluster, namespace: str, s
     # When it changes again and again while turns are under way
     for name, spec in changes.items():
         cluster.apply(namespace, session(f"s-{name}", agentRef={"name": "warm"}))
-        cluster.apply(namespace, say(f"before-{name}", f"s-{name}", f"[slow 6s] echo: before {name}"))
+        cluster.apply(namespace, say(f"before-{name}", f"s-{name}", f"[slow 20s] echo: before {name}"))
         wait_taken(cluster, namespace, store, f"before-{name}")
         cluster.apply(namespace, agent("warm", **{"runtime": LONG_IDLE, **spec}))
         cluster.apply(namespace, ask(f"after-{name}", f"echo: after {name}"))
