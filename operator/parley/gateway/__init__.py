@@ -1,5 +1,6 @@
-"""The HTTP API: today the runner's endpoints, health and metrics. Any number of replicas, no state of its own.
+"""The HTTP API: the runner's endpoints, that of people and programs, health and metrics. Any number of replicas, no state.
 
-It may import ``parley.store``, ``parley.kube``, ``parley.protocol`` and ``parley.resources``; never the
-controller, the runner or the engine. From Kubernetes it reads only whose a token is, that pod and its owner.
+``access`` finds out who a person is and what they may do, ``api`` has the routes for them, ``live`` hears of what
+happens. It may import ``parley.api``, ``parley.store``, ``parley.kube``, ``parley.protocol`` and ``parley.resources``;
+never the controller, the runner or the engine.
 """

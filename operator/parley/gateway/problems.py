@@ -1,4 +1,4 @@
-"""Errors as the runner reads them: problem+json, one status for each thing a runner must do about it."""
+"""Errors as problem+json: for the runner one status for each thing it must do, for people what is wrong and what to do."""
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable
