@@ -5,11 +5,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
 import pytest
+from parley.gateway.calling import Backend
 from parley.gateway.live.readers import MOST_DELTAS, Delta
+from parley.gateway.live.stream import Ended, SessionStream
 from parley.store import sessions, tasks
 from parley.store.errors import StoreUnavailable
 from parley.store.lifecycle import set_session_state
 from parley.store.pool import Pool
+from parley.store.transcript import EventRow
 
 from tests.fake_kube import FakeKube
 from tests.integration.gateway.running import LONG
@@ -214,6 +217,17 @@ async def test_a_gateway_that_ends_says_goodbye(replicas: Replicas) -> None:
         assert (await stream.rest())[-1].data == {"reason": "Shutdown"}
     async with second.stream(ALICE) as stream:
         await read_along(stream)
+
+
+async def test_a_stream_ends_after_a_while_so_that_rights_are_asked_anew(
+    pool: Pool, gateway: Gateway, story: Story, alice: str
+) -> None:
+    await note(story, alice, "n1")
+    stream = SessionStream(Backend(None, pool, LONG), gateway.live, alice, 0, silence=0.05, life=0.2)  # type: ignore[arg-type]
+    async with asyncio.timeout(LONG):
+        items = [item async for item in stream.items()]
+    assert isinstance(items[0], EventRow)
+    assert items[-1] == Ended(gone=False)
 
 
 async def test_a_listener_that_lost_its_connection_tells_what_happened_meanwhile(

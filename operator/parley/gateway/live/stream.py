@@ -22,6 +22,7 @@ from parley.store.pool import Connection
 from parley.store.transcript import EventRow, events_after
 
 EVENTS_AT_ONCE = 100
+LIFE_SECONDS = 900.0
 _PAUSE_SECONDS = 0.01
 """Between two looks: a turn makes several notices within milliseconds."""
 _AGAIN_SECONDS = 1.0
@@ -72,7 +73,7 @@ class Ended:
     """The stream ends here."""
 
     gone: bool
-    """The session is gone; else this gateway ends."""
+    """The session is gone; else this gateway ends, or the stream has lasted long enough."""
 
 
 Item = EventRow | Delta | SessionIs | TaskIs | NoTask | Silence | Ended
@@ -88,6 +89,7 @@ class SessionStream:
         after: the last sequence that the reader has.
         task: name of the only task to follow; None: all of the session.
         silence: seconds without an item after which ``Silence`` comes.
+        life: seconds after which it ends: whoever reads on is asked anew who they are and what they may.
     """
 
     def __init__(
@@ -99,6 +101,7 @@ class SessionStream:
         *,
         task: str | None = None,
         silence: float,
+        life: float = LIFE_SECONDS,
     ) -> None:
         self._store = store
         self._live = live
@@ -107,6 +110,7 @@ class SessionStream:
         self._task = task
         self._task_uid: str | None = None
         self._silence = silence
+        self._life = life
         self._open: dict[str, TaskChange] = {}
         """By uid: what was told last of tasks that have not ended."""
         self._state: tuple[str, str | None] | None = None
@@ -119,6 +123,7 @@ class SessionStream:
         clock = asyncio.get_running_loop().time
         async with self._live.reading(self._session_uid) as reader:
             told = clock()
+            end = told + self._life
             while True:
                 looked, items = clock(), await self._next(reader)
                 for item in items:
@@ -126,7 +131,7 @@ class SessionStream:
                     told = clock()
                     if isinstance(item, Ended | NoTask):
                         return
-                if self._live.is_ending:
+                if self._live.is_ending or clock() >= end:
                     yield Ended(gone=False)
                     return
                 if 0 < self._patience < _UNKNOWN_LOOKS:
