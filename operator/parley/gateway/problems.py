@@ -1,4 +1,4 @@
-"""Errors as problem+json: for the runner one status for each thing it must do, for people what is wrong and what to do."""
+"""Errors as problem+json: for the runner one status for each thing it must do, for people what to do in words."""
 
 import logging
 from collections.abc import Awaitable, Callable, Iterable
