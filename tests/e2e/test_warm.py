@@ -240,3 +240,23 @@ def test_what_keeps_a_runner_from_starting_is_told(cluster: Cluster, namespace: 
     secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "later"}, "stringData": {"key": "k"}}
     cluster.apply(namespace, secret)
     succeeds(cluster, namespace, "t", "found")
+
+
+def test_a_frozen_runner_is_started_again(cluster: Cluster, namespace: str, store: Store) -> None:
+    # Given an agent's only runner, frozen in the middle of a turn: it neither goes on nor ends
+    cluster.apply(namespace, agent("warm", runtime=LONG_IDLE))
+    cluster.apply(namespace, ask("t", "[slow 30s] echo: thawed"))
+    wait_taken(cluster, namespace, store, "t")
+    [pod] = runners(cluster, namespace)
+    send(processes(cluster, namespace, pod["metadata"]["name"]), signal.SIGSTOP)
+
+    # Then the kubelet starts it again, and the turn goes on there
+    ended = cluster.wait_task(namespace, "t", timeout=480)
+    assert (ended["status"]["phase"], ended["status"].get("output")) == ("Succeeded", "thawed")
+    assert [(a.cause, a.state) for a in attempts(store, namespace, "t")] == [
+        ("First", "Lost"),
+        ("Disruption", "Succeeded"),
+    ]
+    [same] = runners(cluster, namespace)
+    assert same["metadata"]["uid"] == pod["metadata"]["uid"]
+    assert same["status"]["containerStatuses"][0]["restartCount"] >= 1

@@ -11,7 +11,7 @@ from typing import Literal
 from pydantic import JsonValue
 
 from parley.controller.pod_view import STEP_CONTAINER
-from parley.protocol.messages import TOKEN_AUDIENCE
+from parley.protocol.messages import LIVENESS_PORT, TOKEN_AUDIENCE
 from parley.protocol.model_keys import model_key_variable, tool_secret_variable
 from parley.resources.common import SecretKeyRef
 from parley.resources.runtime import RunnerPod
@@ -189,6 +189,15 @@ def _runner(workload: RunnerWorkload) -> dict[str, JsonValue]:
         env += [_secret(model_key_variable(reference), reference) for reference in workload.api_keys]
         env += [_secret(tool_secret_variable(reference), reference) for reference in workload.tool_secrets]
     # The imports alone take 2 s of CPU: with a small share a step would take twenty.
+    if warm:
+        # A process that hangs would keep its place for ever; what it held is another's by then.
+        body["livenessProbe"] = {
+            "httpGet": {"path": "/live", "port": LIVENESS_PORT},
+            "periodSeconds": 10,
+            "timeoutSeconds": 10,
+            "failureThreshold": 6,
+            "terminationGracePeriodSeconds": 5,
+        }
     own = workload.pod.resources if workload.pod is not None else None
     body["resources"] = (
         own.to_json()

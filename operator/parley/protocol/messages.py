@@ -20,6 +20,8 @@ TASK_RUNTIME = "task"
 """The label's value on a Job whose runner stays with its task and takes one attempt after the other."""
 POOL_LABEL = "parley.dev/pool"
 """On the pods of a Deployment of warm runners: which attempts they take."""
+LIVENESS_PORT = 8082
+"""Where a warm runner tells the kubelet that it still turns."""
 RUNNER_LIFE_SECONDS = 12 * 3600
 """How long such a runner takes new attempts; then it ends, and the next attempt gets a new one."""
 

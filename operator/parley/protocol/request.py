@@ -41,7 +41,8 @@ class AgentSnapshot(ProtocolModel):
         default=DEFAULT_MAX_TOOL_ROUNDS, description="how often the model may ask for calls in one turn"
     )
     pod: PodSnapshot | None = Field(
-        default=None, description="what is set in its runners' pods: for the operator, which may make the Job later"
+        default=None,
+        description="what is set in its runners' pods: for the operator, which may make the Job later",
     )
 
 

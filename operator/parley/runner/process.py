@@ -13,7 +13,9 @@ import signal
 from pathlib import Path
 from typing import Literal, Protocol
 
+from parley.protocol.messages import LIVENESS_PORT
 from parley.runner.gateway_client import GatewayClient, NotAdmitted, Rejected, StopRunning, TooLarge
+from parley.runner.liveness import answering
 from parley.runner.log import start_log
 from parley.runner.quick_start import STARTING_SECONDS, end_start
 from parley.runner.serve import Serving
@@ -62,7 +64,10 @@ async def _run(settings: RunnerSettings, command: Command) -> int:
     asyncio.get_running_loop().call_later(STARTING_SECONDS, end_start)
     gateway = GatewayClient(settings, secrets.token_hex(8))
     try:
-        return await run_to_end(_work(command, gateway, settings))
+        async with contextlib.AsyncExitStack() as stack:
+            if command == "warm":
+                await stack.enter_async_context(answering(LIVENESS_PORT))
+            return await run_to_end(_work(command, gateway, settings))
     finally:
         with contextlib.suppress(Exception):
             await gateway.close()
