@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.cluster import SYSTEM_NAMESPACE, Cluster, condition
-from tests.e2e.conftest import LONG_SCRIPT, container, reply, schedule, session, task, template
+from tests.e2e.conftest import LONG_SCRIPT, agent, container, reply, schedule, session, task, template
 from tests.e2e.test_least_privilege import cancel, running_pod
 
 pytestmark = pytest.mark.cluster
@@ -28,6 +28,12 @@ def accounts(cluster: Cluster) -> list[str]:
 
 Right = tuple[str, str, str]
 """API group, resource with its subresource, verb."""
+MAY_DELETE = {
+    # What ttlAfterFinished and a Schedule's history limits ask for.
+    "parley-operator": {("batch", "jobs"), ("parley.dev", "tasks")},
+    # What a person asks for over HTTP, who may do so himself.
+    "parley-gateway": {("parley.dev", "sessions")},
+}
 
 
 def granted(cluster: Cluster, account: str) -> set[Right]:
@@ -63,9 +69,8 @@ def test_parleys_accounts_may_read_no_secret_and_do_nothing_beyond_their_work(
         rights = granted(cluster, name)
         assert not [right for right in rights if "*" in right or right[1].startswith("secrets")], name
         assert not {verb for _, _, verb in rights} & {"deletecollection", "impersonate", "escalate", "bind"}
-        # What ttlAfterFinished and a Schedule's history limits ask for, and nothing else, is deleted.
         deleted = {(group, resource) for group, resource, verb in rights if verb == "delete"}
-        assert deleted <= {("batch", "jobs"), ("parley.dev", "tasks")}, name
+        assert deleted <= MAY_DELETE.get(name, set()), name
 
         # And the API server itself says no, in every namespace that matters
         for where in (namespace, SYSTEM_NAMESPACE, "kube-system"):
@@ -83,7 +88,6 @@ def test_parleys_accounts_may_read_no_secret_and_do_nothing_beyond_their_work(
                 # Nobody approves but people: the one who runs a task must not be able to answer it.
                 ("parley.dev", "replies", "create"),
                 ("parley.dev", "replies", "update"),
-                ("parley.dev", "sessions", "delete"),
                 ("rbac.authorization.k8s.io", "roles", "create"),
             ):
                 assert not allowed(cluster, name, where, group, resource, verb), (
@@ -115,6 +119,11 @@ RARELY_USED: dict[str, dict[Right, str]] = {
         ("", "configmaps", "update"): "a person confirmed another store",
         ("", "nodes", "get"): "a pod that should have ended a minute ago has not",
         ("coordination.k8s.io", "leases", "create"): "the first start on a cluster",
+        (
+            "apps",
+            "deployments",
+            "create",
+        ): "a server-side apply that makes a Deployment is a patch in the log",
         ("parley.dev", "agents", "get"): "an object that a complete list lacks is read once more",
         ("parley.dev", "sessions", "get"): "an object that a complete list lacks is read once more",
         ("parley.dev", "tasks", "get"): "an object that a complete list lacks is read once more",
@@ -122,12 +131,27 @@ RARELY_USED: dict[str, dict[Right, str]] = {
         ("parley.dev", "schedules", "get"): "an object that a complete list lacks is read once more",
         ("parley.dev", "replies", "get"): "an object that a complete list lacks is read once more",
     },
-    "parley-gateway": {},
+    "parley-gateway": {
+        ("authentication.k8s.io", "users", "impersonate:user-info"): "part of a request that makes a Reply",
+        ("authentication.k8s.io", "groups", "impersonate:user-info"): "part of a request that makes a Reply",
+        ("authentication.k8s.io", "serviceaccounts", "impersonate:serviceaccount"): "the same for a program",
+        ("parley.dev", "replies", "impersonate-on:user-info:create"): "part of a request that makes a Reply",
+        ("parley.dev", "replies", "impersonate-on:serviceaccount:create"): "the same for a program",
+        ("authorization.k8s.io", "subjectaccessreviews", "create"): "a person asks over HTTP",
+        ("parley.dev", "replies", "get"): "a person asks over HTTP",
+        **dict.fromkeys(
+            (("parley.dev", "sessions", verb) for verb in ("get", "list", "create", "patch", "delete")),
+            "a person asks over HTTP",
+        ),
+        **dict.fromkeys(
+            (("parley.dev", "tasks", verb) for verb in ("get", "list", "create")), "a person asks over HTTP"
+        ),
+    },
 }
 
 
 def work_of_every_kind(cluster: Cluster, namespace: str) -> None:
-    """Have the operator use what it may: templates, children, Replies, Schedules, logs and pruning."""
+    """Have Parley use what it may: templates, children, Replies, Schedules, logs, pruning and warm runners."""
     runs: dict[str, object] = {
         "steps": [{"name": "run", "container": container("echo done")}],
         "ttlAfterFinished": "1s",
@@ -140,6 +164,8 @@ def work_of_every_kind(cluster: Cluster, namespace: str) -> None:
     ]
     of_template = task("of-template", templateRef={"name": "work"}, ttlAfterFinished="1s")
     work = template("work", {"steps": runs["steps"]})
+    warm = task("warm", agentRef={"name": "warm"}, message="Hello", ttlAfterFinished="1s")
+    cluster.apply(namespace, agent("warm", runtime={"mode": "Warm"}), warm)
     cluster.apply(namespace, work, of_template, at_once, task("parent", steps=steps))
     waiting = cluster.wait_task(namespace, "parent", "WaitingForInput")["status"]["waiting"]
     cluster.apply(namespace, reply("go-on", "parent", waiting[0]["id"], choice="yes"))

@@ -141,13 +141,15 @@ def test_a_question_shows_everywhere_and_a_reply_answers_it(
         reply("maybe", "refund", entry["id"], choice="maybe"),
         reply("valued", "refund", entry["id"], value=7),
         reply("astray", "refund", "1b4e28ba-2fa1-11d2-883f-0016d3cca427", choice="approve"),
-        reply("early", "nobody", entry["id"], choice="approve"),
+        reply("elsewhere", "nobody", entry["id"], choice="approve"),
+        reply("early", "nobody", "1b4e28ba-2fa1-11d2-883f-0016d3cca428", choice="approve"),
     )
     sentence = refused(cluster, namespace, "maybe", "UnknownChoice")
     assert "approve" in sentence
     assert "reject" in sentence
     refused(cluster, namespace, "valued", "UnknownChoice")
     refused(cluster, namespace, "astray", "NotWaiting")
+    refused(cluster, namespace, "elsewhere", "NotWaiting")
     early = wait_condition(cluster, "reply", namespace, "early", "Ready", status="False")
     assert kstatus(early).status == "InProgress"
     assert "nobody" in condition(early, "Ready")["message"]
