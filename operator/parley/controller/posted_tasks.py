@@ -40,7 +40,7 @@ class PostedTasks:
         """
         context = self._context
         async with context.store() as connection:
-            orphans = await list_orphans(connection, context.cluster, older)
+            orphans = await list_orphans(connection, context.fence, older)
         made = 0
         for orphan in orphans:
             if context.settings.watches(orphan.namespace):

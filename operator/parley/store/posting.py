@@ -73,7 +73,7 @@ ORPHANS = """
 SELECT u.session_uid, s.namespace, s.name AS session, s.state, u.ticket, u.task_name, u.step, u.posted_spec AS spec
 FROM turns u JOIN sessions s ON s.uid = u.session_uid
 WHERE u.task_uid IS NULL AND u.state = 'Waiting' AND u.created_at <= now() - %(older)s::interval
-  AND s.cluster = %(cluster)s AND s.gone_since IS NULL
+  AND s.cluster = %(cluster)s AND s.install = %(install)s AND s.gone_since IS NULL
 ORDER BY u.created_at LIMIT 100
 """
 WITHDRAW = """
@@ -238,9 +238,10 @@ async def move_posts(conn: Connection, session_uid: str) -> None:
     await execute(conn, MOVE, {"session_uid": session_uid})
 
 
-async def list_orphans(conn: Connection, cluster: str, older: timedelta) -> list[Orphan]:
-    """Return messages that were posted so long ago and whose Task has not been registered, oldest first."""
-    return await fetch_all(conn, Orphan, ORPHANS, {"cluster": cluster, "older": older})
+async def list_orphans(conn: Connection, fence: Fence, older: timedelta) -> list[Orphan]:
+    """Return this install's messages that were posted so long ago and have no registered Task, oldest first."""
+    parameters = {"cluster": fence.cluster, "install": fence.install, "older": older}
+    return await fetch_all(conn, Orphan, ORPHANS, parameters)
 
 
 async def withdraw_post(conn: Connection, fence: Fence, orphan: Orphan) -> bool:

@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from parley.gateway.api import readiness
 from parley.kube.errors import KubeUnavailable
 from parley.kube.kinds import TASK
 from parley.resources.posted_task import posted_task_name
@@ -16,6 +17,7 @@ from parley.store.posting import list_orphans, withdraw_post
 
 from tests.fake_kube import FakeKube
 from tests.integration.gateway.people import EVERYTHING, NAMESPACE
+from tests.integration.gateway.running import LONG
 from tests.integration.gateway.streams import Gateway, Replicas
 from tests.integration.store.posts import answer
 from tests.integration.store.story import Story
@@ -116,7 +118,7 @@ async def test_a_message_stands_though_its_task_cannot_be_made(
     assert said.status_code == 201
     assert await story.events(alice) == [(1, "user", "Hi")]
     async with story.conn() as conn:
-        (orphan,) = await list_orphans(conn, story.fence.cluster, timedelta(0))
+        (orphan,) = await list_orphans(conn, story.fence, timedelta(0))
     assert orphan.task_name == said.json()["task"]
     # Whoever repeats it makes what is missing.
     assert (await say(gateway, "Hi", "k1")).status_code == 200
@@ -173,7 +175,10 @@ async def test_a_session_that_has_ended_says_so(gateway: Gateway, story: Story, 
     assert "Archived" in refused.json()["detail"]
 
 
-async def test_a_session_made_a_moment_ago_is_waited_for(gateway: Gateway, story: Story) -> None:
+async def test_a_session_made_a_moment_ago_is_waited_for(
+    gateway: Gateway, story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readiness, "_READY_SECONDS", LONG)
     uid = await gateway.desk.session("alice", registered=False)
     saying = asyncio.create_task(say(gateway, "Hi", "k1"))
     await asyncio.sleep(0.3)
@@ -185,7 +190,10 @@ async def test_a_session_made_a_moment_ago_is_waited_for(gateway: Gateway, story
 
 
 @pytest.mark.usefixtures("story")
-async def test_an_operator_that_does_not_come_is_waited_for_by_the_caller(gateway: Gateway) -> None:
+async def test_an_operator_that_does_not_come_is_waited_for_by_the_caller(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(readiness, "_READY_SECONDS", 0.2)
     await gateway.desk.session("alice", registered=False)
     refused = await say(gateway, "Hi", "k1")
     assert (refused.status_code, refused.json()["reason"]) == (503, "SessionNotReady")
@@ -257,7 +265,7 @@ async def test_a_chat_whose_task_is_deleted_or_never_comes_ends(
         await stream.until("accepted")
         async with story.conn() as conn:
             await set_session_state(conn, story.fence, alice, "Ended", "as asked")
-            for orphan in await list_orphans(conn, story.fence.cluster, timedelta(0)):
+            for orphan in await list_orphans(conn, story.fence, timedelta(0)):
                 await withdraw_post(conn, story.fence, orphan)
         done = (await stream.rest())[-1]
         assert (done.data["phase"], done.data["reason"]) == ("Failed", "SessionEnded")

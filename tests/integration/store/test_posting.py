@@ -1,6 +1,7 @@
 """A message that somebody posts is in the session once, in its place, whoever fails in between."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -170,18 +171,16 @@ async def test_messages_without_a_task_are_found_and_can_be_given_up(story: Stor
     await story.task(alice, "m-k1")
     async with story.conn() as conn:
         await sessions.session_gone(conn, story.fence, bob)
-        assert await list_orphans(conn, story.fence.cluster, MINUTE) == [], (
-            "their gateway may still make them"
-        )
-        assert await list_orphans(conn, "another-cluster", NOW) == []
-        (orphan,) = await list_orphans(conn, story.fence.cluster, NOW)
+        assert await list_orphans(conn, story.fence, MINUTE) == [], "their gateway may still make them"
+        assert await list_orphans(conn, replace(story.fence, install="another"), NOW) == []
+        (orphan,) = await list_orphans(conn, story.fence, NOW)
     assert (orphan.session, orphan.task_name, orphan.step, orphan.spec) == (
         "alice", "m-k2", "reply", {"message": "Hi", "sessionRef": {"name": "alice"}},
     )  # fmt: skip
     async with story.conn() as conn:
         assert await withdraw_post(conn, story.fence, orphan)
         assert not await withdraw_post(conn, story.fence, orphan)
-        assert await list_orphans(conn, story.fence.cluster, NOW) == []
+        assert await list_orphans(conn, story.fence, NOW) == []
     assert [text for _, _, text in await story.events(alice)] == ["Hi", "Hi", "By the way"], "said is said"
 
 
@@ -189,7 +188,7 @@ async def test_a_message_that_is_erased_leaves_nothing_and_is_not_posted_again(s
     alice = await story.session()
     await post(story, alice, "k1", "4111-2222")
     async with story.conn() as conn:
-        for orphan in await list_orphans(conn, story.fence.cluster, NOW):
+        for orphan in await list_orphans(conn, story.fence, NOW):
             await withdraw_post(conn, story.fence, orphan)
         assert await erasing.clear_history(conn, story.fence, alice, 1, "maria") == 1
     assert await where(story, "4111-2222") == set()

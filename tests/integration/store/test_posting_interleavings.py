@@ -144,7 +144,7 @@ class PostingWorld(World):
         for nth in range(KEYS):
             await self.resume(nth)
         async with self.story.conn() as conn:
-            for orphan in await list_orphans(conn, self.story.fence.cluster, timedelta(0)):
+            for orphan in await list_orphans(conn, self.story.fence, timedelta(0)):
                 await self.make(int(orphan.task_name.removeprefix("m-k")))
         for nth in self.made:
             await self.make(nth)
@@ -161,7 +161,7 @@ class PostingWorld(World):
             await self.story.say(last.id, "never seen", holder=holder)
             await self.story.finish(last.id, says(f"answer {nth}"), holder=holder)
         async with self.story.conn() as conn:
-            assert await list_orphans(conn, self.story.fence.cluster, timedelta(0)) == []
+            assert await list_orphans(conn, self.story.fence, timedelta(0)) == []
 
 
 async def play(dsn: str, batches: list[list[tuple[str, int]]]) -> None:
