@@ -165,7 +165,9 @@ def work_of_every_kind(cluster: Cluster, namespace: str) -> None:
     of_template = task("of-template", templateRef={"name": "work"}, ttlAfterFinished="1s")
     work = template("work", {"steps": runs["steps"]})
     warm = task("warm", agentRef={"name": "warm"}, message="Hello", ttlAfterFinished="1s")
-    cluster.apply(namespace, agent("warm", runtime={"mode": "Warm"}), warm)
+    owned = task("owned", **runs)
+    owned["metadata"] = {"name": "owned", "annotations": {"meta.helm.sh/release-name": "shop"}}
+    cluster.apply(namespace, agent("warm", runtime={"mode": "Warm"}), warm, owned)
     cluster.apply(namespace, work, of_template, at_once, task("parent", steps=steps))
     waiting = cluster.wait_task(namespace, "parent", "WaitingForInput")["status"]["waiting"]
     cluster.apply(namespace, reply("go-on", "parent", waiting[0]["id"], choice="yes"))
@@ -173,10 +175,13 @@ def work_of_every_kind(cluster: Cluster, namespace: str) -> None:
 
     def pruned() -> bool:
         ran = cluster.get("schedule", namespace, "now")
-        left = [found["metadata"]["name"] for found in cluster.list("task", namespace)]
-        return ran is not None and ran["status"].get("lastRunNow") == "now" and left == ["parent"]
+        left = {found["metadata"]["name"] for found in cluster.list("task", namespace)}
+        jobs = cluster.list("job", namespace, "parley.dev/task=owned")
+        has_run = ran is not None and ran["status"].get("lastRunNow") == "now"
+        return has_run and left == {"parent", "owned"} and jobs == []
 
-    cluster.wait("all but the parent ended, and went after their ttl", namespace, pruned)
+    cluster.wait_task(namespace, "owned")
+    cluster.wait("all but those two went after their ttl, and the owned one's Job", namespace, pruned)
 
 
 def test_what_parley_may_do_is_what_it_does(cluster: Cluster, namespace: str) -> None:
@@ -190,7 +195,8 @@ def test_what_parley_may_do_is_what_it_does(cluster: Cluster, namespace: str) ->
         "apiVersion": "v1",
         "kind": "ResourceQuota",
         "metadata": {"name": "one-pod"},
-        "spec": {"hard": {"pods": "1"}},
+        # And one for the warm runner, which stays.
+        "spec": {"hard": {"pods": "2"}},
     }
     cluster.apply(namespace, session("alice"))
     cluster.apply(namespace, task("talks", sessionRef={"name": "alice"}, message="Hello"))
