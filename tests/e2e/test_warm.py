@@ -253,10 +253,9 @@ def test_a_frozen_runner_is_started_again(cluster: Cluster, namespace: str, stor
     # Then the kubelet starts it again, and the turn goes on there
     ended = cluster.wait_task(namespace, "t", timeout=480)
     assert (ended["status"]["phase"], ended["status"].get("output")) == ("Succeeded", "thawed")
-    assert [(a.cause, a.state) for a in attempts(store, namespace, "t")] == [
-        ("First", "Lost"),
-        ("Disruption", "Succeeded"),
-    ]
+    # It had asked for more when it froze, and may have been given that too.
+    *lost, last = [a.state for a in attempts(store, namespace, "t")]
+    assert (set(lost), last) == ({"Lost"}, "Succeeded")
     [same] = runners(cluster, namespace)
     assert same["metadata"]["uid"] == pod["metadata"]["uid"]
     assert same["status"]["containerStatuses"][0]["restartCount"] >= 1
