@@ -66,7 +66,8 @@ async def _run(settings: RunnerSettings, command: Command) -> int:
     try:
         async with contextlib.AsyncExitStack() as stack:
             if command == "warm":
-                await stack.enter_async_context(answering(LIVENESS_PORT))
+                port = LIVENESS_PORT if settings.liveness_port is None else settings.liveness_port
+                await stack.enter_async_context(answering(port))
             return await run_to_end(_work(command, gateway, settings))
     finally:
         with contextlib.suppress(Exception):

@@ -8,6 +8,7 @@ from parley.protocol.model_keys import MODEL_KEY_PREFIX, TOOL_SECRET_PREFIX
 
 DEFAULT_TOKEN_FILE = "/var/run/secrets/parley.dev/token"  # noqa: S105 - a path, not a token
 MAX_SLOTS = 100
+MAX_PORT = 65_535
 
 
 class SettingsError(Exception):
@@ -25,6 +26,7 @@ class RunnerSettings:
         secrets: keys of the agent's models and secrets of its tools, by the variables they stand in
             (``model_key_variable``, ``tool_secret_variable``).
         slots: how many attempts a warm runner runs at a time.
+        liveness_port: where a warm runner tells that it still turns, 0 for any that is free; None: the usual one.
     """
 
     gateway_url: str
@@ -32,6 +34,7 @@ class RunnerSettings:
     token_file: Path
     secrets: Mapping[str, str] = field(default_factory=dict[str, str], repr=False)
     slots: int = 1
+    liveness_port: int | None = None
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str]) -> "RunnerSettings":
@@ -50,6 +53,10 @@ class RunnerSettings:
         if not slots.isdecimal() or not 1 <= int(slots) <= MAX_SLOTS:
             raise SettingsError(f"PARLEY_CONCURRENCY must be a number from 1 to {MAX_SLOTS}, not {slots!r}")
 
+        port = environment.get("PARLEY_LIVENESS_PORT")
+        if port and (not port.isdecimal() or int(port) > MAX_PORT):
+            raise SettingsError(f"PARLEY_LIVENESS_PORT must be a port, not {port!r}")
+
         return cls(
             gateway_url=required("PARLEY_GATEWAY_URL").rstrip("/"),
             store_id=required("PARLEY_STORE_ID"),
@@ -60,4 +67,5 @@ class RunnerSettings:
                 if name.startswith((MODEL_KEY_PREFIX, TOOL_SECRET_PREFIX))
             },
             slots=int(slots),
+            liveness_port=int(port) if port else None,
         )

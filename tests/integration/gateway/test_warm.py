@@ -47,7 +47,7 @@ async def warm(shop: Shop) -> AsyncIterator[Start]:
 
     async def start(slots: int = 3, pod: StepInCluster | None = None) -> RunnerProcess:
         pod = pod or await add_warm(shop.kube, POOL)
-        started.append(await shop.run(pod, "warm", PARLEY_CONCURRENCY=str(slots)))
+        started.append(await shop.run(pod, "warm", PARLEY_CONCURRENCY=str(slots), PARLEY_LIVENESS_PORT="0"))
         return started[-1]
 
     yield start
