@@ -54,7 +54,9 @@ def patched(body: Any, *headers: str | bytes) -> bytes:
 def jwt(**claims: Any) -> str:
     """A token as some other issuer would sign it."""
     parts = ({"alg": "none"}, claims)
-    text = ".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts)
+    text = ".".join(
+        base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts
+    )
     return f"{text}."
 
 

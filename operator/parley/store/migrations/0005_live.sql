@@ -85,6 +85,10 @@ CREATE TRIGGER tell_of_new AFTER INSERT ON waits FOR EACH ROW EXECUTE FUNCTION t
 CREATE TRIGGER tell_of_change AFTER UPDATE ON waits
   FOR EACH ROW WHEN (NEW.state <> OLD.state) EXECUTE FUNCTION tell_readers_of_step();
 
+-- Whoever reads a session along asks at each notice for its open tasks, among all it ever had.
+CREATE INDEX tasks_open_of_session ON tasks (session_uid)
+  WHERE session_uid IS NOT NULL AND ended_at IS NULL AND gone_since IS NULL;
+
 -- A warm runner that waits takes it at once.
 CREATE FUNCTION tell_pool() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
