@@ -93,7 +93,7 @@ def test_the_examples_and_their_guides(cluster: Cluster, namespace: str, tmp_pat
 
     # When somebody types what the examples' page says of agents with tools
     run(cluster, namespace, tmp_path, MODEL)
-    with_tools, conversations = shell_blocks("examples/README.md", "The others, each by itself")[3:]
+    with_tools, conversations = shell_blocks("examples/README.md", "The others, each by itself")[3:5]
     assert "heidi-2" in run(cluster, namespace, tmp_path, with_tools)
 
     # Then they show what they are there for

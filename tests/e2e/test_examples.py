@@ -21,7 +21,7 @@ VERSIONS = (
 
 WITH_TOOLS = (
     "13-tools", "14-tool-approval", "15-mcp", "16-jobs-and-tasks-as-tools", "17-people-and-agents", "18-lifecycle",
-    "19-limits", "20-fallbacks",
+    "19-limits", "20-fallbacks", "21-chat",
 )  # fmt: skip
 
 

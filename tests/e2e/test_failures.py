@@ -15,7 +15,7 @@ pytestmark = pytest.mark.cluster
 ENDLESS = "{% for a in range(9999) %}{% for b in range(9999) %}{% for c in range(9999) %}{% endfor %}{% endfor %}{% endfor %}"
 GREEDY = ["python3", "-c", "b'x' * (256 << 20)"]
 """Runs long, but ends at once when told to: as process 1 a plain sleep would not hear it."""
-DEADLINE = "60s"
+DEADLINE = "50s"
 """Time enough for a pod to come as far as it can."""
 
 
