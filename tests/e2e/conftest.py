@@ -1,8 +1,10 @@
 """Fixtures for tests on the real cluster, brought up by ``make up``."""
 
+import fcntl
 import json
 import re
 import subprocess
+import tempfile
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,11 +32,20 @@ def cluster() -> Iterator[Cluster]:
     cluster.close()
 
 
+@contextmanager
+def _one_at_a_time(what: str) -> Iterator[None]:
+    """Keep the other workers of a run out: two who create the same objects at once, and one of them fails."""
+    with (Path(tempfile.gettempdir()) / f"parley-tests-{what}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def serve(cluster: Cluster, folder: str, *deployments: str) -> None:
     """Have an example's servers run in the system's namespace, where all tests share them."""
-    cluster.kubectl("apply", "-n", SYSTEM_NAMESPACE, "-k", str(ROOT / "examples" / folder))
+    with _one_at_a_time(folder):
+        cluster.kubectl("apply", "-n", SYSTEM_NAMESPACE, "-k", str(ROOT / "examples" / folder))
     for name in deployments:
-        cluster.kubectl("rollout", "status", "-n", SYSTEM_NAMESPACE, f"deployment/{name}", "--timeout=120s")
+        cluster.kubectl("rollout", "status", "-n", SYSTEM_NAMESPACE, f"deployment/{name}", "--timeout=300s")
 
 
 @pytest.fixture(scope="session")

@@ -25,6 +25,7 @@ from parley.resources.task_template import TaskTemplateStatus
 from tests.api_server import CRD_PATH, ApiServer, api_server, checked_in_crds, refusals
 from tests.crd_flow_rules import FLOW_RULES
 from tests.crd_rules import AGENT, ASK, RULES, RUN, SESSION, Rule, task
+from tests.crd_runtime_rules import RUNTIME_RULES
 from tests.crd_session_rules import SESSION_RULES
 from tests.crd_tool_rules import TOOL_RULES
 
@@ -32,7 +33,7 @@ __all__ = ["api_server"]
 pytestmark = pytest.mark.cluster
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
-ALL_RULES = [*RULES, *FLOW_RULES, *SESSION_RULES, *TOOL_RULES]
+ALL_RULES = [*RULES, *FLOW_RULES, *RUNTIME_RULES, *SESSION_RULES, *TOOL_RULES]
 
 
 def every_rule() -> list[str]:
