@@ -93,12 +93,16 @@ class ProcessTable:
 
 
 def start_time(pid: int) -> int | None:
-    """Return the process's start time in clock ticks since boot, None if it is gone or a zombie."""
+    """Return the process's start time in clock ticks since boot, None if it is gone or a zombie.
+
+    A zombie whose other threads have not ended yet still holds its ports, so it counts as alive.
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return None if fields[0] in {"Z", "X"} else int(fields[19])
+    threads = int(fields[17])
+    return None if fields[0] in {"Z", "X"} and threads <= 1 else int(fields[19])
 
 
 def end_process(pid: int, started: int, sign: signal.Signals, patience: float) -> None:

@@ -14,9 +14,15 @@ from tests.e2e.conftest import Store
 
 def component(command: str, name: str) -> None:
     """``stop``, ``start``, ``kill`` or ``restart`` a part of the local cluster."""
-    subprocess.run(
-        [ROOT / "cluster" / "cluster", command, name], check=True, capture_output=True, timeout=180
+    done = subprocess.run(
+        [ROOT / "cluster" / "cluster", command, name],
+        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=180,
     )
+    assert done.returncode == 0, f"cluster {command} {name}: {done.stdout}"
 
 
 @contextmanager

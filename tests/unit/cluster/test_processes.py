@@ -1,4 +1,7 @@
+import platform
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +12,12 @@ from cluster.driver.layout import Layout
 from cluster.driver.leftovers import mounts_below
 from cluster.driver.process import ProcessTable, start_time
 
+HALF_DEAD = """
+import ctypes, sys, threading
+threading.Thread(target=sys.stdin.read).start()
+EXIT_OF_ONE_THREAD = 60
+ctypes.CDLL(None).syscall(EXIT_OF_ONE_THREAD, 0)
+"""
 STUBBORN = "trap '' TERM; echo deaf; while :; do sleep 0.05; done"
 
 
@@ -81,3 +90,25 @@ def test_mounts_are_taken_away_from_the_inside_out_and_only_the_clusters_own() -
         "/var/lib/c/a",
         "/var/lib/c",
     ]
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="system calls have other numbers")
+def test_a_process_is_gone_when_its_last_thread_is() -> None:
+    # Given a process whose first thread has ended, as after a signal that has not reached the others yet
+    with subprocess.Popen([sys.executable, "-c", HALF_DEAD], stdin=subprocess.PIPE) as process:
+        try:
+            stat = Path(f"/proc/{process.pid}/stat")
+            deadline = time.monotonic() + 30
+            while ") Z " not in stat.read_text():
+                assert time.monotonic() < deadline, stat.read_text()
+                time.sleep(0.01)
+
+            # Then it is alive, for it holds what it has opened; and gone when the last thread is
+            assert start_time(process.pid) is not None
+            assert process.stdin is not None
+            process.stdin.close()
+            while start_time(process.pid) is not None:
+                assert time.monotonic() < deadline, stat.read_text()
+                time.sleep(0.01)
+        finally:
+            process.kill()
