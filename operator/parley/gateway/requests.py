@@ -12,6 +12,7 @@ from parley.gateway.access.refusal import Refusal
 from parley.gateway.problems import PEOPLE_PREFIX, problem_response
 from parley.gateway.settings import GatewaySettings
 
+_IMPORT = re.compile(rf"{PEOPLE_PREFIX}namespaces/[^/]+/sessions/[^/]+/import")
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 
@@ -31,7 +32,7 @@ class BodyLimits:
         if scope["type"] != "http" or not scope["path"].startswith(PEOPLE_PREFIX):
             await self._runners(scope, receive, send)
             return
-        imports = scope["path"].endswith("/import")
+        imports = scope["method"] == "POST" and _IMPORT.fullmatch(scope["path"]) is not None
         limit = self._settings.max_import_bytes if imports else self._settings.max_people_body_bytes
         announced = Headers(scope=scope).get("Content-Length", "")
         if announced.isdecimal() and int(announced) > limit:
