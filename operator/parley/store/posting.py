@@ -6,6 +6,7 @@ from datetime import timedelta
 from typing import LiteralString
 from uuid import UUID
 
+from psycopg.errors import UniqueViolation
 from pydantic import JsonValue
 
 from parley.store.ending import wake, wake_next
@@ -154,7 +155,7 @@ async def post_message(
     Args:
         conn: a connection to the store.
         session_uid: of the session it is said in.
-        key: the message's, in its session.
+        key: the message's, in its session: what it says of its caller too.
         body_hash: tells a repeat from another message.
         content: what is said.
         speaker: who says it, as models are told.
@@ -162,7 +163,7 @@ async def post_message(
         restores: uid of the session whose transcript this one is to go on with.
 
     Raises:
-        KeyReused: the key came with another body.
+        KeyReused: the key came with another body, or another key's Task or event has the name of this one's.
         SessionNotReady: the operator has not registered the session, or not restored its transcript.
         SessionOver: the session has ended, or is gone.
         ResultTooLarge: the content is over MAX_OUTPUT_BYTES as JSON.
@@ -188,8 +189,6 @@ async def post_message(
             "spec": encode(dict(turn.spec)) if turn else "{}",
             "state": "Waiting" if turn else "Done",
         }
-        await execute(conn, COUNT_TICKET, row)
-        await execute(conn, TAKE_PLACE, row)
         event = NewEvent(
             id=derived_id(session_uid, "post", NO_ITEM, key),
             type="message",
@@ -200,15 +199,31 @@ async def post_message(
             step=turn.step if turn else None,
             ticket=session.last_ticket + 1,
         )
-        appended = await append_to(conn, session_uid, [event])
-        if appended is None:
-            raise AssertionError("the event of a key comes with its post")
-        await execute(conn, REMEMBER, row | {"sequence": appended[0], "event_id": event.id})
+        try:
+            sequence = await _write(conn, session_uid, event, row)
+        except UniqueViolation as error:
+            # The session is held, so it is no repeat: the Task of another message has this one's name.
+            raise KeyReused(key) from error
+        if sequence is None:
+            raise KeyReused(key)
         if turn is None:
             # No Task comes that would let the leader look at the session.
             await wake(conn, session_uid)
         name = turn.task_name if turn else None
-        return Posted(appended[0], event.id, name, repeated=False, waits=turn is not None)
+        return Posted(sequence, event.id, name, repeated=False, waits=turn is not None)
+
+
+async def _write(
+    conn: Connection, session_uid: str, event: NewEvent, row: Mapping[str, object]
+) -> int | None:
+    """Write a message and its place; returns its sequence, None when the session has such an event without a post."""
+    await execute(conn, COUNT_TICKET, row)
+    await execute(conn, TAKE_PLACE, row)
+    appended = await append_to(conn, session_uid, [event])
+    if appended is None:
+        return None
+    await execute(conn, REMEMBER, {**row, "sequence": appended[0], "event_id": event.id})
+    return appended[0]
 
 
 def _require_ready(session: _Locked, restores: str | None) -> None:

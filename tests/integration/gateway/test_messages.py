@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from parley.gateway.api import readiness
 from parley.kube.errors import KubeUnavailable
-from parley.kube.kinds import TASK
-from parley.resources.posted_task import posted_task_name
+from parley.kube.kinds import SESSION, TASK
 from parley.store import sessions, tasks
 from parley.store.lifecycle import set_session_state
 from parley.store.pool import Pool
@@ -63,8 +62,8 @@ async def test_a_message_is_an_event_and_a_task_that_the_session_owns(
 ) -> None:
     said = await say(gateway, "Hi", "k1")
     assert said.status_code == 201, said.text
-    name = posted_task_name(alice, "k1")
-    assert (said.json()["sequence"], said.json()["task"]) == (1, name)
+    name = said.json()["task"]
+    assert said.json()["sequence"] == 1
     (task,) = tasks_of(kube)
     assert task["metadata"]["name"] == name
     assert task["metadata"]["ownerReferences"][0]["uid"] == alice
@@ -96,6 +95,29 @@ async def test_repeats_at_all_gateways_at_once_are_one_message(
     for _ in range(2):
         assert (await say(replicas.gateways[0], "Hi")).status_code == 201
     assert len(await story.events(alice)) == 3
+
+
+async def test_a_key_is_its_callers(gateway: Gateway, story: Story, alice: str) -> None:
+    # Given two people and a backend that acts for two users, who all count their messages from one
+    desk = gateway.desk
+    right = ("get sessions", "create sessions/messages")
+    anna, ben = desk.person("anna", *right), desk.person("ben", *right)
+    backend = desk.person("backend", *right, "act-for users")
+    desk.kube.edit(SESSION, NAMESPACE, "alice", lambda body: body["spec"].update(users=TWO_USERS["users"]))  # type: ignore[union-attr]
+    sent = [(anna, {}), (ben, {}), (backend, {"Parley-User": "alice"}), (backend, {"Parley-User": "bob"})]
+    # When each says the same words under the same key, twice
+    for expected in (201, 200):
+        for token, user in sent:
+            said = await desk.ask(
+                token, "POST", MESSAGES, json={"content": "Hi"}, headers={"Idempotency-Key": "1", **user}
+            )
+            assert said.status_code == expected, said.text
+    # Then each said it once
+    assert [text for _, _, text in await story.events(alice)] == ["Hi"] * 4
+    # And whoever says other words under it is told of the key as he sent it
+    other = await desk.ask(anna, "POST", MESSAGES, json={"content": "Ho"}, headers={"Idempotency-Key": "1"})
+    assert (other.status_code, other.json()["reason"]) == (409, "IdempotencyKeyReused")
+    assert "key '1' was used" in other.json()["detail"]
 
 
 async def test_a_task_that_was_seen_is_never_made_again(
@@ -209,11 +231,11 @@ async def begin(story: Story, session: str, name: str) -> str:
 
 async def test_a_chat_is_a_message_and_its_turn(gateway: Gateway, story: Story, alice: str) -> None:
     # Given somebody else's talk in the same session
-    await say(gateway, "earlier", "k0")
+    before = (await say(gateway, "earlier", "k0")).json()
     async with chatting(gateway, "Hi", "k1") as stream:
         accepted = await stream.until("accepted")
         assert accepted.data["sequence"] == 2
-        earlier = await begin(story, alice, posted_task_name(alice, "k0"))
+        earlier = await begin(story, alice, before["task"])
         await answer(story, alice, earlier, "no news")
         task = await begin(story, alice, accepted.data["task"])
         await stream.until("task", phase="Queued")

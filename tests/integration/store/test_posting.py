@@ -11,7 +11,7 @@ from parley.store.lifecycle import set_session_state
 from parley.store.posting import list_orphans, withdraw_post
 from parley.store.restoring import restore
 
-from tests.integration.store.posts import answer, note, post, shown
+from tests.integration.store.posts import answer, note, post, shown, turn
 from tests.integration.store.remains import where
 from tests.integration.store.story import MINUTE, Story, says
 
@@ -39,6 +39,22 @@ async def test_a_key_is_good_for_one_body(story: Story) -> None:
     with pytest.raises(KeyReused, match="k1"):
         await post(story, alice, "k1", "Hello")
     assert await story.events(alice) == [(1, "user", "Hi")]
+
+
+async def test_a_key_whose_names_another_has_is_refused_and_says_nothing(story: Story) -> None:
+    # Given a key whose Task's name is that of another key
+    alice = await story.session()
+    await post(story, alice, "k1")
+    with pytest.raises(KeyReused, match="k2"):
+        await post(story, alice, "k2", turn=turn("k1"))
+    # And one whose event is there without its post
+    await note(story, alice, "n1")
+    await story.sql("DELETE FROM posts WHERE key = 'n1' RETURNING 1")
+    with pytest.raises(KeyReused, match="n1"):
+        await note(story, alice, "n1")
+    # Then nothing of either is in the session
+    assert await story.events(alice) == [(1, "user", "Hi"), (2, "user", "By the way")]
+    assert await story.sql("SELECT last_ticket FROM sessions") == [(2,)]
 
 
 async def test_its_task_gets_its_place_and_does_not_say_it_again(story: Story) -> None:

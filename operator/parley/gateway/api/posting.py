@@ -19,6 +19,7 @@ from parley.kube.kinds import TASK
 from parley.resources.posted_task import posted_task, posted_task_name
 from parley.resources.session import SessionUser
 from parley.resources.task import MESSAGE_STEP
+from parley.store.errors import KeyReused
 from parley.store.posting import Posted, TurnWanted, post_message
 
 _MAKE_SECONDS = 5.0
@@ -40,8 +41,8 @@ async def post(
     """
     said_by, speaker = _speaker(access, asked)
     _check_agent(access, asked)
-    key = key or secrets.token_hex(16)
-    turn = _turn(access, asked, said_by, key) if asked.turn else None
+    mark = _of_caller(access, key) if key is not None else secrets.token_hex(16)
+    turn = _turn(access, asked, said_by, mark) if asked.turn else None
     restored = access.spec.restore_from
 
     async def commit() -> Posted:
@@ -49,7 +50,7 @@ async def post(
             return await post_message(
                 conn,
                 session_uid=access.uid,
-                key=key,
+                key=mark,
                 body_hash=_hash(asked, said_by),
                 content=asked.content,
                 speaker=speaker,
@@ -57,10 +58,22 @@ async def post(
                 restores=restored.uid if restored is not None else None,
             )
 
-    posted = await when_ready(people, access, commit)
+    try:
+        posted = await when_ready(people, access, commit)
+    except KeyReused as error:
+        if key is None:
+            raise
+        # The caller knows the key, and not what it is kept as.
+        raise KeyReused(key) from error
     if turn is not None and posted.waits:
         await _make_task(people, access, turn)
     return posted
+
+
+def _of_caller(access: SessionAccess, key: str) -> str:
+    """Return what a key is kept as: several people speak in one session, and any two may choose the same key."""
+    text = json.dumps([access.caller.username, access.caller.acting_for, key])
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _speaker(access: SessionAccess, asked: PostMessage) -> tuple[str | None, str | None]:
@@ -93,7 +106,7 @@ def _check_agent(access: SessionAccess, asked: PostMessage) -> None:
         raise Refusal(422, detail, reason="Invalid", field="body.agent")
 
 
-def _turn(access: SessionAccess, asked: PostMessage, said_by: str | None, key: str) -> TurnWanted:
+def _turn(access: SessionAccess, asked: PostMessage, said_by: str | None, mark: str) -> TurnWanted:
     spec: dict[str, JsonValue] = {"sessionRef": {"name": access.name}, "message": asked.content}
     if asked.agent is not None:
         spec["agentRef"] = {"name": asked.agent}
@@ -101,7 +114,7 @@ def _turn(access: SessionAccess, asked: PostMessage, said_by: str | None, key: s
         spec["user"] = said_by
     if asked.runtime is not None and asked.runtime.mode is not None:
         spec["runtime"] = {"mode": asked.runtime.mode.value}
-    return TurnWanted(posted_task_name(access.uid, key), MESSAGE_STEP, spec)
+    return TurnWanted(posted_task_name(access.uid, mark), MESSAGE_STEP, spec)
 
 
 def _hash(asked: PostMessage, said_by: str | None) -> str:
