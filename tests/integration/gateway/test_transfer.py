@@ -134,6 +134,13 @@ BROKEN = {
     "a message of nobody": (lambda lines: with_line(lines, 2, role=None), "line 3"),
     "another kind": (lambda lines: with_line(lines, 2, type="rumour"), "line 3"),
     "something after its end": (lambda lines: [*lines, b"{}"], "line 9"),
+    "a time that no calendar has here": (lambda lines: with_line(lines, 2, time=-62_135_600_000), "line 3"),
+    "a time that Postgres keeps and nobody reads": (
+        lambda lines: with_line(lines, 2, time="9999-12-31T23:30:00-02:00"),
+        "line 3",
+    ),
+    "a time before all computers": (lambda lines: with_line(lines, 2, time="0001-01-01T00:00:00Z"), "line 3"),
+    "a line of 5 MiB": (lambda lines: with_line(lines, 2, content="x" * 5 * 1024 * 1024), "line 3"),
     "no JSON": (lambda lines: [*lines[:4], b"{", *lines[5:]], "line 5"),
     "empty": (lambda _lines: [], "line 1"),
 }

@@ -1,12 +1,13 @@
 """A transcript's file: its lines read and written (``parley.api.transfer`` is the format)."""
 
 from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
 from typing import IO, TypeVar
 
 from pydantic import ValidationError
 
 from parley.api.common import ApiModel
-from parley.api.transfer import MAX_IMPORT_BYTES, TranscriptEnd, TranscriptEvent, TranscriptHeader
+from parley.api.transfer import TranscriptEnd, TranscriptEvent, TranscriptHeader
 from parley.gateway.access.refusal import Refusal
 from parley.gateway.api.events import event_view
 from parley.store.transcript import EventRow
@@ -14,6 +15,10 @@ from parley.store.transfer import TranscriptHead, TranscriptRow
 
 BATCH_EVENTS = 200
 BATCH_BYTES = 1024 * 1024
+MAX_LINE_BYTES = 4 * 1024 * 1024
+"""The longest content that is stored is a quarter of it: a line may have all of it escaped."""
+_EARLIEST, _END = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
+"""Postgres keeps times that Python has no calendar for, such as one in a year 10,000 of the reader's zone."""
 
 ModelT = TypeVar("ModelT", bound=ApiModel)
 
@@ -91,6 +96,8 @@ class TranscriptFile:
         event = self._read(TranscriptEvent, line)
         if event.sequence != sequence:
             raise self._refuse(f"sequence: {event.sequence}, where {sequence} is next")
+        if not _EARLIEST <= event.time < _END:
+            raise self._refuse("time: it must be in the years 1970 to 9998")
         if event.turn is not None and event.turn > self.head.last_turn:
             raise self._refuse(
                 f"turn: {event.turn}, where the first line says lastTurn {self.head.last_turn}"
@@ -112,9 +119,11 @@ class TranscriptFile:
 
     def _next_line(self) -> bytes:
         self._number += 1
-        line = self._file.readline(MAX_IMPORT_BYTES)
+        line = self._file.readline(MAX_LINE_BYTES + 1)
         if not line:
             raise self._refuse("the file ends here, before the line that ends the transcript: it was cut off")
+        if len(line) > MAX_LINE_BYTES:
+            raise self._refuse(f"it is longer than {MAX_LINE_BYTES:,} bytes")
         return line
 
     def _read(self, model: type[ModelT], line: bytes) -> ModelT:
