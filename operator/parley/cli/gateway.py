@@ -1,6 +1,7 @@
 """The CLI's way to the gateway: a URL, or a port-forward; and a token of whoever calls."""
 
-from collections.abc import Generator, Sequence
+import time
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 
 from parley.cli.app import App
@@ -10,11 +11,14 @@ from parley.cli.kube import SERVICE
 from parley.cli.port_forward import PortForward
 from parley.cli.reading import name_of, namespace_of, objects, text
 from parley.client import Parley, ParleyError, Unreachable
+from parley.client.base import Token
 from parley.kube.client import JsonObject
-from parley.kube.errors import Forbidden
+from parley.kube.errors import Forbidden, KubeUnavailable
 
 GATEWAY = "app.kubernetes.io/name=parley,app.kubernetes.io/component=gateway"
 _USUAL_NAMESPACE = "parley-system"
+_FRESH_SECONDS = 300.0
+"""How long a token is used: clusters and clouds let one live at least ten minutes."""
 
 
 @contextmanager
@@ -25,7 +29,7 @@ def connect(app: App) -> Generator[Parley]:
         CliError: there is no gateway or no token, or the gateway refused; with what to do.
     """
     settings = app.settings
-    token = token_for(app)
+    token = lasting_token(app)
     if settings.gateway:
         with client(app, settings.gateway, token) as parley, explained():
             yield parley
@@ -41,7 +45,7 @@ def connect(app: App) -> Generator[Parley]:
         yield parley
 
 
-def client(app: App, url: str, token: str) -> Parley:
+def client(app: App, url: str, token: Token) -> Parley:
     """A client with the settings of the command line."""
     return Parley(url, token, namespace=app.namespace, user=app.settings.user)
 
@@ -63,6 +67,31 @@ def explained() -> Generator[None]:
         raise CliError(
             f"{error.problem.title}: {error.problem.detail or error.status}", hints.get(error.status)
         ) from error
+
+
+def lasting_token(app: App, now: Callable[[], float] = time.monotonic) -> Token:
+    """What gives the caller's token for as long as a command stays open; the first is there at once.
+
+    Raises:
+        CliError: there is none; see ``token_for``.
+    """
+    token = token_for(app)
+    if app.settings.token:
+        return token
+    made = now()
+
+    def fresh() -> str:
+        nonlocal token, made
+        if now() - made >= _FRESH_SECONDS:
+            try:
+                token = token_for(app)
+            except KubeUnavailable:
+                # The one there is may still be good; the next request asks again.
+                return token
+            made = now()
+        return token
+
+    return fresh
 
 
 def token_for(app: App) -> str:

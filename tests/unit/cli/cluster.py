@@ -142,6 +142,7 @@ class FakeCluster:
         yield from lines if tail is None else lines[-tail:]
 
     def token(self) -> str | None:
+        self._arrive("get", "token")
         return self.user_token
 
     def service_account_token(self, namespace: str, name: str) -> str:

@@ -12,10 +12,11 @@ from parley.api.stream import DeltaView
 from parley.cli.answer_printer import AnswerPrinter
 from parley.cli.app import App
 from parley.cli.failures import CliError
-from parley.cli.gateway import client, explained, find_gateway, token_for
+from parley.cli.gateway import client, explained, find_gateway, lasting_token, token_for
 from parley.cli.kube import DEPLOYMENT, SERVICE
 from parley.cli.main import run
 from parley.client import Parley
+from parley.kube.errors import KubeUnavailable
 
 from tests.unit.cli.cluster import FakeCluster
 from tests.unit.cli.conftest import Said
@@ -244,6 +245,36 @@ def test_the_token_is_the_one_given_or_a_service_accounts_or_the_kubeconfigs(clu
 
     app.settings.token = "given"
     assert token_for(app) == "given"
+
+
+def test_a_command_that_stays_open_asks_for_a_new_token_before_the_old_one_is_over(
+    cluster: FakeCluster,
+) -> None:
+    app, clock = App(open_kube=lambda _settings: cluster), [0.0]
+    token = lasting_token(app, lambda: clock[0])
+    assert callable(token)
+
+    # Given a login that gives another token by now
+    cluster.user_token = "a-newer-token"
+    assert token() == "token-of-the-user", "there is no need yet"
+
+    # When the first is five minutes old
+    clock[0] = 300
+    cluster.away = KubeUnavailable(0, "Unreachable", "gone")
+    assert token() == "token-of-the-user", "the cluster is away for a moment"
+    cluster.away = None
+    assert token() == "a-newer-token"
+
+    # But a token that was given is all there is
+    app.settings.token = "given"
+    assert lasting_token(app) == "given"
+
+
+def test_a_command_that_has_no_token_fails_at_once(cluster: FakeCluster) -> None:
+    cluster.user_token = None
+
+    with pytest.raises(CliError, match="logs in with a certificate"):
+        lasting_token(App(open_kube=lambda _settings: cluster))
 
 
 def test_who_has_a_certificate_only_is_told_how_to_get_a_token(cluster: FakeCluster) -> None:
