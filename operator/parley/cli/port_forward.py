@@ -56,7 +56,13 @@ class PortForward:
             )
         self._command = [kubectl, *self._command]
         process = self._start("")
-        self._local = self._wait_for_port(process)
+        try:
+            self._local = self._wait_for_port(process)
+        except BaseException:
+            # In its group of its own it would outlive a Ctrl-C.
+            with process:
+                process.terminate()
+            raise
         self._process = process
         self._keeper = threading.Thread(target=self._keep, daemon=True)
         self._keeper.start()

@@ -98,3 +98,19 @@ def test_without_kubectl_a_url_is_needed(tmp_path: Path, monkeypatch: pytest.Mon
 
     with pytest.raises(CliError, match="kubectl is not there"):
         PortForward([], "parley-system", "parley-gateway", "8080").__enter__()
+
+
+def test_who_interrupts_the_wait_for_its_port_leaves_no_kubectl_behind(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interrupted:
+        def match(self, _line: str) -> None:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(port_forward, "_FORWARDING", Interrupted())
+    install(folder, '#!/bin/sh\necho "$$" >> {folder}/calls\necho "Connecting"\nexec sleep 60\n')
+
+    with pytest.raises(KeyboardInterrupt):
+        PortForward([], "parley-system", "parley-gateway", "8080").__enter__()
+
+    eventually(lambda: not is_running(int(calls(folder)[0])), "kubectl ends with the command")
