@@ -12,7 +12,7 @@ from parley.controller.metrics import TASKS_ADOPTED
 from parley.controller.resource import Resource
 from parley.controller.sights import Sights
 from parley.kube.client import JsonObject
-from parley.kube.errors import AlreadyExists, Forbidden, Invalid
+from parley.kube.errors import AlreadyExists, Invalid, KubeError, KubeUnavailable
 from parley.kube.kinds import TASK
 from parley.resources.posted_task import is_posted_task, posted_task
 from parley.store.lifecycle import FINAL
@@ -35,16 +35,25 @@ class PostedTasks:
         """Make the Tasks of messages that have waited so long; return how many were made.
 
         Raises:
-            KubeError: the API server does not answer; the rest comes another time.
+            KubeUnavailable: the API server does not answer; the rest comes another time.
             StoreUnavailable: the same.
         """
         context = self._context
         async with context.store() as connection:
             orphans = await list_orphans(connection, context.fence, older)
-        made = 0
+        made, full = 0, set[str]()
         for orphan in orphans:
-            if context.settings.watches(orphan.namespace):
+            if not context.settings.watches(orphan.namespace) or orphan.namespace in full:
+                continue
+            try:
                 made += await self._adopt(orphan)
+            except KubeUnavailable:
+                raise
+            except KubeError as error:
+                # A quota, a policy, or a namespace that is about to go: all pass, and hold up nobody else's.
+                log.warning("Task %s/%s cannot be made yet: %s", orphan.namespace, orphan.task_name, error)
+                if "exceeded quota" in error.message:
+                    full.add(orphan.namespace)
         return made
 
     async def _adopt(self, orphan: Orphan) -> bool:
@@ -66,10 +75,6 @@ class PostedTasks:
             created = await self._context.kube.create(TASK, orphan.namespace, body)
         except AlreadyExists:
             return await self._take_in(orphan)
-        except Forbidden as error:
-            # A quota, or a namespace that is about to go: both pass.
-            log.warning("Task %s/%s cannot be made yet: %s", orphan.namespace, orphan.task_name, error)
-            return False
         except Invalid as error:
             await self._give_up(orphan, f"the API server refuses its Task: {error.message}")
             return False

@@ -70,12 +70,19 @@ WITH moved AS (
 )
 UPDATE events e SET ticket = moved.ticket FROM moved WHERE e.session_uid = moved.session_uid AND e.id = moved.event_id
 """
+# Each namespace has its share: those of one that cannot be made, such as by its quota, stand in nobody else's way.
 ORPHANS = """
-SELECT u.session_uid, s.namespace, s.name AS session, s.state, u.ticket, u.task_name, u.step, u.posted_spec AS spec
-FROM turns u JOIN sessions s ON s.uid = u.session_uid
-WHERE u.task_uid IS NULL AND u.state = 'Waiting' AND u.created_at <= now() - %(older)s::interval
-  AND s.cluster = %(cluster)s AND s.install = %(install)s AND s.gone_since IS NULL
-ORDER BY u.created_at LIMIT 100
+WITH waiting AS (
+  SELECT u.session_uid, s.namespace, s.name AS session, s.state, u.ticket, u.created_at,
+         row_number() OVER (PARTITION BY s.namespace ORDER BY u.created_at, u.ticket) AS place
+  FROM turns u JOIN sessions s ON s.uid = u.session_uid
+  WHERE u.task_uid IS NULL AND u.state = 'Waiting' AND u.created_at <= now() - %(older)s::interval
+    AND s.cluster = %(cluster)s AND s.install = %(install)s AND s.gone_since IS NULL
+)
+SELECT session_uid, w.namespace, w.session, w.state, ticket, u.task_name, u.step, u.posted_spec AS spec
+FROM waiting w JOIN turns u USING (session_uid, ticket)
+WHERE w.place <= 20
+ORDER BY w.place, w.created_at
 """
 WITHDRAW = """
 UPDATE turns SET state = 'Withdrawn', ended_at = now()
@@ -254,7 +261,10 @@ async def move_posts(conn: Connection, session_uid: str) -> None:
 
 
 async def list_orphans(conn: Connection, fence: Fence, older: timedelta) -> list[Orphan]:
-    """Return this install's messages that were posted so long ago and have no registered Task, oldest first."""
+    """Return this install's messages that were posted so long ago and have no registered Task.
+
+    They are the oldest 20 of each namespace, the oldest of all namespaces first.
+    """
     parameters = {"cluster": fence.cluster, "install": fence.install, "older": older}
     return await fetch_all(conn, Orphan, ORPHANS, parameters)
 

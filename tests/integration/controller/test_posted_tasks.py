@@ -173,6 +173,28 @@ async def test_what_the_api_server_refuses_for_good_holds_up_nobody(
     assert len(answers) == (0 if waits else 1)
 
 
+@pytest.mark.parametrize(
+    ("error", "made"),
+    [
+        (Forbidden(403, "Forbidden", "exceeded quota: tasks"), 0),
+        (Forbidden(403, "Forbidden", "denied by a policy"), 1),
+        (KubeError(405, "MethodNotAllowed", "not here"), 1),
+    ],
+)
+async def test_a_message_that_cannot_be_taken_in_yet_holds_up_the_others_only_if_it_must(
+    cluster: Cluster, error: KubeError, made: int
+) -> None:
+    # Given two messages that gateways left, and an API server that refuses the first one's Task for now
+    uid = await talking(cluster)
+    for text in ("one", "two"):
+        await commit(cluster, uid, text, text)
+    cluster.kube.fail(error, verb="create", kind="Task")
+    # When the leader looks, then the other is tried unless it would find the same quota
+    assert await adopt(cluster) == made
+    assert await adopt(cluster) == 2 - made
+    assert [text for role, text in await said(cluster) if role == "assistant"] == ["answer of reply"] * 2
+
+
 async def test_another_task_of_that_name_holds_up_nobody(cluster: Cluster) -> None:
     uid = await talking(cluster)
     posted = await commit(cluster, uid, "k1")

@@ -200,6 +200,26 @@ async def test_messages_without_a_task_are_found_and_can_be_given_up(story: Stor
     assert [text for _, _, text in await story.events(alice)] == ["Hi", "Hi", "By the way"], "said is said"
 
 
+async def test_however_many_wait_in_one_namespace_the_others_are_found(story: Story) -> None:
+    # Given a hundred messages in one namespace that can have no Task, and later two in another
+    alice, bob = await story.session(), await story.session("bob")
+    await story.sql("UPDATE sessions SET namespace = 'full' WHERE uid = %s RETURNING 1", alice)
+    await story.sql(
+        "INSERT INTO turns (session_uid, ticket, task_name, step, posted_spec, state, created_at) "
+        "SELECT %s, n, 'm-' || n, 'reply', '{}', 'Waiting', now() - interval '1 h' "
+        "FROM generate_series(1, 100) n RETURNING 1",
+        alice,
+    )
+    for key in ("k1", "k2"):
+        await post(story, bob, key)
+    # When the leader looks, then all namespaces have their share, each in its order
+    async with story.conn() as conn:
+        found = [(each.session, each.ticket) for each in await list_orphans(conn, story.fence, NOW)]
+    assert [ticket for session, ticket in found if session == "bob"] == [1, 2]
+    assert [ticket for session, ticket in found if session == "alice"] == list(range(1, 21))
+    assert found[:3] == [("alice", 1), ("bob", 1), ("alice", 2)]
+
+
 async def test_a_message_that_is_erased_leaves_nothing_and_is_not_posted_again(story: Story) -> None:
     alice = await story.session()
     await post(story, alice, "k1", "4111-2222")
