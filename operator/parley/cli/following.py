@@ -3,12 +3,12 @@
 import queue
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from parley.cli.kube import Kube
 from parley.cli.reading import name_of, text
-from parley.cli.task_tree import PARENT_LABEL, children_of, may_have_children
+from parley.cli.task_tree import PARENT_LABEL, children_of, may_have_children, parent_of
 from parley.kube.client import JsonObject
 from parley.kube.errors import KubeError, KubeUnavailable, NotFound
 from parley.kube.kinds import TASK, Kind
@@ -16,6 +16,8 @@ from parley.kube.kinds import TASK, Kind
 _AWAY_SECONDS = 120.0
 """How long an API server may be away before a command that follows gives up."""
 _RETRY_SECONDS = 1.0
+_NEWS = 256
+"""Changes that are held until they are shown; the rest is read from the API server after them."""
 
 
 def follow(
@@ -121,61 +123,112 @@ def follow_family(kube: Kube, namespace: str, name: str, *, tick: float | None =
     The last one yielded is ``gone``, if the Task was deleted. The caller stops when it has seen enough.
     """
     family = load_family(kube, namespace, name)
-    news: queue.SimpleQueue[JsonObject | Exception | None] = queue.SimpleQueue()
-    _in_thread(lambda: follow(kube, TASK, namespace, name), news)
-    watched: tuple[str, ...] = ()
-    yield family
-    while True:
-        parents = tuple(family.parents())
-        if parents and parents != watched:
-            watched = parents
-            # The one before ends with the process: a wider watch makes it one too many, not wrong.
-            _in_thread(lambda chosen=parents: _watch_children(kube, namespace, chosen), news)
-        try:
-            told = news.get(timeout=tick)
-        except queue.Empty:
-            yield family
-            continue
-        if isinstance(told, Exception):
-            raise told
-        if told is None:
-            family.gone = True
-        elif name_of(told) == name:
-            family.root = told
-        else:
-            family.below[name_of(told)] = told
+    news = _News()
+    try:
+        news.tell_of(follow(kube, TASK, namespace, name))
+        watching = False
         yield family
+        while True:
+            if not watching and family.parents():
+                watching = True
+                news.tell_of(_watch_below(kube, namespace, name))
+            try:
+                told = news.get(tick)
+            except queue.Empty:
+                yield family
+                continue
+            if isinstance(told, Exception):
+                raise told
+            if told is None:
+                family.gone = True
+            elif name_of(told) == name:
+                family.root = told
+            else:
+                family.below[name_of(told)] = told
+            yield family
+    finally:
+        news.close()
 
 
-def _watch_children(kube: Kube, namespace: str, parents: Sequence[str]) -> Iterator[JsonObject]:
-    labels = f"{PARENT_LABEL} in ({','.join(parents[:_NAMES_A_SELECTOR])})"
+def _watch_below(kube: Kube, namespace: str, name: str) -> Iterator[JsonObject]:
+    """Yield all below a Task, however deep, as they come and change.
+
+    One watch on whatever is somebody's child: the names of the parents would be too many for a selector.
+    """
+    versions: dict[str, str] = {}
     patience = _Patience()
     while True:
         try:
-            listed = kube.list(TASK, namespace, labels=labels)
+            listed = kube.list(TASK, namespace, labels=PARENT_LABEL)
             patience.renew()
-            yield from listed.items
-            for change in kube.watch(TASK, namespace, listed.version, labels=labels):
-                if change.type != "DELETED":
+            for task in _below(children_of(listed.items), name):
+                version = text(task, "metadata", "resourceVersion")
+                if versions.get(name_of(task)) != version:
+                    versions[name_of(task)] = version
+                    yield task
+            for change in kube.watch(TASK, namespace, listed.version, labels=PARENT_LABEL):
+                parent = parent_of(change.body)
+                # A Task is always told of before its children are.
+                if change.type != "DELETED" and (parent == name or parent in versions):
+                    versions[name_of(change.body)] = text(change.body, "metadata", "resourceVersion")
                     yield change.body
         except KubeError as error:
             if error.status != 410:
                 patience.bear(error)
 
 
-def _in_thread(
-    source: Callable[[], Iterator[JsonObject | None]],
-    news: "queue.SimpleQueue[JsonObject | Exception | None]",
-) -> None:
-    def pump() -> None:
-        try:
-            for one in source():
-                news.put(one)
-        except Exception as error:  # noqa: BLE001 - it is raised where the news are read
-            news.put(error)
+def _below(children: Mapping[str, Sequence[JsonObject]], name: str) -> Iterator[JsonObject]:
+    waiting, seen = [name], {name}
+    while waiting:
+        for child in children.get(waiting.pop(), ()):
+            # Labels are anybody's to write: two Tasks may each claim to be below the other.
+            if name_of(child) not in seen:
+                seen.add(name_of(child))
+                waiting.append(name_of(child))
+                yield child
 
-    # A watch blocks until something happens; none may keep the process from ending.
-    threading.Thread(target=pump, daemon=True).start()
+
+class _News:
+    """What several watches tell, each read in a thread of its own: a watch blocks until something happens."""
+
+    def __init__(self) -> None:
+        self._queue: queue.Queue[JsonObject | Exception | None] = queue.Queue(_NEWS)
+        self._closed = threading.Event()
+
+    def tell_of(self, source: Iterator[JsonObject | None]) -> None:
+        """Read a source until it ends or this is closed; its error is told too."""
+
+        def pump() -> None:
+            try:
+                for one in source:
+                    if not self._put(one):
+                        return
+            except Exception as error:  # noqa: BLE001 - it is raised where the news are read
+                self._put(error)
+
+        # None may keep the process from ending.
+        threading.Thread(target=pump, daemon=True).start()
+
+    def get(self, timeout: float | None) -> JsonObject | Exception | None:
+        """The next of the news.
+
+        Raises:
+            queue.Empty: there was none for ``timeout`` seconds.
+        """
+        return self._queue.get(timeout=timeout)
+
+    def close(self) -> None:
+        """Let the threads end with the next thing that they would tell."""
+        self._closed.set()
+
+    def _put(self, one: JsonObject | Exception | None) -> bool:
+        while not self._closed.is_set():
+            try:
+                self._queue.put(one, timeout=_RETRY_SECONDS)
+            except queue.Full:
+                continue
+            return True
+        return False
 
 
 def siblings(family: Family) -> dict[str, Sequence[JsonObject]]:

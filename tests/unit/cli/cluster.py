@@ -15,12 +15,13 @@ CREATED = "2026-11-23T10:00:00Z"
 
 
 class FakeCluster:
-    """It knows label selectors ``a=b`` and ``a in (b,c)``, and field selectors ``path=value``.
+    """It knows label selectors ``a``, ``a=b`` and ``a in (b,c)``, and field selectors ``path=value``.
 
     Attributes:
         on_write: called with the kind and the object after each create and patch; what it changes is stored.
         forbidden: (verb, plural) that the caller may not do.
         denied: rights that a review denies.
+        watchers: the threads that watch, by label selector.
         logs: by pod and container.
     """
 
@@ -31,6 +32,7 @@ class FakeCluster:
         self.on_write: Callable[[Kind, JsonObject], None] = lambda _kind, _body: None
         self.forbidden: set[tuple[str, str]] = set()
         self.denied: set[Right] = set()
+        self.watchers: dict[str, set[int]] = {}
         self.logs: dict[tuple[str, str], list[str]] = {}
         self.user_token: str | None = "token-of-the-user"
         self.server_version = "v1.37.2"
@@ -113,6 +115,7 @@ class FakeCluster:
         """What came after a version; it ends soon when nothing more comes, as a watch does that the server ends."""
         del namespace, seconds
         self._arrive("watch", kind.plural)
+        self.watchers.setdefault(labels, set()).add(threading.get_ident())
         seen = int(version)
         while True:
             with self._changed:
@@ -193,8 +196,8 @@ def _has_labels(body: JsonObject, selector: str) -> bool:
             if labels.get(key) not in values.rstrip(")").split(",") or not _has_labels(body, ",".join(equal)):
                 return False
         else:
-            key, _, value = part.partition("=")
-            if labels.get(key) != value:
+            key, equals, value = part.partition("=")
+            if key not in labels or (equals and labels[key] != value):
                 return False
     return True
 

@@ -189,6 +189,52 @@ def test_tasks_that_come_while_it_is_followed_join_the_tree(cluster: FakeCluster
     assert any("ship-all-ship-c" in str(line) for line in family_lines(family))
 
 
+def test_however_many_tasks_are_below_one_watch_tells_of_them_all(cluster: FakeCluster) -> None:
+    def below(parent: str, name: str) -> None:
+        metadata = {"labels": {"parley.dev/parent": parent}}
+        spec = {"templateRef": {"name": "deep"}}
+        cluster.put(TASK, name, metadata=metadata, spec=spec, status={"phase": "Running"})
+
+    ship_all(cluster)
+    below("another", "of-another")
+    following = follow_family(cluster, "shop", "ship-all", tick=0.05)
+    next(following)
+
+    # When more parents come than a selector has room for, and the last one has a child
+    for number in range(101):
+        below("ship-all", f"z-{number:03}")
+        next(family for family in following if f"z-{number:03}" in family.below)
+    below("z-100", "deepest")
+    family = next(family for family in following if "deepest" in family.below)
+
+    assert "of-another" not in family.below
+    assert {labels: len(threads) for labels, threads in cluster.watchers.items() if labels} == {
+        "parley.dev/parent": 1
+    }
+
+
+def test_who_stops_following_leaves_no_thread_behind(cluster: FakeCluster, monkeypatch: Any) -> None:
+    monkeypatch.setattr("parley.cli.following._NEWS", 1)
+    monkeypatch.setattr("parley.cli.following._RETRY_SECONDS", 0.001)
+    ship_all(cluster)
+    before = set(threading.enumerate())
+    following = follow_family(cluster, "shop", "ship-all", tick=0.05)
+    next(following)
+    next(following)
+    begun = [one for one in threading.enumerate() if one not in before]
+    assert len(begun) == 2
+
+    # When it stops while there is more to tell than is read
+    following.close()
+    for number in range(10):
+        cluster.update(TASK, "ship-all", status={"phase": "Running", "progress": f"{number}/10"})
+        child(cluster, "ship-all-ship-a", {"phase": "Running", "progress": f"{number}/10"})
+
+    for thread in begun:
+        thread.join(30)
+        assert not thread.is_alive(), thread
+
+
 def test_a_grandchild_stands_below_its_parent(cluster: FakeCluster) -> None:
     ship_all(cluster)
     cluster.put(
