@@ -5,6 +5,9 @@ answer again. All of them raise ``OtherHolder`` (409), ``Stopped`` (410) and, wh
 ``ResultTooLarge`` (413); some ``NotAllowed`` (422). After any of these nothing was written.
 """
 
+import logging
+
+from psycopg import DataError
 from pydantic import ValidationError
 
 from parley.protocol.messages import (
@@ -20,13 +23,21 @@ from parley.store.context_calls import update_context_call
 from parley.store.ending import answer_open_calls, wake, wake_next
 from parley.store.errors import NotAllowed, OtherHolder, ResultTooLarge, Stopped
 from parley.store.events import append, next_position
-from parley.store.holding import Held, count_usage, lock_held
+from parley.store.holding import (
+    LOCK_ATTEMPT,
+    SHARE_TASK,
+    Held,
+    LockedAttempt,
+    LockedTask,
+    count_usage,
+    lock_held,
+)
 from parley.store.journal import put_call, put_response
 from parley.store.outcomes import close_held, require_own_events
 from parley.store.pausing import pause
 from parley.store.pool import Connection
 from parley.store.posting import IS_POSTED, is_posted
-from parley.store.rows import encode, encode_limited, execute, fetch_value
+from parley.store.rows import encode, encode_limited, execute, fetch_one, fetch_value
 from parley.store.taking import describe, input_messages, take_attempt, take_next_attempt, take_next_warm
 
 __all__ = [
@@ -46,6 +57,7 @@ __all__ = [
     "update_context_call",
 ]
 
+UNREADABLE = "What is stored of the step or of its Session cannot be read: continue in another Session."
 SUMMARY_KEY = "summary"
 """A step makes at most one."""
 STORED_INPUT = """
@@ -74,6 +86,8 @@ END_OWN_TURN = """
 UPDATE turns SET state = 'Done', ended_at = now()
 WHERE session_uid = %(session_uid)s AND ticket = %(ticket)s AND state = 'Held'
 """
+
+log = logging.getLogger(__name__)
 
 
 async def take(
@@ -111,14 +125,45 @@ async def take_warm(
 ) -> TakeAnswer | None:
     """Give the oldest open attempt of a pool to the holder, for 9 s: it must send heartbeats.
 
-    A holder that has one gets that one again; with ``own`` it gets no other.
+    A holder that has one gets that one again; with ``own`` it gets no other. One of which nobody can be told, such as
+    of a session with an event that cannot be read, is closed as Failed: it would keep all others from the pool.
 
     Returns:
         None when none is ready: ask again.
     """
+    while True:
+        held = None
+        try:
+            async with conn.transaction():
+                held = await take_next_warm(conn, pool, namespace, holder, own=own)
+                return None if held is None else await _give(conn, held)
+        except (DataError, ValidationError) as error:
+            if held is None:
+                raise
+            log.error("attempt %d cannot be given out: %s", held.attempt.id, type(error).__name__)  # noqa: TRY400
+            await _give_up(conn, held)
+
+
+async def _give_up(conn: Connection, given: Held) -> None:
+    """Close an attempt as Failed for good, unless somebody else has it now."""
+    parameters = {"attempt_id": given.attempt.id}
     async with conn.transaction():
-        held = await take_next_warm(conn, pool, namespace, holder, own=own)
-        return None if held is None else await _give(conn, held)
+        task = await fetch_one(conn, LockedTask, SHARE_TASK, parameters)
+        attempt = await fetch_one(conn, LockedAttempt, LOCK_ATTEMPT, parameters)
+        if task is None or attempt is None or attempt.state not in {"Open", "Running"}:
+            return
+        if attempt.holder not in {None, given.attempt.holder}:
+            return
+        await close_held(
+            conn,
+            Held(attempt, task),
+            "Failed",
+            answer=encode(FinishAnswer().model_dump(mode="json", by_alias=True)),
+            reason="Error",
+            message=UNREADABLE,
+            definite=True,
+        )
+        await wake(conn, attempt.task_uid)
 
 
 async def _give(conn: Connection, held: Held) -> TakeAnswer:

@@ -10,6 +10,7 @@ from parley.store import runner_calls
 from parley.store.errors import OtherHolder
 from parley.store.posting import TurnWanted, post_message
 
+from tests.integration.store.posts import answer
 from tests.integration.store.story import Story, prompt_request, says
 
 POOL = "warm-support-1"
@@ -188,3 +189,31 @@ async def test_a_later_attempt_is_told_what_the_first_one_did(story: Story) -> N
     assert answer.attempt == second
     assert [(entry.round, entry.call) for entry in answer.journal] == [(0, -1)]
     assert answer.input is not None
+
+
+async def test_a_session_that_cannot_be_read_ends_its_own_step_and_no_runner(story: Story) -> None:
+    # Given a session with a time in it that only Postgres can tell, and a second one behind it in the pool
+    session = await story.session()
+    await answer(story, session, await queued(story, session), "Answer")
+    await story.sql("UPDATE events SET time = '20000-01-01' WHERE session_uid = %s", session)
+    broken = await start(story, await queued(story, session), session_uid=session)
+    good = await start(story, await story.task())
+
+    # When a slot asks
+    found = await taken(story)
+
+    # Then it gets what can be read, and the other has failed for good, in a sentence without any content
+    assert found == good
+    ((state, reason, definite, message),) = await story.sql(
+        "SELECT state, reason, definite, message FROM attempts WHERE id = %s", broken
+    )
+    assert (state, reason, definite) == ("Failed", "Error", True)
+    assert "cannot be read" in message
+    assert await taken(story, "pod/2") is None
+
+
+async def queued(story: Story, session: str) -> str:
+    """Give a task the session's turn."""
+    task = await story.task(session)
+    await story.queue(session, task)
+    return task
