@@ -40,9 +40,10 @@ class Resolver:
         """Say what of it is missing or unusable, so that nothing of the task may start."""
         session_ref = task.spec.session_ref
         if session_ref is not None and task.session is None:
-            return Hold(
-                Reason.SESSION_NOT_FOUND, f"Session {session_ref.name} does not exist in this namespace"
-            )
+            named = f"Session {session_ref.name}"
+            if (posted_in := task.resource.posted_in) is not None:
+                named += f" with the uid {posted_in}, in which this message was posted,"
+            return Hold(Reason.SESSION_NOT_FOUND, f"{named} does not exist in this namespace")
         if task.unusable:
             return Hold(Reason.INVALID_SPEC, "; ".join(task.unusable))
         if task.agent_name is not None and task.agent is None:
@@ -54,9 +55,11 @@ class Resolver:
     async def _resolve_session(self, task: TaskUnderWork, name: str, agent: str | None) -> None:
         projection = self._context.projection
         projection.tasks.bind(task.resource, "sessionRef", name)
-        task.session = projection.sessions.get(task.resource.namespace, name)
-        if task.session is None:
+        found = projection.sessions.get(task.resource.namespace, name)
+        if found is None or task.resource.posted_in not in {None, found.uid}:
+            # A gateway may not have known yet that the Session was made anew: this message was said in the one before.
             return
+        task.session = found
         reading = await self._context.specs.read(SessionSpec, task.session)
         task.session_spec = spec = reading.spec
         task.unusable += [f"Session {name}: {problem}" for problem in reading.problems]

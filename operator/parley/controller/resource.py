@@ -14,6 +14,7 @@ from parley.controller.finality import is_final
 from parley.kube.client import JsonObject
 from parley.kube.kinds import PARLEY_GROUP, SESSION
 from parley.resources.common import parse_duration
+from parley.resources.posted_task import POSTED_LABEL
 
 REFERENCES = ("sessionRef", "agentRef", "templateRef", "taskRef")
 """The fields that name another object of the namespace; all of them are immutable."""
@@ -68,6 +69,8 @@ class Resource:
     owner: Owner | None = None
     session: str | None = None
     """Name of the Session that it goes with but is not controlled by: a tool of that session has queued this Task."""
+    posted_in: str | None = None
+    """uid of the Session in which a posted Task's message was said; another of its name does not know the message."""
     mark: str | None = None
     """The label or annotation by which a GitOps tool or Helm owns the object, if one does."""
     annotations: Mapping[str, str] = field(default_factory=lambda: _NOTHING)
@@ -114,7 +117,10 @@ class Resource:
             spec=cast("Mapping[str, JsonValue]", body.get("spec") or {}),
             status=status,
             owner=_owner(metadata.get("ownerReferences")),
-            session=_session(metadata.get("ownerReferences")),
+            session=_session(metadata.get("ownerReferences"), "name"),
+            posted_in=_session(metadata.get("ownerReferences"), "uid")
+            if labels.get(POSTED_LABEL) == "true"
+            else None,
             mark=_mark(labels, annotations),
             annotations={key: value for key, value in annotations.items() if key.startswith(_OWN)}
             or _NOTHING,
@@ -143,10 +149,10 @@ def _owner(references: JsonValue) -> Owner | None:
     return None
 
 
-def _session(references: JsonValue) -> str | None:
+def _session(references: JsonValue, field_name: str) -> str | None:
     for each in cast("Iterable[JsonValue]", references or ()):
         if isinstance(each, dict) and each.get("kind") == SESSION.kind and not each.get("controller"):
-            return sys.intern(str(each.get("name")))
+            return sys.intern(str(each.get(field_name)))
     return None
 
 

@@ -235,6 +235,30 @@ async def test_a_session_nobody_has_seen_takes_no_message(cluster: Cluster) -> N
         await commit(cluster, "unknown", "k1")
 
 
+async def test_a_message_to_a_session_that_was_made_anew_is_not_said_in_the_new_one(cluster: Cluster) -> None:
+    # Given a Session that was deleted and made anew, which a gateway has not noticed
+    before = await talking(cluster)
+    await commit(cluster, before, "k1", "old")
+    await cluster.kube.delete(SESSION, NAMESPACE, "alice")
+    await cluster.settle()
+    await cluster.session()
+    await cluster.settle()
+    # When it makes the Task of a message that was said in the one before
+    await make(cluster, before, "k1", "old")
+    await cluster.settle()
+    # Then the Task waits for the garbage collector, and the new Session has only what is said in it
+    (name,) = cluster.tasks()
+    (ready,) = [each for each in cluster.status(name)["conditions"] if each["type"] == "Ready"]
+    assert (cluster.status(name)["phase"], ready["reason"]) == ("Pending", "SessionNotFound")
+    assert before in ready["message"]
+    new = str(cluster.object(SESSION, "alice")["metadata"]["uid"])
+    await commit(cluster, new, "k1", "new")
+    await make(cluster, new, "k1", "new")
+    await cluster.settle()
+    assert [taken.request.prompt.text for taken in cluster.taken] == ["new"]  # type: ignore[union-attr]
+    assert [text for _, text in await said(cluster) if text != "old"] == ["new", "answer of reply"]
+
+
 async def test_messages_that_wait_count_when_their_turn_comes(cluster: Cluster) -> None:
     # Given a session that may hold four messages, into which three are posted at once
     uid = await talking(cluster, limits={"maxMessages": 4})
