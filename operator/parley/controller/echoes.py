@@ -35,7 +35,9 @@ class Echoes:
         try:
             yield
         finally:
-            del self._under_way[uid]
+            # Two writes of one object may be under way: each takes back no more than its own.
+            if self._under_way.get(uid) is status:
+                del self._under_way[uid]
 
     def is_under_way(self, uid: str, status: Mapping[str, JsonValue]) -> bool:
         """Whether an object has the status that is being written to it just now."""

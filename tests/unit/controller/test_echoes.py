@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 from parley.controller.echoes import Echoes
 from parley.kube.kinds import JOB, SESSION, TASK
 
@@ -95,3 +96,18 @@ def test_each_kind_has_a_watch_of_its_own() -> None:
 
     heard.heard(TASK, at(99))
     assert heard.overdue() == 0.0
+
+
+@pytest.mark.parametrize("last", ["first", "second"])
+def test_of_two_writes_at_once_each_takes_back_its_own(last: str) -> None:
+    # Given two statuses of one object that are being written at the same time
+    heard, _ = echoes()
+    statuses: dict[str, dict[str, Any]] = {"first": {"phase": "Idle"}, "second": {"phase": "Busy"}}
+    writes = {name: heard.writing("u", status) for name, status in statuses.items()}
+    for write in writes.values():
+        write.__enter__()
+    assert heard.is_under_way("u", statuses["second"])
+    # When they end in either order, then what neither writes any more is not under way
+    for name in sorted(writes, key=lambda each: each == last):
+        writes[name].__exit__(None, None, None)
+    assert not any(heard.is_under_way("u", status) for status in statuses.values())
