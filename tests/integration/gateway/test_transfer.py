@@ -9,7 +9,7 @@ from parley.store import erasing
 from parley.store.pool import Pool
 
 from tests.fake_kube import FakeKube
-from tests.integration.gateway.people import EVERYTHING, Desk, open_desk
+from tests.integration.gateway.people import EVERYTHING, Desk, open_desk, problem
 from tests.integration.store.posts import answer, note, post, shown
 from tests.integration.store.story import Story
 
@@ -193,3 +193,11 @@ async def test_a_session_that_was_never_spoken_in_has_an_empty_transcript(desk: 
     lines = (await export(desk, "alice")).splitlines()
     assert json.loads(lines[-1]) == {"end": True, "events": 0}
     assert len(lines) == 2
+
+
+async def test_an_export_is_one_of_a_callers_streams(pool: Pool, kube: FakeKube, story: Story) -> None:
+    async with open_desk(pool, kube, story, streams_per_caller=0) as desk:
+        desk.person("alice", *EVERYTHING)
+        await desk.session("alice")
+        refused = await desk.ask(TOKEN, "GET", "/sessions/alice/export")
+    assert problem(refused)[:2] == (429, "TooManyRequests")

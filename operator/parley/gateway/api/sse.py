@@ -1,4 +1,4 @@
-"""Server-sent events as an answer."""
+"""Answers in parts, for as long as somebody takes them; server-sent events are such."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -11,7 +11,7 @@ from starlette.types import Send
 
 from parley.api.common import ApiModel
 
-_SEND_SECONDS = 60.0
+SEND_SECONDS = 60.0
 """A reader that takes nothing for so long is gone, or might as well be."""
 
 EVENT_STREAM: dict[int | str, dict[str, Any]] = {
@@ -30,28 +30,36 @@ def frame(event: str, data: ApiModel, sequence: int | None = None) -> bytes:
     return format_sse_event(data_str=text, event=event, id=None if sequence is None else str(sequence))
 
 
-class EventStream(StreamingResponse):
-    """Sends frames as they come, and lets go of a reader who takes none.
+class PatientResponse(StreamingResponse):
+    """Sends parts as they come, and lets go of a reader who takes none.
 
     Args:
-        frames: closed when the reader leaves.
+        parts: closed when the reader leaves.
+        headers: of the answer.
     """
+
+    def __init__(self, parts: AsyncGenerator[bytes], headers: dict[str, str]) -> None:
+        super().__init__(parts, headers=headers)
+        self._parts = parts
+
+    async def stream_response(self, send: Send) -> None:
+        """Send it all."""
+        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
+        async with aclosing(self._parts) as parts:
+            async for body in parts:
+                try:
+                    async with asyncio.timeout(SEND_SECONDS):
+                        await send({"type": "http.response.body", "body": body, "more_body": True})
+                except TimeoutError:
+                    return
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+class EventStream(PatientResponse):
+    """Sends frames."""
 
     media_type = "text/event-stream"
 
     def __init__(self, frames: AsyncGenerator[bytes]) -> None:
         # Proxies are to pass each frame on at once, and nobody is to keep it.
-        super().__init__(frames, headers={"Cache-Control": "no-store", "X-Accel-Buffering": "no"})
-        self._frames = frames
-
-    async def stream_response(self, send: Send) -> None:
-        """Send it all."""
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        async with aclosing(self._frames) as frames:
-            async for body in frames:
-                try:
-                    async with asyncio.timeout(_SEND_SECONDS):
-                        await send({"type": "http.response.body", "body": body, "more_body": True})
-                except TimeoutError:
-                    return
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
+        super().__init__(frames, {"Cache-Control": "no-store", "X-Accel-Buffering": "no"})

@@ -8,7 +8,6 @@ from tempfile import TemporaryFile
 from typing import IO, Annotated, Any
 
 from fastapi import Request
-from starlette.responses import StreamingResponse
 
 from parley.api.transfer import (
     JSON_LINES,
@@ -17,10 +16,11 @@ from parley.api.transfer import (
     TranscriptEnd,
     TranscriptHeader,
 )
-from parley.gateway.access.dependencies import PeopleOf, SessionAccess, Store, session_access
+from parley.gateway.access.dependencies import OneStream, PeopleOf, SessionAccess, Store, session_access
 from parley.gateway.access.refusal import Refusal
 from parley.gateway.access.route import CONFLICT, people_router
 from parley.gateway.api.readiness import when_ready
+from parley.gateway.api.sse import PatientResponse
 from parley.gateway.api.transcript_lines import TranscriptFile, event_line, write_line
 from parley.gateway.calling import Backend
 from parley.store.transfer import (
@@ -53,24 +53,28 @@ _IMPORT_BODY: dict[str, Any] = {
 router = people_router()
 
 
+class TranscriptResponse(PatientResponse):
+    """Sends a file of JSON lines."""
+
+    media_type = JSON_LINES
+
+
 @router.get(
     "/sessions/{name}/export",
     operation_id="exportSession",
-    response_class=StreamingResponse,
+    status_code=200,
+    response_class=TranscriptResponse,
     responses=_EXPORT,
 )
 async def export_session(
-    access: Annotated[SessionAccess, session_access("get", "export")], backend: Store
-) -> StreamingResponse:
-    """Get the whole transcript; a file without its last line is not whole."""
+    access: Annotated[SessionAccess, session_access("get", "export")], backend: Store, _room: OneStream
+) -> TranscriptResponse:
+    """Get the whole transcript, as one of the caller's streams; a file without its last line is not whole."""
     async with backend.store() as conn:
         head = await transcript_head(conn, access.uid) or TranscriptHead(0, 0, None, 0)
     disposition = f'attachment; filename="{access.namespace}-{access.name}.jsonl"'
-    return StreamingResponse(
-        _lines(backend, access, head),
-        media_type=JSON_LINES,
-        headers={"Content-Disposition": disposition, "Cache-Control": "no-store"},
-    )
+    headers = {"Content-Disposition": disposition, "Cache-Control": "no-store"}
+    return TranscriptResponse(_lines(backend, access, head), headers)
 
 
 async def _lines(backend: Backend, access: SessionAccess, head: TranscriptHead) -> AsyncGenerator[bytes]:
@@ -91,8 +95,11 @@ async def _lines(backend: Backend, access: SessionAccess, head: TranscriptHead) 
         if not rows:
             # Erased meanwhile: without its last line the file says that it is not whole.
             return
-        yield b"".join(write_line(event_line(row)) for row in rows)
         sent = rows[-1].sequence
+        page = b"".join(write_line(event_line(row)) for row in rows)
+        # A slow reader holds up one page, not what it was written from as well.
+        del rows
+        yield page
     yield write_line(TranscriptEnd(events=sent))
 
 
