@@ -1,7 +1,7 @@
 """How a session's events look."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import cast
 
 import click
@@ -25,53 +25,60 @@ def show_events(
     """Print events; with ``follow`` also those that come."""
     wanted = cast("Sequence[EventType]", types)
     output = app.settings.output
+    document = output in {"json", "yaml"} and not follow
     with app.gateway() as parley:
-        found, last = _load(parley, session, tail=tail, after=after, types=wanted)
-        if not follow:
-            if output in {"json", "yaml"}:
-                print_value({"items": as_value(one.to_json() for one in found)}, output)
-            elif not found:
-                click.echo(f"Session {session} has no such events; it has {last} in all.", err=True)
-            else:
-                _print_all(found)
+        whole: list[EventView] = []
+        printed, last = False, 0
+        for page, known in _pages(parley, session, tail=tail, after=after, types=wanted):
+            last = known
+            printed = printed or bool(page)
+            if document:
+                whole += page
+                continue
+            for event in page:
+                _print(event, lines=output != "table")
+        if document:
+            print_value({"items": as_value(one.to_json() for one in whole)}, output)
             return
-        for event in found:
-            _print(event, lines=output != "table")
+        if not follow:
+            if not printed:
+                click.echo(f"Session {session} has no such events; it has {last} in all.", err=True)
+            return
         for item in parley.stream(session, after=last):
             if isinstance(item, EventView) and (not wanted or item.type in wanted):
                 _print(item, lines=output != "table")
     click.echo(f"Session {session} is gone.", err=True)
 
 
-def _load(
+def _pages(
     parley: Parley, session: str, *, tail: int, after: int | None, types: Sequence[EventType]
-) -> tuple[list[EventView], int]:
-    """The events to begin with, and the sequence up to which they are all there are."""
+) -> Iterator[tuple[list[EventView], int]]:
+    """The events to begin with, and after each page the sequence up to which they are all there are."""
     if after is None:
-        page = parley.list_events(session, limit=1)
-        last = page.last_sequence
-        found: list[EventView] = []
-        before = last + 1
-        while len(found) < tail and before > 1:
-            room = min(MAX_EVENTS, tail - len(found))
-            page = parley.list_events(session, before=before, limit=room, types=types)
-            found = [*page.items, *found]
-            if page.next_before is None or not page.items:
-                break
-            before = page.next_before
-        return found, last
-    found, last = [], after
+        yield _last(parley, session, tail, types)
+        return
+    last = after
     while True:
         page = parley.list_events(session, after=last, limit=MAX_EVENTS, types=types)
-        found += page.items
+        last = max(page.last_sequence, last) if page.next_after is None else page.next_after
+        yield page.items, last
         if page.next_after is None:
-            return found, max(page.last_sequence, last)
-        last = page.next_after
+            return
 
 
-def _print_all(events: Sequence[EventView]) -> None:
-    for event in events:
-        _print(event, lines=False)
+def _last(parley: Parley, session: str, tail: int, types: Sequence[EventType]) -> tuple[list[EventView], int]:
+    page = parley.list_events(session, limit=1)
+    last = page.last_sequence
+    found: list[EventView] = []
+    before = last + 1
+    while len(found) < tail and before > 1:
+        room = min(MAX_EVENTS, tail - len(found))
+        page = parley.list_events(session, before=before, limit=room, types=types)
+        found = [*page.items, *found]
+        if page.next_before is None or not page.items:
+            break
+        before = page.next_before
+    return found, last
 
 
 def _print(event: EventView, *, lines: bool) -> None:
