@@ -104,15 +104,17 @@ def cli() -> None:
     """
 
 
-def _end(*_: int | FrameType | None) -> NoReturn:
-    raise KeyboardInterrupt
+def end(number: int, frame: FrameType | None) -> NoReturn:
+    """End on a signal with the code that shells know it by; unlike Ctrl-C, which may end but an answer."""
+    del frame
+    raise SystemExit(128 + number)
 
 
 def main() -> None:
     """Run a command and exit with its code."""
     # What was started, such as a port-forward, must be ended too.
     for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, _end)
+        signal.signal(number, end)
     sys.exit(run(sys.argv[1:], App()))
 
 

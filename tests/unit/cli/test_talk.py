@@ -1,7 +1,9 @@
 """Chat, events, export and import through the gateway's client."""
 
 import json
-from collections.abc import Iterator
+import signal
+import sys
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,7 +16,7 @@ from parley.cli.app import App
 from parley.cli.failures import CliError
 from parley.cli.gateway import client, explained, find_gateway, lasting_token, token_for
 from parley.cli.kube import DEPLOYMENT, SERVICE
-from parley.cli.main import run
+from parley.cli.main import end, run
 from parley.client import Parley
 from parley.kube.errors import KubeUnavailable
 
@@ -173,6 +175,31 @@ def test_whatever_pieces_come_the_whole_is_on_the_terminal(
     assert capsys.readouterr().out == shown
 
 
+def test_a_conversation_outlives_ctrl_c_in_an_answer_but_not_sigterm(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(how: Callable[[], object]) -> httpx2.Response:
+        def frames() -> Iterator[bytes]:
+            yield ACCEPTED
+            how()
+
+        return httpx2.Response(200, headers={"Content-Type": "text/event-stream"}, content=frames())
+
+    def ctrl_c() -> None:
+        raise KeyboardInterrupt
+
+    lines = iter(["hello", "again", "never said"])
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", lambda _prompt: next(lines))
+    sigterm = interrupted(lambda: end(signal.SIGTERM, None))
+
+    with pytest.raises(SystemExit) as raised:
+        talk("chat", "alice", answers=[found(), interrupted(ctrl_c), sigterm])
+
+    assert raised.value.code == 143
+    assert next(lines) == "never said"
+
+
 def page(*sequences: int, **more: object) -> httpx2.Response:
     items = [json.loads(event(one, f"said {one}").split(b"data: ")[1]) for one in sequences]
     return httpx2.Response(200, json={"items": items, "lastSequence": 9, **more})
@@ -195,6 +222,22 @@ def test_events_after_one_are_all_of_them(talk: Talk) -> None:
     said = talk("events", "alice", "--after", "6", "-o", "json", answers=[page(7, 8, nextAfter=8), page(9)])
 
     assert [one["sequence"] for one in json.loads(said.out)["items"]] == [7, 8, 9]
+
+
+def test_a_page_of_events_is_printed_before_the_next_is_asked_for(talk: Talk) -> None:
+    for output, shown in (("table", 2), ("json", 0)):
+        said = talk(
+            "events", "alice", "--after", "6", "-o", output, answers=[page(7, 8, nextAfter=8), problem(403)]
+        )
+
+        assert said.code == 1
+        assert len(said.out.splitlines()) == shown
+
+    gone = streaming(frame("bye", {"reason": "SessionGone"}))
+    answers: list[Answer] = [page(7, 8, nextAfter=8), page(9), gone]
+    said = talk("events", "alice", "--after", "6", "--follow", "-o", "json", answers=answers)
+    assert [json.loads(line)["sequence"] for line in said.out.splitlines()] == [7, 8, 9]
+    assert talk.gateways[-1].requests[2].headers["Last-Event-ID"] == "9"
 
 
 def test_an_export_is_whole_or_leaves_no_file(talk: Talk, tmp_path: Path) -> None:
