@@ -34,7 +34,7 @@ def follow(
     body = kube.get(kind, namespace, name)
     uid = text(body, "metadata", "uid")
     yield body
-    patience, version = _Patience(), text(body, "metadata", "resourceVersion")
+    patience, version = Patience(), text(body, "metadata", "resourceVersion")
     while True:
         try:
             fields = f"metadata.name={name}"
@@ -65,11 +65,14 @@ def follow(
             patience.bear(error)
 
 
-class _Patience:
+class Patience:
+    """How long an API server that is away is borne: anew since it was last there."""
+
     def __init__(self) -> None:
         self._end: float | None = None
 
     def renew(self) -> None:
+        """It is there."""
         self._end = None
 
     def bear(self, error: KubeError) -> None:
@@ -156,7 +159,7 @@ def _watch_below(kube: Kube, namespace: str, name: str) -> Iterator[JsonObject]:
     One watch on whatever is somebody's child: the names of the parents would be too many for a selector.
     """
     versions: dict[str, str] = {}
-    patience = _Patience()
+    patience = Patience()
     while True:
         try:
             listed = kube.list(TASK, namespace, labels=PARENT_LABEL)

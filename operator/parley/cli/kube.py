@@ -53,6 +53,13 @@ class Change(NamedTuple):
     body: JsonObject
 
 
+class LogLine(NamedTuple):
+    """A line of a log, and when it was written: RFC 3339 with nanoseconds, so that texts sort as times do."""
+
+    time: str
+    text: str
+
+
 class Listed(NamedTuple):
     """A complete list and the resourceVersion it is true at."""
 
@@ -118,10 +125,22 @@ class Kube(Protocol):
         """Whether the caller may do something; in all namespaces if none is given."""
         ...
 
-    def log(
-        self, namespace: str, pod: str, container: str, *, follow: bool, tail: int | None
-    ) -> Iterator[str]:
+    def log(self, namespace: str, pod: str, container: str, *, tail: int | None) -> Iterator[str]:
         """The lines of a container's log; none if it never ran."""
+        ...
+
+    def follow_log(
+        self, namespace: str, pod: str, container: str, *, tail: int | None, since: str = ""
+    ) -> Iterator[LogLine]:
+        """The lines of a container's log as they come, until it ends or the connection does.
+
+        Args:
+            namespace: of the pod.
+            pod: its name.
+            container: its name.
+            tail: so many lines from the end to begin with; None: all.
+            since: a line's time; then ``tail`` does not count, and lines of that second come once more.
+        """
         ...
 
     def token(self) -> str | None:

@@ -18,7 +18,7 @@ from kubernetes.client.exceptions import ApiException
 from pydantic import JsonValue
 
 from parley.cli.failures import CliError
-from parley.cli.kube import Change, Listed, Right
+from parley.cli.kube import Change, Listed, LogLine, Right
 from parley.cli.reading import dig, mapping, objects, text
 from parley.kube.client import JsonObject
 from parley.kube.errors import Invalid, KubeError, KubeUnavailable, NotFound, error_for
@@ -238,17 +238,34 @@ class LiveKube:
         answer = self._request("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body=body)
         return dig(answer, "status", "allowed") is True
 
-    def log(
-        self, namespace: str, pod: str, container: str, *, follow: bool, tail: int | None
-    ) -> Iterator[str]:
+    def log(self, namespace: str, pod: str, container: str, *, tail: int | None) -> Iterator[str]:
         """See ``Kube``."""
-        query = [("container", container)]
-        if follow:
-            query.append(("follow", "true"))
-        if tail is not None:
+        query = [("tailLines", str(tail))] if tail is not None else []
+        return self._log(namespace, pod, container, query, REQUEST_SECONDS)
+
+    def follow_log(
+        self, namespace: str, pod: str, container: str, *, tail: int | None, since: str = ""
+    ) -> Iterator[LogLine]:
+        """See ``Kube``."""
+        query = [("follow", "true"), ("timestamps", "true")]
+        if since:
+            query.append(("sinceTime", since))
+        elif tail is not None:
             query.append(("tailLines", str(tail)))
+        for line in self._log(namespace, pod, container, query, None):
+            written, _, said = line.partition(" ")
+            yield LogLine(written, said)
+
+    def _log(
+        self,
+        namespace: str,
+        pod: str,
+        container: str,
+        query: Sequence[tuple[str, str]],
+        seconds: float | None,
+    ) -> Iterator[str]:
         path = _path(POD, namespace, pod, "log")
-        seconds = None if follow else REQUEST_SECONDS
+        query = [("container", container), *query]
         answer = self._send("GET", path, query=query, seconds=seconds, accept="*/*")
         if answer.status != 200:
             try:

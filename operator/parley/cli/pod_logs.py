@@ -9,20 +9,24 @@ from dataclasses import dataclass
 import click
 
 from parley.cli.app import App
-from parley.cli.failures import CliError
+from parley.cli.failures import CliError, explained
+from parley.cli.following import Patience
 from parley.cli.options import wants_colour
-from parley.cli.reading import name_of, namespace_of, objects, text
+from parley.cli.reading import mapping, name_of, namespace_of, number, objects, text
 from parley.cli.task_tree import has_ended
 from parley.cli.task_view import must_exist
 from parley.cli.text import clean
 from parley.kube.client import JsonObject
-from parley.kube.errors import KubeError
+from parley.kube.errors import KubeError, NotFound
 from parley.kube.kinds import POD, TASK
 
 TASK_UID_LABEL = "parley.dev/task-uid"
 STEP_LABEL = "parley.dev/step"
 ATTEMPT_LABEL = "parley.dev/attempt"
 _INDEX_LABEL = "batch.kubernetes.io/job-completion-index"
+_AGENT_LABEL = "parley.dev/agent"
+"""On the pods of an agent's warm runners; its name is cut to the length of a label."""
+_LABEL_LENGTH = 63
 _LOOK_SECONDS = 1.0
 _COLOURS = ("cyan", "green", "yellow", "magenta", "blue")
 
@@ -52,12 +56,17 @@ def print_logs(
     if not sources:
         raise _nothing(task, step)
     for source in sources:
-        for line in app.kube.log(source.namespace, source.pod, source.container, follow=False, tail=tail):
+        for line in app.kube.log(source.namespace, source.pod, source.container, tail=tail):
             _print(source, line)
 
 
 def _nothing(task: JsonObject, step: str | None) -> CliError:
     what = f"step {step} of Task {name_of(task)}" if step else f"Task {name_of(task)}"
+    if _ran_warm(task, step):
+        return CliError(
+            f"{what} has no pod of its own: its steps ran in its agent's warm runners",
+            f"{_warm_logs(task)} (with those of the agent's other Tasks)",
+        )
     if has_ended(task):
         return CliError(
             f"the pods of {what} are gone",
@@ -67,6 +76,25 @@ def _nothing(task: JsonObject, step: str | None) -> CliError:
         f"{what} has no pod yet",
         f"see what it waits for: parley tasks {name_of(task)} -n {namespace_of(task)}",
     )
+
+
+def _ran_warm(task: JsonObject, step: str | None) -> bool:
+    """Whether a step that a runner takes began, but not in a Job."""
+    specs = {text(one, "name"): one for one in objects(task, "spec", "steps")}
+    return bool(text(task, "status", "agent")) and any(
+        number(one, "attempt") > 0
+        and not text(one, "job")
+        and not text(one, "task")
+        # A template's steps are not in the Task.
+        and {"prompt", "tool"} & specs.get(text(one, "name"), {"prompt": {}}).keys()
+        for one in objects(task, "status", "steps")
+        if step in {None, text(one, "name")}
+    )
+
+
+def _warm_logs(task: JsonObject) -> str:
+    agent = text(task, "status", "agent")[:_LABEL_LENGTH].rstrip("-.")
+    return f"kubectl logs -l {_AGENT_LABEL}={agent} -n {namespace_of(task)}"
 
 
 def _pods(app: App, task: JsonObject, step: str | None) -> list[JsonObject]:
@@ -94,8 +122,8 @@ def _label(pod: JsonObject, key: str) -> str:
 
 
 def _attempt(pod: JsonObject) -> int:
-    number = _label(pod, ATTEMPT_LABEL)
-    return int(number) if number.isdigit() else 0
+    attempt = _label(pod, ATTEMPT_LABEL)
+    return int(attempt) if attempt.isdigit() else 0
 
 
 def _prefix(pod: JsonObject) -> str:
@@ -117,29 +145,29 @@ def _follow(app: App, task: JsonObject, step: str | None, *, every_attempt: bool
     """Read each container's log in a thread of its own; look for new pods until the Task has ended."""
     lines: queue.SimpleQueue[tuple[Source, str | None]] = queue.SimpleQueue()
     begun: set[tuple[str, str]] = set()
-    reading = 0
+    reading, look_at, told_warm = 0, time.monotonic(), False
     while True:
-        ended = has_ended(app.kube.get(TASK, namespace_of(task), name_of(task)))
-        for source in _sources(_pods(app, task, step), every_attempt=every_attempt):
-            if (source.pod, source.container) not in begun:
-                begun.add((source.pod, source.container))
-                reading += 1
-                _read_in_thread(app, source, tail, lines)
-        if ended and not reading:
+        if time.monotonic() >= look_at:
+            task = app.kube.get(TASK, namespace_of(task), name_of(task))
+            for source in _sources(_pods(app, task, step), every_attempt=every_attempt):
+                if (source.pod, source.container) not in begun:
+                    begun.add((source.pod, source.container))
+                    reading += 1
+                    _read_in_thread(app, source, tail, lines)
+            if not told_warm and not has_ended(task) and _ran_warm(task, step):
+                told_warm = True
+                click.echo(f"(what runs in its agent's warm runners: {_warm_logs(task)} -f)", err=True)
+            look_at = time.monotonic() + _LOOK_SECONDS
+        if has_ended(task) and not reading:
             break
         try:
-            source, line = lines.get(timeout=_LOOK_SECONDS)
+            source, line = lines.get(timeout=max(0.0, look_at - time.monotonic()))
         except queue.Empty:
             continue
-        while True:
-            if line is None:
-                reading -= 1
-            else:
-                _print(source, line)
-            try:
-                source, line = lines.get_nowait()
-            except queue.Empty:
-                break
+        if line is None:
+            reading -= 1
+        else:
+            _print(source, line)
     if not begun:
         raise _nothing(task, step)
 
@@ -148,19 +176,26 @@ def _read_in_thread(
     app: App, source: Source, tail: int | None, lines: "queue.SimpleQueue[tuple[Source, str | None]]"
 ) -> None:
     def read() -> None:
+        patience, last = Patience(), ""
         try:
             while True:
-                told = False
-                follow = app.kube.log(source.namespace, source.pod, source.container, follow=True, tail=tail)
-                for line in follow:
-                    told = True
-                    lines.put((source, line))
-                if told or _is_over(app, source):
-                    return
-                # Its container has not begun: the API server refuses a log until it has.
+                try:
+                    for line in app.kube.follow_log(
+                        source.namespace, source.pod, source.container, tail=tail, since=last
+                    ):
+                        patience.renew()
+                        # A log is asked for from a whole second on, and so has some lines twice.
+                        if line.time > last:
+                            last = line.time
+                            lines.put((source, line.text))
+                    if _is_over(app, source):
+                        return
+                except KubeError as error:
+                    patience.bear(error)
+                # Its container has not begun, or the connection broke off.
                 time.sleep(_LOOK_SECONDS)
-        except KubeError as error:
-            lines.put((source, f"(no more of this log: {error.message})"))
+        except Exception as error:  # noqa: BLE001 - a thread's error is told where its lines are
+            lines.put((source, f"(no more of this log: {explained(error).message})"))
         finally:
             lines.put((source, None))
 
@@ -168,10 +203,13 @@ def _read_in_thread(
 
 
 def _is_over(app: App, source: Source) -> bool:
-    from parley.kube.errors import NotFound
-
     try:
         pod = app.kube.get(POD, source.namespace, source.pod)
     except NotFound:
         return True
-    return text(pod, "status", "phase") in {"Succeeded", "Failed"}
+    if text(pod, "status", "phase") in {"Succeeded", "Failed"}:
+        return True
+    return any(
+        text(one, "name") == source.container and mapping(one, "state", "terminated")
+        for one in objects(pod, "status", "containerStatuses")
+    )

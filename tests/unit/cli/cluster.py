@@ -6,7 +6,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from parley.cli.kube import Change, Listed, Right
+from parley.cli.kube import Change, Listed, LogLine, Right
 from parley.kube.client import JsonObject
 from parley.kube.errors import AlreadyExists, Forbidden, KubeError, NotFound
 from parley.kube.kinds import Kind
@@ -137,12 +137,19 @@ class FakeCluster:
         del namespace
         return right not in self.denied
 
-    def log(
-        self, namespace: str, pod: str, container: str, *, follow: bool, tail: int | None
-    ) -> Iterator[str]:
-        del namespace, follow
+    def log(self, namespace: str, pod: str, container: str, *, tail: int | None) -> Iterator[str]:
+        del namespace
         lines = self.logs.get((pod, container), [])
         yield from lines if tail is None else lines[-tail:]
+
+    def follow_log(
+        self, namespace: str, pod: str, container: str, *, tail: int | None, since: str = ""
+    ) -> Iterator[LogLine]:
+        """Each line has a second of its own."""
+        for number, line in enumerate(self.log(namespace, pod, container, tail=None if since else tail)):
+            written = f"2026-11-23T10:00:{number:02}.000000000Z"
+            if written >= since:
+                yield LogLine(written, line)
 
     def token(self) -> str | None:
         self._arrive("get", "token")
