@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from collections.abc import Set as AbstractSet
 from typing import cast
 
-from parley.controller.context import GONE_SESSION_KEY, GONE_TASK_KEY, Context
+from parley.controller.context import AGENT_KEY, GONE_SESSION_KEY, GONE_TASK_KEY, WARM_KEY, Context
 from parley.controller.finality import is_final
 from parley.controller.job_builder import MANAGED_BY_LABEL
 from parley.controller.resource import Resource
@@ -120,9 +120,18 @@ def _drop_workloads(context: Context, kind: Kind, uids: AbstractSet[str]) -> Non
         if uid not in uids:
             continue
         if kind is DEPLOYMENT:
-            runners.drop_deployment(namespace, agent_uid, uid)
+            if runners.drop_deployment(namespace, agent_uid, uid):
+                _wake_agent(context, agent_uid)
         else:
             runners.drop_pod(namespace, agent_uid, uid)
+
+
+def _wake_agent(context: Context, uid: str) -> None:
+    """Let an agent have its runners again, if it needs any, and show how they stand."""
+    agent = context.projection.agents.by_uid(uid)
+    if agent is not None:
+        context.wake(WARM_KEY, agent.namespace, agent.name)
+        context.wake(AGENT_KEY, agent.namespace, agent.name)
 
 
 def _workloads(context: Context, kind: Kind) -> Iterator[tuple[str, str, str]]:

@@ -2,7 +2,7 @@
 
 import logging
 
-from parley.controller.context import TASK_KEY, WARM_KEY, Context
+from parley.controller.context import AGENT_KEY, TASK_KEY, WARM_KEY, Context
 from parley.controller.pod_builder import RunnerWorkload
 from parley.controller.queue import Key
 from parley.controller.resource import Resource
@@ -76,4 +76,6 @@ class WarmReconciler:
             context.queue.add_after(Key(WARM_KEY, namespace, agent.name), _REFUSED_PAUSE)
             return
         context.echoes.wrote(DEPLOYMENT, written)
-        runners.see_deployment(namespace, agent.uid, read_deployment(written))
+        if runners.see_deployment(namespace, agent.uid, read_deployment(written)):
+            # For the watch, which brings the same, it is no news then.
+            context.wake(AGENT_KEY, namespace, agent.name)

@@ -368,6 +368,22 @@ async def test_a_deployment_that_is_deleted_or_scaled_by_hand_is_put_right(
     assert pods.replicas == 1
 
 
+async def test_its_runners_are_shown_whoever_tells_of_them_first(cluster: Cluster, pods: WarmPods) -> None:
+    # Given a watch that is later than the answer to the operator's own write
+    watch = cluster.kube.on_change
+    assert watch is not None
+
+    def late(change: Any, kind: Any, *rest: Any) -> None:
+        if kind is not DEPLOYMENT:
+            watch(change, kind, *rest)
+
+    cluster.kube.on_change = late
+    await cluster.agent(runtime=WARM)
+    await start(cluster)
+    # Then the Agent shows its runners all the same
+    assert (pods.replicas, warm(cluster)) == (1, {"replicas": 1, "ready": 0})
+
+
 async def test_without_its_agent_a_task_waits_for_another(cluster: Cluster, pods: WarmPods) -> None:
     # Given an agent that is deleted, with its runners, while an attempt waits and a runner has another
     await cluster.agent(runtime=WARM)

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 from parley.controller import listing
-from parley.controller.context import Context
+from parley.controller.context import AGENT_KEY, WARM_KEY, Context
 from parley.controller.listing import take_in_everything
 from parley.controller.queue import Key
 from parley.controller.resource import workload_key
 from parley.controller.sights import Sights
 from parley.kube.errors import KubeError
-from parley.kube.kinds import AGENT, JOB, POD, SESSION, TASK, Kind
+from parley.kube.kinds import AGENT, DEPLOYMENT, JOB, POD, SESSION, TASK, Kind
 from parley.store.records import OpenObject
 
 from tests.fake_kube import FakeKube
@@ -139,6 +139,22 @@ async def test_jobs_and_pods_that_went_unseen_are_gone(monkeypatch: pytest.Monke
 
     seen = context.projection.workloads.of_task(workload_key(NAMESPACE, OWNER))
     assert (seen.jobs, seen.pods, seen.vanished) == ({}, {}, {"exit-0"})
+
+
+async def test_an_agent_whose_runners_went_unseen_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would else have none until something else happens to it, and show those it had."""
+    context, sights = given(monkeypatch, cluster_with([(AGENT, agent_body())]))
+    sights.see(AGENT, agent_body(), False)
+    owner = {"apiVersion": AGENT.api_version, "kind": "Agent", "name": "support", "controller": True}
+    named = {**agent_body("warm")["metadata"], "ownerReferences": [{**owner, "uid": "uid-of-support"}]}
+    runners: dict[str, Any] = {"metadata": named, "spec": {"replicas": 1}}
+    sights.see(DEPLOYMENT, runners, False)
+    await woken(context)
+
+    await take_in_everything(context, sights)
+
+    assert await woken(context) == {f"{AGENT_KEY} support", f"{WARM_KEY} support"}
+    assert context.projection.runners.deployment(NAMESPACE, "uid-of-support") is None
 
 
 async def test_a_pod_that_had_ended_stays_for_its_outcome_although_it_is_gone(
