@@ -35,9 +35,11 @@ def judge_warm(attempt: Attempt, around: Surroundings, now: datetime) -> Verdict
 
 def judge_pool(pool: WarmPool) -> Verdict:
     """Say why none of an agent's runners takes an attempt yet."""
-    if any(pod.running and not pod.deleting for pod in pool.pods):
+    # One that has ended, such as by an eviction, stays for a while: another is to start in its place.
+    meant = [pod for pod in pool.pods if pod.lives and not pod.deleting]
+    if any(pod.running for pod in meant):
         return _WAITS
-    said = [_judge_start(pod) for pod in pool.pods if not pod.deleting]
+    said = [_judge_start(pod) for pod in meant]
     told = next((verdict for verdict in said if verdict.reason is not Reason.SCHEDULING), None)
     if told is not None:
         return told
