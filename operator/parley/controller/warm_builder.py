@@ -22,7 +22,7 @@ WARM_RUNTIME = "warm"
 _READABLE = 40
 _DIGEST = 10
 _LABEL_LENGTH = 63
-_REVISIONS = 3
+_REVISIONS = 10
 """ReplicaSets kept: one whose pods still finish their work must not go before them."""
 
 

@@ -23,7 +23,13 @@ TOKEN_SECONDS = 60.0
 POD_SECONDS = 5.0
 """How long a pod that has ended or gone may still be taken for running."""
 OWNER_SECONDS = 60.0
-"""The owner of a Job or of a ReplicaSet never changes; one that is deleted takes its pods with it."""
+"""The owner of a Job never changes; one that is deleted takes its pods with it."""
+AGENT_SECONDS = 660.0
+"""How long the agent of a ReplicaSet is known unasked, from the last request on.
+
+It never changes, and its Deployment may be deleted long before its pods have ended: they have ten minutes to finish
+what they have begun, and a minute to spare. That a pod still runs is asked all the while.
+"""
 MAX_TOKEN_LENGTH = 16 * 1024
 _REMEMBERED = 10_000
 _COMPLETION_INDEX = "batch.kubernetes.io/job-completion-index"
@@ -105,9 +111,11 @@ class Remembered(Generic[Key, Value]):
 
     def put(self, key: Key, value: Value) -> Value:
         """Keep an answer from now on; returns it."""
-        self._entries[key] = (self._clock() + self._seconds, value)
+        now = self._clock()
+        self._entries[key] = (now + self._seconds, value)
         self._entries.move_to_end(key)
-        if len(self._entries) > self._most:
+        # The oldest comes first; the newest is still good, so there is always one.
+        while len(self._entries) > self._most or next(iter(self._entries.values()))[0] <= now:
             self._entries.popitem(last=False)
         return value
 
@@ -129,7 +137,7 @@ class StepIdentities:
         self._tokens: Remembered[bytes, TokenIdentity] = Remembered(TOKEN_SECONDS, clock)
         self._pods: Remembered[str, _Owned] = Remembered(POD_SECONDS, clock)
         self._owners: Remembered[str, _Owner] = Remembered(OWNER_SECONDS, clock)
-        self._agents: Remembered[str, str] = Remembered(OWNER_SECONDS, clock)
+        self._agents: Remembered[str, str] = Remembered(AGENT_SECONDS, clock)
 
     async def identify(self, authorization: str | None) -> StepPod | WarmPod:
         """Follow the chain from an ``Authorization`` header.
@@ -184,7 +192,7 @@ class StepIdentities:
 
     async def _agent_of(self, namespace: str, owned: _Owned) -> str:
         if known := self._agents.get(owned.uid):
-            return known
+            return self._agents.put(owned.uid, known)
         replica_set = await self._owner(REPLICA_SET, namespace, owned.name, owned.uid)
         owner = _controller(replica_set)
         if owner is None or not _is(owner, DEPLOYMENT):

@@ -281,6 +281,26 @@ async def test_the_pods_of_a_deployment_ask_for_its_owner_once(
     assert [request.kind for request in kube.requests] == ["TokenReview", "Pod"]
 
 
+async def test_a_warm_runner_ends_its_work_although_its_deployment_is_gone(
+    kube: FakeKube, identities: StepIdentities, clock: Clock
+) -> None:
+    # Given a runner whose Agent was deleted, with the Deployment and the ReplicaSet, while it has work
+    warm = await add_warm(kube)
+    clock.now += 30
+    found = await identities.identify(warm.authorization)
+    deployment_gone(kube, warm)
+    replica_set_gone(kube, warm)
+    # When it goes on with it for as long as pods have to end, then it is still known
+    for _ in range(20):
+        clock.now += 60
+        assert await identities.identify(warm.authorization) == found
+    # But no longer than it runs
+    metadata(kube, "Pod", warm.pod)["uid"] = "another"
+    clock.now += POD_SECONDS
+    with pytest.raises(NotAStep, match="gone"):
+        await identities.identify(warm.authorization)
+
+
 def without_a_pool(kube: FakeKube, warm: StepInCluster) -> None:
     metadata(kube, "Pod", warm.pod)["labels"] = {}
 
