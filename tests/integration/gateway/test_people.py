@@ -227,6 +227,51 @@ async def test_an_inbox_shows_what_waits_for_a_person(desk: Desk) -> None:
     assert [one["task"] for one in hers] == ["one", "one"]
 
 
+@pytest.mark.parametrize(
+    ("task", "seen"),
+    [
+        ({"status": {"startTime": "2020-01-01T00:00:00Z"}}, 404),
+        ({"status": {"completionTime": "2020-01-01T00:00:00Z"}, "made": "2019-01-01T00:00:00Z"}, 404),
+        ({"status": {}, "made": "2019-01-01T00:00:00Z"}, 200),
+        ({"status": {"startTime": "2999-01-01T00:00:00Z"}}, 200),
+        ({"status": {"startTime": "2999-01-01T00:00:00Z"}, "owner": "uid-of-another"}, 404),
+        ({"status": {"startTime": "2020-01-01T00:00:00Z"}, "owner": "its own"}, 200),
+    ],
+)
+async def test_who_takes_the_name_of_a_session_that_is_gone_does_not_get_its_tasks(
+    desk: Desk, task: dict[str, Any], seen: int
+) -> None:
+    alice = desk.person("alice", *OWN)
+    uid = await desk.session("mine", spec={"user": {"id": "alice"}})
+    body = waiting_task("old", "mine", "Refund?")
+    body["status"] |= task["status"]
+    if made := task.get("made"):
+        body["metadata"]["creationTimestamp"] = made
+    if owner := task.get("owner"):
+        owner = uid if owner == "its own" else owner
+        body["metadata"]["ownerReferences"] = [{"kind": "Session", "name": "mine", "uid": owner}]
+    await add_task(desk, body)
+
+    assert (await desk.ask(alice, "GET", "/tasks/old")).status_code == seen
+    waits = (await desk.ask(alice, "GET", "/waiting")).json()["items"]
+    assert [one["task"] for one in waits] == (["old"] if seen == 200 else [])
+
+
+async def test_a_session_that_cannot_be_read_is_in_nobodys_way(desk: Desk) -> None:
+    # Given a Session that another version wrote, in which something waits
+    ann, alice = desk.person("ann", *EVERYTHING), desk.person("alice", *OWN)
+    await desk.session("hers", spec={"user": {"id": "alice"}})
+    await desk.session("strange", spec={"user": {"id": "bob"}, "agentRef": 1})
+    await add_task(desk, waiting_task("one", "hers", "Refund?"))
+    await add_task(desk, waiting_task("two", "strange", "His?"))
+
+    # Then who reaches her own only hears nothing of it, and who may read all hears why
+    assert problem(await desk.ask(alice, "GET", "/sessions/strange/events"))[:2] == (404, "NotFound")
+    waits = await desk.ask(alice, "GET", "/waiting")
+    assert [one["task"] for one in waits.json()["items"]] == ["one"], waits.text
+    assert problem(await desk.ask(ann, "GET", "/sessions/strange/events"))[:2] == (409, "InvalidSpec")
+
+
 async def test_a_reply_is_made_in_the_callers_name_and_waits_for_the_verdict(desk: Desk) -> None:
     maria = desk.person("maria", "create replies", groups=("approvers",))
     said = {"taskRef": {"name": "one"}, "waitID": "w-1", "choice": "approve", "message": "Fine."}

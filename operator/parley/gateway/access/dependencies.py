@@ -14,9 +14,8 @@ from fastapi import Depends, Header, Path, Request
 from parley.api.common import IDEMPOTENCY_HEADER, MAX_IDEMPOTENCY_KEY, MAX_USER_ID, USER_HEADER
 from parley.gateway.access.caller import Caller
 from parley.gateway.access.people import People, people_of
-from parley.gateway.access.refusal import bad_request, forbidden, not_found
+from parley.gateway.access.refusal import Refusal, bad_request, forbidden, not_found
 from parley.gateway.calling import Store
-from parley.kube.client import JsonObject
 from parley.kube.people import Person
 from parley.resources.common import DNS_LABEL, DNS_SUBDOMAIN
 from parley.resources.session import SessionSpec
@@ -51,7 +50,6 @@ class SessionAccess:
 
     Attributes:
         uid: the Session's; rows of the store are keyed by it.
-        body: the object as it was at most two seconds ago, without status and managedFields.
         speaker: id of the user as whom the caller speaks (own Sessions, or acting for a user); None: any of the
             Session's.
     """
@@ -61,7 +59,6 @@ class SessionAccess:
     name: str
     uid: str
     spec: SessionSpec
-    body: JsonObject
     speaker: str | None
 
 
@@ -143,10 +140,16 @@ def session_access(verb: str, subresource: str | None = None, *, resource: str =
             if await rights.sees(name):
                 raise forbidden(verb, rights.title, namespace)
             raise not_found("Session", namespace, name)
-        found = await people.sessions.read(namespace, name)
+        try:
+            found = await people.sessions.read(namespace, name)
+        except Refusal:
+            # Whose it is cannot be read: who may read all is told so, nobody else that it is there.
+            if only.user is None:
+                raise
+            found = None
         if found is None or (only.user is not None and only.user not in found.user_ids):
             raise not_found("Session", namespace, name)
-        return SessionAccess(caller, namespace, name, found.uid, found.spec, found.body, only.user)
+        return SessionAccess(caller, namespace, name, found.uid, found.spec, only.user)
 
     return Depends(find)
 
@@ -235,5 +238,8 @@ class _Rights:
         only = await reading.limit("get" if session else "list", session)
         if only is None or not session:
             return only is not None
-        found = await self.people.sessions.read(self.namespace, session)
+        try:
+            found = await self.people.sessions.read(self.namespace, session)
+        except Refusal:
+            return only.user is None
         return found is not None and (only.user is None or only.user in found.user_ids)

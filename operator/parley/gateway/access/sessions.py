@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TypeVar, cast
 
 from pydantic import BaseModel, JsonValue, ValidationError
@@ -12,6 +13,7 @@ from parley.gateway.access.refusal import conflict
 from parley.gateway.identity import Remembered
 from parley.kube.client import JsonObject, KubeApi
 from parley.kube.kinds import SESSION
+from parley.resources.common import read_instant
 from parley.resources.problems import Problem
 from parley.resources.reading import read_spec
 from parley.resources.session import SessionSpec
@@ -27,14 +29,14 @@ class SessionObject:
     """A Session as it was read a moment ago.
 
     Attributes:
-        body: the object, without status and managedFields.
+        created: when, in whole seconds.
     """
 
     namespace: str
     name: str
     uid: str
     spec: SessionSpec
-    body: JsonObject
+    created: datetime
 
     @property
     def user_ids(self) -> frozenset[str]:
@@ -92,10 +94,11 @@ def session_object(body: JsonObject) -> SessionObject:
             f'the spec of Session "{name}" cannot be read: {"; ".join(f"{p.path} {p.message}" for p in spec)}'
         )
         raise conflict(detail, reason="InvalidSpec")
-    kept = {key: value for key, value in metadata.items() if key != "managedFields"}
-    small: JsonObject = {**body, "metadata": kept}
-    small.pop("status", None)
-    return SessionObject(str(metadata["namespace"]), name, str(metadata["uid"]), spec, small)
+    # The API server sets it always; what is as good as made just now owns nothing yet.
+    created = read_instant(str(metadata.get("creationTimestamp"))) or datetime.max.replace(tzinfo=UTC)
+    return SessionObject(
+        str(metadata["namespace"]), name, str(metadata["uid"]), spec, created.replace(microsecond=0)
+    )
 
 
 def user_ids(spec: SessionSpec) -> frozenset[str]:

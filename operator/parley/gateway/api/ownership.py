@@ -4,8 +4,11 @@ from typing import cast
 
 from parley.gateway.access.dependencies import NamespaceAccess
 from parley.gateway.access.people import People
-from parley.gateway.access.refusal import not_found
+from parley.gateway.access.refusal import Refusal, not_found
+from parley.gateway.access.sessions import SessionObject
 from parley.kube.client import JsonObject
+from parley.kube.kinds import SESSION
+from parley.resources.common import read_instant
 
 
 def session_of(task: JsonObject) -> str | None:
@@ -21,8 +24,28 @@ async def is_of_user(people: People, access: NamespaceAccess, task: JsonObject) 
     if access.only_user is None:
         return True
     name = session_of(task)
-    session = None if name is None else await people.sessions.read(access.namespace, name)
-    return session is not None and access.only_user in session.user_ids
+    try:
+        session = None if name is None else await people.sessions.read(access.namespace, name)
+    except Refusal:
+        # Nobody can tell whose a Session is that cannot be read.
+        return False
+    return session is not None and access.only_user in session.user_ids and _is_of(task, session)
+
+
+def _is_of(task: JsonObject, session: SessionObject) -> bool:
+    """Tell a Task of this Session from one of an earlier Session that had its name."""
+    metadata = cast("JsonObject", task["metadata"])
+    owners = cast("list[JsonObject]", metadata.get("ownerReferences") or [])
+    owner = next((one for one in owners if one.get("kind") == SESSION.kind), None)
+    if owner is not None:
+        return owner.get("uid") == session.uid
+    status = cast("JsonObject", task.get("status") or {})
+    began = status.get("startTime")
+    if began is None and not status.get("completionTime"):
+        # It waits for the Session of this name, whichever that is.
+        return True
+    since = read_instant(str(began or metadata.get("creationTimestamp")))
+    return since is not None and since >= session.created
 
 
 async def require_user(people: People, access: NamespaceAccess, task: JsonObject) -> None:
