@@ -19,7 +19,8 @@ _RESERVED = (
 )
 _TAKEN_KEYS = (
     "parley.dev/task", "app.kubernetes.io/name", "batch.kubernetes.io/job-name", "controller-uid", "job-name",
-    "pod-template-hash",
+    "pod-template-hash", "container.apparmor.security.beta.kubernetes.io/step",
+    "container.seccomp.security.alpha.kubernetes.io/step", "seccomp.security.alpha.kubernetes.io/pod",
 )  # fmt: skip
 RUNTIME_RULES = [
     Rule(

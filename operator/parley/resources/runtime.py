@@ -24,9 +24,18 @@ MIN_IDLE_TIMEOUT = timedelta(seconds=10)
 IDLE_TOO_SHORT = "must be at least 10s"
 RESERVED_KEY = (
     "keys under parley.dev/, app.kubernetes.io/, batch.kubernetes.io/ and the workload controllers' own "
-    "(controller-uid, job-name, pod-template-hash) are reserved: choose another key"
+    "(controller-uid, job-name, pod-template-hash) are reserved, and those that choose a profile of AppArmor or "
+    "seccomp, such as under container.apparmor.security.beta.kubernetes.io/: choose another key"
 )
-_RESERVED_PREFIXES = ("parley.dev/", "app.kubernetes.io/", "batch.kubernetes.io/")
+# The last three would let the pods have another profile than the strictest standard of a namespace admits.
+_RESERVED_PREFIXES = (
+    "parley.dev/",
+    "app.kubernetes.io/",
+    "batch.kubernetes.io/",
+    "container.apparmor.security.beta.kubernetes.io/",
+    "container.seccomp.security.alpha.kubernetes.io/",
+    "seccomp.security.alpha.kubernetes.io/",
+)
 _RESERVED_KEYS = ("controller-uid", "job-name", "pod-template-hash")
 MAX_KEY = 317
 """Characters of a label's or annotation's key, with its prefix."""
