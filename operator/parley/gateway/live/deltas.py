@@ -72,10 +72,15 @@ class Deltas:
         return anywhere or delta.session_uid in self._readers
 
     def hear(self, payload: str) -> None:
-        """Take in what another gateway passed on."""
-        told = json.loads(payload)
-        if told.pop("from") != self._gateway:
-            self._readers.hear(Delta(**told))
+        """Take in what another gateway passed on; what this version does not know is no loss, only a piece less."""
+        try:
+            told = json.loads(payload)
+            delta = None if told.pop("from") == self._gateway else Delta(**told)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            log.warning("a piece of an answer is none: %s", type(error).__name__)
+            return
+        if delta is not None:
+            self._readers.hear(delta)
 
     async def run(self) -> None:
         """Pass pieces to other gateways until cancelled."""

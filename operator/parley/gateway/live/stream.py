@@ -197,6 +197,8 @@ class SessionStream:
                 and row.step is not None
                 and row.attempt is not None
                 and row.role != "user"
+                # It comes before anything that the attempt says.
+                and row.type != "summary"
             ):
                 place = (row.task, row.step)
                 self._said[place] = max(self._said.get(place, 0), row.attempt)
