@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from psycopg import DataError
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from parley.api.problems import PROBLEM_JSON, ApiProblem
 from parley.gateway.access.errors import of_kubernetes, of_store
@@ -185,6 +186,11 @@ async def _http_error(_: Request, error: HTTPException) -> JSONResponse:
     return problem_response(problem, dict(error.headers) if error.headers else None)
 
 
+async def _left(_: Request, __: ClientDisconnect) -> JSONResponse:
+    # Nobody hears it; the count of requests does.
+    return problem_response(ApiProblem(title="Left", status=400, detail="the body was cut off: send it all"))
+
+
 async def _fault(request: Request, error: Exception) -> JSONResponse:
     log.error("a fault in %s %s", request.method, request.url.path, exc_info=error)
     return problem_response(Problem(title="Fault in the gateway", status=500, detail=type(error).__name__))
@@ -211,6 +217,7 @@ _HANDLERS: list[tuple[type[Exception], Callable[[Request, Any], Awaitable[JSONRe
     (TranscriptConflict, _of_store),
     (KubeError, _no_kubernetes),
     (HTTPException, _http_error),
+    (ClientDisconnect, _left),
     (Exception, _fault),
 ]
 
