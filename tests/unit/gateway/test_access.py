@@ -1,15 +1,17 @@
 """Who calls and what they may do: how long answers are remembered, and how many questions it takes."""
 
 import asyncio
+import weakref
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
-from parley.gateway.access.caller import Callers
+from parley.gateway.access.caller import REVIEWS_AT_ONCE, Callers
 from parley.gateway.access.permission import Permissions
 from parley.gateway.access.rates import Rates, StreamRoom
 from parley.gateway.access.refusal import Refusal
 from parley.gateway.access.sessions import Sessions, read_known
+from parley.gateway.identity import Remembered
 from parley.kube.client import JsonObject, TokenIdentity
 from parley.kube.kinds import SESSION, Kind
 from parley.kube.people import AccessQuestion, Person, is_allowed
@@ -76,6 +78,30 @@ async def test_a_token_is_reviewed_once_in_ten_seconds(kube: FakeKube, clock: Cl
         await callers.identify("Bearer anns")
 
 
+async def test_tokens_that_nobody_knows_are_reviewed_a_few_at_a_time(kube: FakeKube, clock: Clock) -> None:
+    at_once = most = 0
+    review = kube.review_token
+
+    async def counted(token: str, audiences: Sequence[str]) -> TokenIdentity:
+        nonlocal at_once, most
+        at_once += 1
+        most = max(most, at_once)
+        try:
+            return await review(token, audiences)
+        finally:
+            at_once -= 1
+
+    kube.review_token = counted  # type: ignore[method-assign]
+    callers = Callers(kube, clock=clock)
+
+    refused = await asyncio.gather(
+        *(callers.identify(f"Bearer made-up-{n}") for n in range(30)), return_exceptions=True
+    )
+
+    assert all(isinstance(each, Refusal) for each in refused)
+    assert (asked(kube, "TokenReview"), most) == (30, REVIEWS_AT_ONCE)
+
+
 async def test_a_refused_token_is_asked_about_again_soon(kube: FakeKube, clock: Clock) -> None:
     callers = Callers(kube, clock=clock)
     for _ in range(3):
@@ -124,7 +150,6 @@ async def test_a_session_is_read_once_in_two_seconds(kube: FakeKube, clock: Cloc
     found = await asyncio.gather(*(sessions.read("shop", "first") for _ in range(20)))
     assert {one.user_ids for one in found if one} == {frozenset({"alice"})}
     assert asked(kube, "Session") == before + 1
-    assert all("status" not in one.body for one in found if one)
 
     sessions.forget("shop", "first")
     await sessions.read("shop", "first")
@@ -221,3 +246,15 @@ def test_somebody_is_impersonated_by_what_rbac_looks_at(
     person: Person, headers: list[tuple[str, str]]
 ) -> None:
     assert list(person.impersonation()) == [(f"Impersonate-{name}", value) for name, value in headers]
+
+
+def test_answers_that_are_no_longer_good_are_not_kept(clock: Clock) -> None:
+    kept = Clock()
+    old: Remembered[str, Clock] = Remembered(2.0, clock)
+    old.put("a", kept)
+    gone = weakref.ref(kept)
+    del kept
+    clock.now += 2
+    old.put("b", clock)
+    assert gone() is None
+    assert (old.get("a"), old.get("b")) == (None, clock)

@@ -1,5 +1,6 @@
 """Whose a bearer token is: a TokenReview, kept for ten seconds."""
 
+import asyncio
 import hashlib
 import re
 import time
@@ -17,6 +18,8 @@ TOKEN_SECONDS = 10.0
 """How long a token that was revoked may still be good."""
 STRANGER_SECONDS = 2.0
 """How long a refused token stays refused unasked: a client in a loop must not become one of the API server."""
+REVIEWS_AT_ONCE = 4
+"""Made-up tokens are all new: whoever sends them must not have the API server to themselves through the gateway."""
 
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 _HOW = "send a Kubernetes token as `Authorization: Bearer <token>`, such as of `kubectl create token <service account>`"
@@ -53,6 +56,7 @@ class Callers:
         self._known: Remembered[bytes, Person] = Remembered(TOKEN_SECONDS, clock)
         self._strangers: Remembered[bytes, str] = Remembered(STRANGER_SECONDS, clock)
         self._asking: OneAtATime[bytes] = OneAtATime()
+        self._room = asyncio.Semaphore(REVIEWS_AT_ONCE)
 
     async def identify(self, authorization: str | None) -> Person:
         """Return who sends this ``Authorization`` header.
@@ -71,7 +75,8 @@ class Callers:
     async def _ask(self, token: str, key: bytes) -> Person:
         if why := self._strangers.get(key):
             raise unauthenticated(why)
-        identity = await self._kube.review_token(token, [])
+        async with self._room:
+            identity = await self._kube.review_token(token, [])
         if identity.authenticated and identity.username and TOKEN_AUDIENCE not in identity.audiences:
             return self._known.put(key, identity.person)
         # A step pod's token speaks to the runner's endpoints, never as a person.
