@@ -1,10 +1,12 @@
 """Tasks as lists and as trees, followed to their end."""
 
 import threading
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import yaml
-from parley.cli.following import follow, follow_family, load_family
+from parley.cli.following import Family, follow, follow_family, load_family
 from parley.cli.progress import family_lines
 from parley.kube.errors import KubeUnavailable
 from parley.kube.kinds import TASK
@@ -189,6 +191,15 @@ def test_tasks_that_come_while_it_is_followed_join_the_tree(cluster: FakeCluster
     assert any("ship-all-ship-c" in str(line) for line in family_lines(family))
 
 
+def until_below(following: Iterator[Family], name: str) -> Family:
+    end = time.monotonic() + 60
+    for family in following:
+        if name in family.below:
+            return family
+        assert time.monotonic() < end, sorted(family.below)
+    raise AssertionError("following ends with its caller only")
+
+
 def test_however_many_tasks_are_below_one_watch_tells_of_them_all(cluster: FakeCluster) -> None:
     def below(parent: str, name: str) -> None:
         metadata = {"labels": {"parley.dev/parent": parent}}
@@ -203,9 +214,9 @@ def test_however_many_tasks_are_below_one_watch_tells_of_them_all(cluster: FakeC
     # When more parents come than a selector has room for, and the last one has a child
     for number in range(101):
         below("ship-all", f"z-{number:03}")
-        next(family for family in following if f"z-{number:03}" in family.below)
+        until_below(following, f"z-{number:03}")
     below("z-100", "deepest")
-    family = next(family for family in following if "deepest" in family.below)
+    family = until_below(following, "deepest")
 
     assert "of-another" not in family.below
     assert {labels: len(threads) for labels, threads in cluster.watchers.items() if labels} == {
