@@ -134,7 +134,13 @@ def test_a_run_by_hand_and_what_is_kept(cluster: Cluster, namespace: str) -> Non
 def test_each_slot_once_also_when_the_operator_goes_at_that_moment(
     cluster: Cluster, namespace: str, store: Store
 ) -> None:
-    # Given schedules of every minute: free, with one that still runs, resting, and one in another time zone
+    # Given a leader and a young minute: what runs before the next one must have begun by then
+    cluster.wait("somebody leads", namespace, lambda: leader(cluster))
+    cluster.wait(
+        "a minute is young", namespace, lambda: 1 <= datetime.now(UTC).second <= 15, timeout=70, every=0.1
+    )
+
+    # And schedules of every minute: free, with one that still runs, resting, and one in another time zone
     every = "* * * * *"
     cluster.apply(
         namespace,
