@@ -15,6 +15,7 @@ from pydantic import (
     PlainSerializer,
 )
 from pydantic.alias_generators import to_camel
+from pydantic.fields import FieldInfo
 
 GROUP = "parley.dev"
 VERSION = "v1alpha1"
@@ -144,6 +145,27 @@ Duration = Annotated[
     AfterValidator(_check_duration),
 ]
 """A Go duration string such as ``90s`` or ``1h30m``."""
+
+
+def duration_of_at_least(least: str) -> FieldInfo:
+    """Describe a duration that may not be shorter than another, for the CRD; ``at_least`` checks it here."""
+    limit = rule(f"duration(self) >= duration('{least}')", _too_short(least))
+    return Field(max_length=32, pattern=DURATION, json_schema_extra=rules(limit))
+
+
+def at_least(least: str) -> AfterValidator:
+    """Refuse durations that are shorter."""
+
+    def check(text: str) -> str:
+        if parse_duration(text) < parse_duration(least):
+            raise ValueError(_too_short(least))
+        return text
+
+    return AfterValidator(check)
+
+
+def _too_short(least: str) -> str:
+    return f"must be at least {least}"
 
 
 def read_instant(text: str) -> datetime | None:

@@ -8,11 +8,12 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field
 
 from parley.resources.common import (
-    DURATION,
     MAP_BY_NAME,
     Name,
     ObjectReference,
     ResourceModel,
+    at_least,
+    duration_of_at_least,
     parse_duration,
     rule,
     rules,
@@ -20,8 +21,6 @@ from parley.resources.common import (
 from parley.resources.container import ResourceRequirements
 
 DEFAULT_IDLE_TIMEOUT = timedelta(minutes=10)
-MIN_IDLE_TIMEOUT = timedelta(seconds=10)
-IDLE_TOO_SHORT = "must be at least 10s"
 RESERVED_KEY = (
     "keys under parley.dev/, app.kubernetes.io/, batch.kubernetes.io/ and the workload controllers' own "
     "(controller-uid, job-name, pod-template-hash) are reserved, and those that choose a profile of AppArmor or "
@@ -64,21 +63,7 @@ class Runtime(ResourceModel):
     )
 
 
-def _check_idle_timeout(text: str) -> str:
-    if parse_duration(text) < MIN_IDLE_TIMEOUT:
-        raise ValueError(IDLE_TOO_SHORT)
-    return text
-
-
-IdleTimeout = Annotated[
-    str,
-    Field(
-        max_length=32,
-        pattern=DURATION,
-        json_schema_extra=rules(rule("duration(self) >= duration('10s')", IDLE_TOO_SHORT)),
-    ),
-    AfterValidator(_check_idle_timeout),
-]
+IdleTimeout = Annotated[str, duration_of_at_least("10s"), at_least("10s")]
 
 
 class WarmRuntime(ResourceModel):

@@ -4,29 +4,11 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
-from parley.resources.common import DURATION, Duration, ResourceModel, parse_duration, rule, rules
+from parley.resources.common import Duration, ResourceModel, at_least, duration_of_at_least, parse_duration
 
-TOO_SHORT = "must be at least 1h"
-MIN_RETENTION = timedelta(hours=1)
-
-
-def _check_retention(text: str) -> str:
-    if parse_duration(text) < MIN_RETENTION:
-        raise ValueError(TOO_SHORT)
-    return text
-
-
-RetentionTime = Annotated[
-    str,
-    Field(
-        max_length=32,
-        pattern=DURATION,
-        json_schema_extra=rules(rule("duration(self) >= duration('1h')", TOO_SHORT)),
-    ),
-    AfterValidator(_check_retention),
-]
+RetentionTime = Annotated[str, duration_of_at_least("1h"), at_least("1h")]
 
 
 class ContextOverflow(StrEnum):
