@@ -1,108 +1,27 @@
-"""``parley`` on the real cluster, as people type it: every command, and the pages' blocks as they stand."""
+"""``parley`` on the real cluster, as people type it: every command."""
 
 import json
-import os
 import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
-import yaml
 from parley.cli.main import COMMANDS
 
-from tests.cluster import LONG, ROOT, SYSTEM_NAMESPACE, Cluster, wait_condition
+from tests.cluster import LONG, SYSTEM_NAMESPACE, Cluster
 from tests.e2e.conftest import LONG_SCRIPT, agent, container, gives, schedule, session, task, template
-from tests.e2e.test_documented_commands import run as run_block
-from tests.e2e.test_documented_commands import shell_blocks
+from tests.e2e.shell import Shell, account, kubeconfig_of, port_forward, waits
 
 pytestmark = pytest.mark.cluster
 
-BIN = Path(sys.executable).parent
 WAIT = {"wait": {"question": "Refund 40?", "choices": ["approve", "reject"], "timeout": "1h"}}
 VALUE = {"wait": {"question": "What discount?", "schema": {"type": "integer"}, "timeout": "1h"}}
-
-
-class Said(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-class Shell:
-    """Runs ``parley`` in a namespace, as the cluster's admin unless another kubeconfig is given."""
-
-    used: frozenset[str] = frozenset()
-
-    def __init__(
-        self, cluster: Cluster, namespace: str, *, kubeconfig: Path | None = None, **environment: str
-    ) -> None:
-        self.cluster = cluster
-        self.namespace = namespace
-        self.environment = {
-            **os.environ,
-            "KUBECONFIG": str(kubeconfig or cluster.kubeconfig),
-            "PATH": f"{BIN}:{ROOT / 'cluster' / 'bin'}:{os.environ['PATH']}",
-            **environment,
-        }
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """Run a command without waiting for it."""
-        return subprocess.Popen(
-            [str(BIN / "parley"), "-n", self.namespace, *arguments],
-            env=self.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def __call__(self, *arguments: str, timeout: float = 300) -> Said:
-        """Run a command; no traceback is ever seen."""
-        with self.start(*arguments) as process:
-            try:
-                out, err = process.communicate(timeout=timeout)
-            finally:
-                process.kill()
-        assert "Traceback" not in err, err
-        return Said(process.returncode, out, err)
-
-    def succeed(self, *arguments: str) -> str:
-        """Run a command that is to succeed; returns its output."""
-        said = self(*arguments)
-        assert said.code == 0, f"{arguments}: {said}\n{self.cluster.describe(self.namespace)}"
-        return said.out
 
 
 @pytest.fixture
 def parley(cluster: Cluster, namespace: str) -> Shell:
     return Shell(cluster, namespace)
-
-
-def account(cluster: Cluster, namespace: str, name: str, *roles: str) -> str:
-    """Make a ServiceAccount with the cluster's roles in the namespace; returns a token of it."""
-    cluster.kubectl("create", "serviceaccount", name, "-n", namespace)
-    for role in roles:
-        cluster.kubectl(
-            "create", "rolebinding", f"{name}-{role}", "-n", namespace,
-            f"--clusterrole={role}", f"--serviceaccount={namespace}:{name}",
-        )  # fmt: skip
-    return cluster.kubectl("create", "token", name, "-n", namespace).strip()
-
-
-def kubeconfig_of(cluster: Cluster, folder: Path, token: str) -> Path:
-    """A kubeconfig that logs in with a token."""
-    config = yaml.safe_load(cluster.kubeconfig.read_text())
-    config["users"] = [{"name": "admin", "user": {"token": token}}]
-    file = folder / "kubeconfig-of-token"
-    file.write_text(yaml.safe_dump(config))
-    return file
-
-
-def waits(cluster: Cluster, namespace: str, name: str) -> None:
-    wait_condition(cluster, "task", namespace, name, "WaitingForInput", status="True")
 
 
 def test_a_template_runs_to_its_output_and_its_exit_code(cluster: Cluster, parley: Shell) -> None:
@@ -310,19 +229,6 @@ def test_a_token_in_the_kubeconfig_is_all_the_gateway_needs(
     assert cluster.get("session", parley.namespace, "carol") is not None
 
 
-@contextmanager
-def port_forward(shell: Shell) -> Iterator[str]:
-    """A port-forward to the gateway, as a person would start one."""
-    command = ["kubectl", "-n", SYSTEM_NAMESPACE, "port-forward", "service/parley-gateway", ":8080"]
-    with subprocess.Popen(command, env=shell.environment, stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            line = process.stdout.readline()
-            yield f"http://127.0.0.1:{line.split('127.0.0.1:')[1].split()[0]}"
-        finally:
-            process.terminate()
-
-
 def test_doctor_finds_what_is_wrong_and_nothing_else(cluster: Cluster, parley: Shell) -> None:
     # Given an agent that cannot be used
     cluster.apply(parley.namespace, agent("broken", instructions="{{ session.nope( }}"))
@@ -363,59 +269,3 @@ def test_it_is_a_plugin_of_kubectl(parley: Shell) -> None:
 def test_every_command_is_run_here() -> None:
     text = Path(__file__).read_text()
     assert [name for name in COMMANDS if f'"{name}"' not in text] == []
-
-
-class Reader:
-    """Somebody who types what the pages show, in a namespace of their own and with a token."""
-
-    def __init__(self, cluster: Cluster, namespace: str, folder: Path) -> None:
-        token = account(cluster, namespace, "dora", "admin")
-        self._setting = (
-            f"export PATH={BIN}:$PATH PARLEY_TOKEN={token} PARLEY_SYSTEM_NAMESPACE={SYSTEM_NAMESPACE} "
-            f"NAMESPACE={namespace}\n"
-        )
-        self._place = (cluster, namespace, folder)
-
-    def type(self, script: str) -> str:
-        """Type something; returns what is printed."""
-        return run_block(*self._place, self._setting + script)
-
-    def follow(self, heading: str) -> str:
-        """Type what a section of the page shows, as it stands."""
-        blocks = shell_blocks("docs/cli.md", heading)
-        assert blocks, f"docs/cli.md has nothing to type under {heading}"
-        return "".join(self.type(block) for block in blocks)
-
-
-def test_the_pages_blocks_run_as_they_stand(cluster: Cluster, namespace: str, tmp_path: Path) -> None:
-    # Given the examples that the page speaks of
-    (tmp_path / "examples").symlink_to(ROOT / "examples")
-    folders = ("03-control", "07-approval", "08-children", "09-schedule")
-    reader = Reader(cluster, namespace, tmp_path)
-    reader.type("kubectl apply " + " ".join(f"-f examples/{folder}" for folder in folders))
-    for name in ("refund-approval", "ask-discount"):
-        waits(cluster, namespace, name)
-
-    # When they type what it shows, then it does what it says
-    assert '"label": "12345-2"' in reader.follow("Run and follow")
-    assert "ask-discount: What discount, in percent? — 5" in reader.follow("Decide")
-    assert "Task long-haul has ended (Cancelled)" in reader.follow("Steer")
-    assert "✓ API server" in reader.follow("Doctor")
-
-
-def test_the_pages_talk_runs_as_it_stands(cluster: Cluster, namespace: str, tmp_path: Path) -> None:
-    reader = Reader(cluster, namespace, tmp_path)
-
-    # When somebody types what the page shows of talking
-    said = reader.follow("Talk")
-    assert "Your name is Dora." in said
-    assert '"phase": "Succeeded"' in said
-
-    # And runs what the client's page shows
-    blocks = (ROOT / "docs" / "client.md").read_text().split("```python\n")[1:]
-    (tmp_path / "client.py").write_text("\n".join(block.split("```")[0] for block in blocks))
-    with port_forward(Shell(cluster, namespace)) as url:
-        said = reader.type(f"export PARLEY_GATEWAY={url}\n{sys.executable} client.py")
-    assert "2 support Nice to meet you, Erin." in said
-    assert "support Your name is Erin." in said
-    assert "404 " in said
