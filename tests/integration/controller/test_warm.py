@@ -3,8 +3,6 @@
 from typing import Any
 
 import pytest
-from parley.controller.context import WARM_KEY
-from parley.kube.errors import Forbidden
 from parley.kube.kinds import AGENT, DEPLOYMENT
 from parley.store import runner_calls
 from parley.store.errors import Stopped
@@ -13,77 +11,22 @@ from parley.store.pool import connect
 from tests.integration.controller.cluster import NAMESPACE, Cluster
 from tests.integration.controller.tools import PAY, reply, results, waiting
 from tests.integration.controller.warm_pods import WarmPods
-
-WARM: dict[str, Any] = {"mode": "Warm"}
-SECRET: dict[str, Any] = {
-    "name": "orders",
-    "description": "Look it up.",
-    "parameters": {"type": "object"},
-    "http": {
-        "url": "http://orders/",
-        "headers": [
-            {"name": "Authorization", "valueFrom": {"secretKeyRef": {"name": "orders", "key": "token"}}}
-        ],
-    },
-}
+from tests.integration.controller.warm_story import (
+    SECRET,
+    WARM,
+    ask,
+    end_leases,
+    pass_time,
+    rows,
+    start,
+    tells,
+    warm,
+)
 
 
 @pytest.fixture
 def pods(cluster: Cluster) -> WarmPods:
     return WarmPods(cluster)
-
-
-def ask(name: str = "ask", **fields: Any) -> dict[str, Any]:
-    return {"name": name, "prompt": {"text": "Hi"}, **fields}
-
-
-async def start(cluster: Cluster, name: str = "t", *steps: dict[str, Any], **fields: Any) -> None:
-    await cluster.task(name, *(steps or (ask(),)), agentRef={"name": "support"}, **fields)
-    await cluster.settle()
-
-
-async def tells(cluster: Cluster, reason: str, says: str = "", *, name: str = "t", step: str = "ask") -> None:
-    """Wait until a step shows a reason: what may be over in no time is not shown at once."""
-
-    def shown() -> bool:
-        steps = {each["name"]: each for each in cluster.status(name).get("steps", ())}
-        found = steps.get(step, {})
-        return found.get("reason") == reason and says in found.get("message", "")
-
-    await cluster.until(shown, f"{step} of {name} says {reason}: {says}")
-
-
-def warm(cluster: Cluster) -> dict[str, Any]:
-    return cluster.object(AGENT, "support")["status"]["warm"]
-
-
-async def pass_time(cluster: Cluster, seconds: float) -> None:
-    """Let an agent's runners stand idle for so long."""
-    demand = cluster.context.demand
-    before = demand._clock
-    demand._clock = lambda: before() + seconds
-    cluster.context.wake(WARM_KEY, NAMESPACE, "support")
-    await cluster.settle()
-
-
-async def end_leases(cluster: Cluster, name: str) -> None:
-    """Let all who hold something of a task have been silent for too long."""
-    async with connect(cluster.pool) as connection:
-        await connection.execute(
-            "UPDATE attempts SET lease_until = now() - interval '1 ms' WHERE task_uid = %s AND state = 'Running'",
-            [cluster.object_uid(name)],
-        )
-        await connection.execute("SELECT pg_notify('parley', %s)", [cluster.object_uid(name)])
-    await cluster.settle()
-
-
-async def rows(cluster: Cluster, name: str) -> list[tuple[str, str, str | None]]:
-    async with connect(cluster.pool) as connection:
-        found = await connection.execute(
-            "SELECT state, cause, pool FROM attempts WHERE task_uid = %s ORDER BY id",
-            [cluster.object_uid(name)],
-        )
-        return [(str(state), str(cause), pool) for state, cause, pool in await found.fetchall()]
 
 
 async def test_the_first_attempt_brings_the_runners_and_they_take_all(
@@ -109,64 +52,6 @@ async def test_the_first_attempt_brings_the_runners_and_they_take_all(
     assert cluster.jobs() == []
     assert "job" not in cluster.step("t", "a")
     assert await rows(cluster, "t") == [("Succeeded", "First", pods.pool)] * 3
-
-
-async def test_its_runners_end_when_it_is_idle_and_come_back(cluster: Cluster, pods: WarmPods) -> None:
-    # Given an agent whose runners end a minute after its last attempt
-    await cluster.agent(runtime={**WARM, "warm": {"replicas": 3, "idleTimeout": "1m"}})
-    await start(cluster)
-    assert pods.replicas == 3
-    await pass_time(cluster, 3600)
-    assert pods.replicas == 3, "it works"
-
-    # When it has worked
-    assert await pods.serve() == 1
-    await pass_time(cluster, 59)
-    assert pods.replicas == 3
-
-    # Then a minute later none is left, until the next attempt
-    await pass_time(cluster, 2)
-    assert (pods.replicas, warm(cluster)["replicas"]) == (0, 0)
-    await start(cluster, "next")
-    assert pods.replicas == 3
-    assert await pods.serve() == 1
-    assert cluster.status("next")["phase"] == "Succeeded"
-
-
-async def test_a_suspended_task_keeps_no_runner(cluster: Cluster, pods: WarmPods) -> None:
-    await cluster.agent(runtime=WARM)
-    await start(cluster)
-
-    # When a task is suspended that no runner has begun
-    cluster.edit("t", desiredState="Suspended")
-    await cluster.settle()
-    await pass_time(cluster, 601)
-
-    # Then the runners end, and come back with the task
-    assert pods.replicas == 0
-    assert await pods.take() is None
-    cluster.edit("t", desiredState="Running")
-    await cluster.settle()
-    assert pods.replicas == 1
-    assert await pods.serve() == 1
-    assert cluster.status("t")["phase"] == "Succeeded"
-
-
-async def test_a_new_leader_ends_no_runners_that_work(cluster: Cluster, pods: WarmPods) -> None:
-    # Given an attempt that a runner has
-    await cluster.agent(runtime=WARM)
-    await start(cluster)
-    taken = await pods.take()
-    assert taken is not None
-
-    # When another leads, who has not looked at the task yet, long after
-    cluster.lead_anew()
-    cluster.context.queue = type(cluster.context.queue)()
-    await pass_time(cluster, 0)
-    await pass_time(cluster, 3600)
-
-    # Then the store tells it that there is work
-    assert pods.replicas == 1
 
 
 async def test_a_runner_that_is_lost_is_followed_by_any_other(cluster: Cluster, pods: WarmPods) -> None:
@@ -307,81 +192,6 @@ async def test_a_call_whose_secret_the_runners_lack_runs_in_a_job(cluster: Clust
     (run,) = cluster.runs
     assert any("TOOL_SECRET" in name for name in run.env)
     assert results(cluster) == {}
-
-
-async def test_what_keeps_its_runners_from_starting_is_the_steps_reason(
-    cluster: Cluster, pods: WarmPods
-) -> None:
-    await cluster.agent(runtime=WARM)
-    await start(cluster)
-
-    # A quota leaves no room for a pod, as the Deployment says
-    full = "pods is forbidden: exceeded quota: small"
-    pods.tell(conditions=[{"type": "ReplicaFailure", "status": "True", "message": full}])
-    await cluster.settle()
-    await tells(cluster, "QuotaExceeded", full)
-
-    # Then there is one, whose image is not there
-    pods.tell(conditions=[])
-    await pods.start(waiting={"reason": "ImagePullBackOff", "message": "no such image"})
-    await cluster.settle()
-    await tells(cluster, "ImagePullFailed", "ImagePullBackOff: no such image")
-
-    # And when it has come up, the step runs
-    await pods.start()
-    await cluster.settle()
-    await tells(cluster, "Scheduling", "waits for a runner of its agent")
-    assert await pods.serve() == 1
-    assert cluster.status("t")["phase"] == "Succeeded"
-
-
-async def test_a_deployment_that_is_refused_is_tried_again(cluster: Cluster, pods: WarmPods) -> None:
-    # Given an API server that takes no Deployment
-    refusal = "admission webhook denied the request: no runners here"
-    cluster.kube.fail(Forbidden(403, "Forbidden", refusal), verb="patch", kind="Deployment")
-    await cluster.agent(runtime=WARM)
-    await start(cluster)
-    await tells(cluster, "PodRefused", refusal)
-
-    # When it takes them again, then the step runs
-    cluster.context.wake(WARM_KEY, NAMESPACE, "support")
-    await cluster.settle()
-    await tells(cluster, "Scheduling")
-    assert await pods.serve() == 1
-
-
-async def test_a_deployment_that_is_deleted_or_scaled_by_hand_is_put_right(
-    cluster: Cluster, pods: WarmPods
-) -> None:
-    await cluster.agent(runtime=WARM)
-    await start(cluster)
-
-    def scale(body: Any) -> None:
-        body["spec"]["replicas"] = 0
-
-    cluster.kube.edit(DEPLOYMENT, NAMESPACE, pods.deployment["metadata"]["name"], scale)
-    await cluster.settle()
-    assert pods.replicas == 1
-
-    await cluster.kube.delete(DEPLOYMENT, NAMESPACE, pods.deployment["metadata"]["name"])
-    await cluster.settle()
-    assert pods.replicas == 1
-
-
-async def test_its_runners_are_shown_whoever_tells_of_them_first(cluster: Cluster, pods: WarmPods) -> None:
-    # Given a watch that is later than the answer to the operator's own write
-    watch = cluster.kube.on_change
-    assert watch is not None
-
-    def late(change: Any, kind: Any, *rest: Any) -> None:
-        if kind is not DEPLOYMENT:
-            watch(change, kind, *rest)
-
-    cluster.kube.on_change = late
-    await cluster.agent(runtime=WARM)
-    await start(cluster)
-    # Then the Agent shows its runners all the same
-    assert (pods.replicas, warm(cluster)) == (1, {"replicas": 1, "ready": 0})
 
 
 async def test_without_its_agent_a_task_waits_for_another(cluster: Cluster, pods: WarmPods) -> None:
