@@ -49,8 +49,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 " lie in tests/integration itself"
             )
             raise pytest.UsageError(message)
-        if "timed" in marks and "disruptive" not in marks:
-            raise pytest.UsageError(f"{item.nodeid}: what is `timed` is `disruptive`")
+        for mark in marks & {"timed", "outage"}:
+            if "disruptive" not in marks:
+                raise pytest.UsageError(f"{item.nodeid}: what is `{mark}` is `disruptive`")
+        if "storeless" in marks and ("cluster" not in marks or "disruptive" in marks):
+            raise pytest.UsageError(
+                f"{item.nodeid}: what is `storeless` needs the cluster, and breaks nothing"
+            )
         if "cluster" in marks and _ONE_BY_ONE in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.xdist_group(_ONE_BY_ONE))
 

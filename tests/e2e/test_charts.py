@@ -222,6 +222,7 @@ def test_a_database_that_is_not_there_fails_the_install_and_touches_nothing(rele
     assert cluster.list("deployment", namespace) == []
 
 
+@pytest.mark.storeless
 def test_the_bundled_postgres(release: Release, tmp_path: Path) -> None:
     cluster, namespace = release.cluster, release.namespace
     archive = tmp_path / "postgres.tar"
@@ -249,6 +250,7 @@ def test_the_bundled_postgres(release: Release, tmp_path: Path) -> None:
     release.await_objects(before | KEPT)
 
 
+@pytest.mark.storeless
 def test_a_kept_volume_keeps_its_password(release: Release) -> None:
     cluster, namespace = release.cluster, release.namespace
     nothing_runs = {"postgres.bundled": "true", "operator.replicas": "0", "gateway.replicas": "0"}
@@ -269,6 +271,7 @@ def test_a_kept_volume_keeps_its_password(release: Release) -> None:
     assert second["data"] == first["data"]
 
 
+@pytest.mark.storeless
 def test_the_kinds_stay_when_their_chart_is_uninstalled(cluster: Cluster) -> None:
     for kind in ("agents", "sessions", "tasks", "tasktemplates", "schedules", "replies"):
         shown = cluster.kubectl("get", "crd", f"{kind}.parley.dev", "-o", "json")

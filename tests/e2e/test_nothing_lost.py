@@ -146,6 +146,7 @@ def test_work_goes_on_after(
     check_work(cluster, namespace, store, names)
 
 
+@pytest.mark.outage
 @pytest.mark.timeout(900)
 def test_postgres_away_for_three_minutes(cluster: Cluster, namespace: str, store: Store) -> None:
     # Given work under way, and a step whose timeout is shorter than the outage

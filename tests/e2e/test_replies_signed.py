@@ -71,6 +71,7 @@ def needs_signing(cluster: Cluster) -> None:
         pytest.skip("this API server has no MutatingAdmissionPolicy v1: who replies writes spec.by")
 
 
+@pytest.mark.storeless
 @by_any_way
 def test_the_api_server_writes_who_replies(
     cluster: Cluster, namespace: str, send: Send, way: tuple[str, ...]
@@ -86,6 +87,7 @@ def test_the_api_server_writes_who_replies(
         assert stored(cluster, namespace, "mine")["metadata"]["generation"] == 1
 
 
+@pytest.mark.storeless
 @by_any_way
 def test_another_name_is_refused_with_a_sentence(
     cluster: Cluster, namespace: str, send: Send, way: tuple[str, ...]
@@ -95,12 +97,14 @@ def test_another_name_is_refused_with_a_sentence(
     assert cluster.get("reply", namespace, "forged") is None
 
 
+@pytest.mark.storeless
 @by_any_way
 def test_no_name_at_all_is_none(send: Send, way: tuple[str, ...]) -> None:
     with pytest.raises(Refused, match=r"spec\.by"):
         send(way, approval("unsigned", by=""))
 
 
+@pytest.mark.storeless
 def test_ones_own_name_is_let_in_and_a_dry_run_judges_alike(
     cluster: Cluster, namespace: str, send: Send
 ) -> None:
@@ -110,11 +114,13 @@ def test_ones_own_name_is_let_in_and_a_dry_run_judges_alike(
     assert stored(cluster, namespace, "own")["spec"]["by"] == APPROVER
 
 
+@pytest.mark.storeless
 def test_not_even_the_clusters_admin_signs_for_another(cluster: Cluster, namespace: str) -> None:
     with pytest.raises(Refused, match="the user who makes the Reply"):
         cluster.apply(namespace, approval("forged", by=APPROVER))
 
 
+@pytest.mark.storeless
 def test_a_reply_stands_as_it_was_made(cluster: Cluster, namespace: str, send: Send) -> None:
     send(WAYS["create"], approval("mine", by=APPROVER))
     for change in ({"by": EDITOR}, {"choice": "reject"}, {"message": "I meant no"}, {"waitID": "another"}):
@@ -126,6 +132,7 @@ def test_a_reply_stands_as_it_was_made(cluster: Cluster, namespace: str, send: S
     assert stored(cluster, namespace, "mine")["spec"] == {**approval("mine")["spec"], "by": APPROVER}
 
 
+@pytest.mark.storeless
 @by_any_way
 def test_who_may_edit_tasks_may_not_reply(send: Send, way: tuple[str, ...]) -> None:
     with pytest.raises(Refused, match=f'User "{EDITOR}" cannot (create|patch) resource "replies"'):

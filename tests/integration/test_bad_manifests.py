@@ -7,7 +7,7 @@ from tests.bad_manifests import BAD_MANIFESTS, REFUSED, STORED, BadManifest
 from tests.operator_problems import MODELS, operator_problems
 
 __all__ = ["api_server"]
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.storeless]
 
 
 def answers(bad: BadManifest, field: str, message: str) -> bool:

@@ -30,7 +30,7 @@ from tests.crd_session_rules import SESSION_RULES
 from tests.crd_tool_rules import TOOL_RULES
 
 __all__ = ["api_server"]
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.storeless]
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ALL_RULES = [*RULES, *FLOW_RULES, *RUNTIME_RULES, *SESSION_RULES, *TOOL_RULES]

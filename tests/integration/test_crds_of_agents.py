@@ -21,7 +21,7 @@ from tests.crd_session_rules import alice, several
 from tests.crd_tool_rules import tools
 
 __all__ = ["api_server"]
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.storeless]
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 

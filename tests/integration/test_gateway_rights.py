@@ -26,7 +26,7 @@ from tests.integration.gateway.people import SPEC, problem
 from tests.integration.gateway.test_access import ROUTES
 from tests.integration.store.story import Story
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.storeless]
 
 RIGHTS = sorted({right for right, *_ in ROUTES} | {"create replies"})
 APPROVAL = {"taskRef": {"name": "one"}, "waitID": "none", "choice": "approve"}

@@ -17,7 +17,7 @@ from parley.kube.events import Transition, post_event
 from parley.kube.kinds import CONFIG_MAP, EVENT, JOB, LEASE, NAMESPACE, POD, Kind
 from parley.kube.lease import LeaseElector
 
-pytestmark = pytest.mark.cluster
+pytestmark = [pytest.mark.cluster, pytest.mark.storeless]
 
 ROOT = Path(__file__).parents[2]
 CRD = Kind(
