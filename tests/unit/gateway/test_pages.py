@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from parley.gateway.access.refusal import Refusal
-from parley.gateway.api.pages import FoundPage, find_page, read_position, write_position
+from parley.gateway.api.pages import FoundPage, OpenTokens, find_page, read_position, write_position
 
 
 async def page(
@@ -18,7 +18,12 @@ async def page(
         return numbers[begin : begin + size], str(begin + size) if begin + size < len(numbers) else ""
 
     return await find_page(
-        read, lambda one: one % 2 == 0, filters={"name": name}, limit=limit, token=token, chunk_size=chunk
+        read,
+        lambda one: one % 2 == 0,
+        tokens=OpenTokens({"name": name}),
+        limit=limit,
+        token=token,
+        chunk_size=chunk,
     )
 
 

@@ -16,13 +16,14 @@ from parley.gateway.access.dependencies import (
     IdempotencyKey,
     NamespaceAccess,
     PeopleOf,
+    Store,
     namespace_access,
 )
 from parley.gateway.access.people import People
 from parley.gateway.access.refusal import Refusal, conflict, not_found
 from parley.gateway.access.route import CONFLICT, people_router
 from parley.gateway.api.ownership import is_of_user, require_user, session_of
-from parley.gateway.api.pages import PageTokenQuery, find_page
+from parley.gateway.api.pages import PageTokenQuery, find_page, tokens_of
 from parley.gateway.api.views import status_of
 from parley.kube.client import JsonObject
 from parley.kube.errors import AlreadyExists, Forbidden
@@ -46,6 +47,7 @@ router = people_router()
 async def list_waiting(
     access: Annotated[NamespaceAccess, namespace_access("list", "tasks")],
     people: PeopleOf,
+    backend: Store,
     limit: Annotated[
         int, Query(ge=1, le=MAX_PAGE, description="Tasks, each with up to 8 questions")
     ] = DEFAULT_PAGE,
@@ -56,7 +58,8 @@ async def list_waiting(
     async def read(size: int, after: str) -> tuple[Sequence[JsonObject], str]:
         return await people.kube.page(TASK, namespace=access.namespace, fields=_OPEN, limit=size, token=after)
 
-    page = await find_page(read, _asks, filters={"waiting": access.namespace}, limit=limit, token=page_token)
+    tokens = tokens_of(access, backend, {"waiting": access.namespace})
+    page = await find_page(read, _asks, tokens=tokens, limit=limit, token=page_token)
     items: list[WaitingView] = []
     for task in page.items:
         if await is_of_user(people, access, task):

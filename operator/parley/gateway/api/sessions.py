@@ -27,7 +27,7 @@ from parley.gateway.access.refusal import bad_request, not_found
 from parley.gateway.access.route import CONFLICT, people_router
 from parley.gateway.api.creating import create_session
 from parley.gateway.api.filters import SessionFilter, read_pairs
-from parley.gateway.api.pages import CHUNK, PageTokenQuery, find_page
+from parley.gateway.api.pages import CHUNK, PageTokenQuery, find_page, tokens_of
 from parley.gateway.api.views import session_view
 from parley.kube.client import JsonObject
 from parley.kube.errors import Invalid
@@ -46,6 +46,7 @@ router = people_router()
 async def list_sessions(
     access: Annotated[NamespaceAccess, namespace_access("list", "sessions")],
     people: PeopleOf,
+    backend: Store,
     label_selector: Annotated[
         str | None, Query(alias="labelSelector", max_length=1024, description="as kubectl's -l takes it")
     ] = None,
@@ -73,10 +74,11 @@ async def list_sessions(
             field = "labelSelector" if "selector" in error.message.lower() or not after else "pageToken"
             raise bad_request(field, f"the API server refuses it: {error.message}") from error
 
+    filters = {"namespace": access.namespace, "selector": label_selector or "", **wanted.to_json()}
     page = await find_page(
         read,
         wanted.fits,
-        filters={"namespace": access.namespace, "selector": label_selector or "", **wanted.to_json()},
+        tokens=tokens_of(access, backend, filters),
         limit=limit,
         token=page_token,
         chunk_size=CHUNK if wanted else limit,
