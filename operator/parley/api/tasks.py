@@ -37,6 +37,17 @@ class AttemptView(ApiModel):
     usage: Usage = Usage()
 
 
+class AttemptLog(ApiModel):
+    """The end of what an attempt's container wrote."""
+
+    id: int = Field(description="of the attempt")
+    log: str | None = Field(
+        default=None,
+        description="Absent where none is kept: it has not ended, it ran no container of the Task's, its log could not "
+        "be read or was erased, or the installation keeps none.",
+    )
+
+
 class TaskAudit(ApiModel):
     """A Task as Postgres keeps it: also once the object is gone."""
 

@@ -54,6 +54,10 @@ class CliError(Exception):
             click.echo(f"next:  {clean(self.hint)}", err=True)
 
 
+class NoCluster(CliError):
+    """There is no kubeconfig to find an API server with."""
+
+
 def explained(error: Exception) -> CliError:
     """What went wrong, and what to do about it."""
     if isinstance(error, CliError):

@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 
+from parley.api.sessions import SessionView
+from parley.api.tasks import TaskView
 from parley.cli.app import App
 from parley.cli.failures import CliError
 from parley.cli.installations import serving
@@ -14,6 +16,7 @@ from parley.client import Parley, ParleyError, Unreachable
 from parley.client.base import Token
 from parley.kube.client import JsonObject
 from parley.kube.errors import Forbidden, KubeUnavailable
+from parley.kube.kinds import TASK, Kind
 
 GATEWAY = "app.kubernetes.io/name=parley,app.kubernetes.io/component=gateway"
 _USUAL_NAMESPACE = "parley-system"
@@ -119,6 +122,28 @@ def token_for(app: App) -> str:
             "or give --token / PARLEY_TOKEN",
         )
     return token
+
+
+def task_of(app: App, name: str) -> JsonObject:
+    """A Task as the gateway shows it: metadata, spec and status as Kubernetes has them.
+
+    Raises:
+        CliError: there is none, or the caller may not see it.
+    """
+    with app.gateway() as parley:
+        return as_object(TASK, parley.get_task(name))
+
+
+def as_object(kind: Kind, view: SessionView | TaskView) -> JsonObject:
+    """An object as the API server would show it, as far as the gateway does."""
+    shown = view.model_dump(
+        mode="json",
+        by_alias=True,
+        exclude_unset=True,
+        exclude_none=True,
+        include={"metadata", "spec", "status"},
+    )
+    return {"apiVersion": kind.api_version, "kind": kind.kind, **shown}
 
 
 def find_gateway(app: App) -> JsonObject:

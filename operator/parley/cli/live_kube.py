@@ -17,7 +17,7 @@ from kubernetes.client import ApiClient, Configuration
 from kubernetes.client.exceptions import ApiException
 from pydantic import JsonValue
 
-from parley.cli.failures import CliError
+from parley.cli.failures import CliError, NoCluster
 from parley.cli.kube import Change, Listed, LogLine, Right
 from parley.cli.reading import dig, mapping, objects, text
 from parley.kube.client import JsonObject
@@ -122,9 +122,10 @@ class LiveKube:
         except CliError:
             raise
         except Exception as error:  # the package lets a malformed file raise whatever its code trips over
-            raise CliError(
+            raise NoCluster(
                 f"there is no way to a cluster: {error}",
-                "set KUBECONFIG to a kubeconfig, or look at its contexts: kubectl config get-contexts",
+                "set KUBECONFIG to a kubeconfig, or look at its contexts: kubectl config get-contexts. "
+                "What the gateway alone can do: docs/cli.md#without-a-kubeconfig",
             ) from error
         # Its own retries would hide for seconds that a server is away.
         configuration.retries = False

@@ -1,4 +1,4 @@
-"""Logs of the pods that a Task's steps ran in."""
+"""Logs of the pods that a Task's steps ran in; of those that are gone, what is kept."""
 
 import queue
 import threading
@@ -9,20 +9,28 @@ from dataclasses import dataclass
 import click
 
 from parley.cli.app import App
-from parley.cli.failures import CliError, explained
+from parley.cli.failures import CliError, NoCluster, explained
 from parley.cli.following import Patience
+from parley.cli.gateway import task_of
+from parley.cli.kept_logs import (
+    ATTEMPT_LABEL,
+    STEP_LABEL,
+    Wanted,
+    are_gone,
+    attempt_title,
+    jobs_of,
+    kept_logs,
+)
 from parley.cli.options import wants_colour
 from parley.cli.reading import mapping, name_of, namespace_of, number, objects, text
 from parley.cli.task_tree import has_ended
 from parley.cli.task_view import must_exist
 from parley.cli.text import clean
 from parley.kube.client import JsonObject
-from parley.kube.errors import KubeError, NotFound
+from parley.kube.errors import Forbidden, KubeError, NotFound
 from parley.kube.kinds import POD, TASK
 
 TASK_UID_LABEL = "parley.dev/task-uid"
-STEP_LABEL = "parley.dev/step"
-ATTEMPT_LABEL = "parley.dev/attempt"
 _INDEX_LABEL = "batch.kubernetes.io/job-completion-index"
 _AGENT_LABEL = "parley.dev/agent"
 """On the pods of an agent's warm runners; its name is cut to the length of a label."""
@@ -45,32 +53,96 @@ def print_logs(
     app: App, name: str, step: str | None, *, follow: bool, every_attempt: bool, tail: int | None
 ) -> None:
     """Print the logs; with ``follow`` until the Task has ended."""
-    task = must_exist(app, name)
+    wanted = Wanted(step, every_attempt, tail)
+    task, pods = _look(app, name, step)
     known = [text(one, "name") for one in objects(task, "status", "steps")]
     if step is not None and known and step not in known:
         raise CliError(f"Task {name} has no step {step}", f"its steps: {', '.join(known)}")
-    if follow:
-        _follow(app, task, step, every_attempt=every_attempt, tail=tail)
+    printed = _print_kept(app, task, pods or [], wanted)
+    if pods is None:
+        if not printed:
+            raise _nothing(task, step)
         return
-    sources = _sources(_pods(app, task, step), every_attempt=every_attempt)
-    if not sources:
+    if follow:
+        _follow(app, task, wanted, printed=printed)
+        return
+    sources = _sources(pods, every_attempt=every_attempt)
+    if not sources and not printed:
         raise _nothing(task, step)
     for source in sources:
         for line in app.kube.log(source.namespace, source.pod, source.container, tail=tail):
-            _print(source, line)
+            _print(source.prefix, line)
+    _tell_warm(task, step)
+
+
+def _tell_warm(task: JsonObject, step: str | None, more: str = "") -> bool:
+    """Say where the logs are of what ran in warm runners; whether anything did."""
+    warm = _ran_warm(task, step)
+    if warm:
+        click.echo(
+            f"(what runs in its agent's warm runners has no log of its own: {_warm_logs(task)}{more})",
+            err=True,
+        )
+    return warm
+
+
+def _look(app: App, name: str, step: str | None) -> tuple[JsonObject, list[JsonObject] | None]:
+    """The Task and its pods; None for those where only the gateway can be asked, which knows no pods."""
+    if app.settings.user is not None:
+        return task_of(app, name), None
+    try:
+        task = must_exist(app, name)
+        return task, _pods(app, task, step)
+    except (Forbidden, NoCluster):
+        if not app.settings.gateway:
+            raise
+        return task_of(app, name), None
+
+
+def _print_kept(app: App, task: JsonObject, pods: Sequence[JsonObject], wanted: Wanted) -> bool:
+    """Print what is kept of pods that are gone; whether there was any of it.
+
+    Raises:
+        CliError: it cannot be asked for, and there is nothing else to print.
+    """
+    if not are_gone(task, pods, wanted):
+        return False
+    try:
+        found = kept_logs(app, task, jobs_of(pods), wanted)
+    except CliError as error:
+        if not pods:
+            what = f"the pods are gone, and what is kept of their logs cannot be asked for: {error.message}"
+            raise CliError(what, error.hint) from error
+        click.echo(f"(some pods are gone; the ends of their logs are not shown: {error.message})", err=True)
+        return False
+    kept = [one for one in found if one.lines is not None]
+    if not kept and not pods:
+        return False
+    if kept:
+        steps = ", ".join(dict.fromkeys(one.step for one in kept))
+        click.echo(
+            f"({steps}: pods that are gone; these are the ends of their logs, from Parley's store)", err=True
+        )
+    if len(kept) < len(found):
+        steps = ", ".join(dict.fromkeys(one.step for one in found if one.lines is None))
+        click.echo(f"({steps}: pods that are gone, and nothing is kept of their logs)", err=True)
+    for one in kept:
+        for line in one.lines or ():
+            _print(one.title, line)
+    return bool(kept)
 
 
 def _nothing(task: JsonObject, step: str | None) -> CliError:
     what = f"step {step} of Task {name_of(task)}" if step else f"Task {name_of(task)}"
     if _ran_warm(task, step):
         return CliError(
-            f"{what} has no pod of its own: its steps ran in its agent's warm runners",
+            f"{what} has no log of its own: its steps ran in its agent's warm runners, and nothing is kept of those",
             f"{_warm_logs(task)} (with those of the agent's other Tasks)",
         )
     if has_ended(task):
         return CliError(
-            f"the pods of {what} are gone",
-            "the end of each container's log is kept in the store: docs/outputs-and-logs.md",
+            f"the pods of {what} are gone, and nothing is kept of their logs",
+            "what is kept, and of which steps: docs/outputs-and-logs.md",
         )
     return CliError(
         f"{what} has no pod yet",
@@ -127,36 +199,31 @@ def _attempt(pod: JsonObject) -> int:
 
 
 def _prefix(pod: JsonObject) -> str:
-    index, attempt = _label(pod, _INDEX_LABEL), _attempt(pod)
-    item = f"[{index}]" if index else ""
-    again = f"#{attempt}" if attempt > 1 else ""
-    return f"{_label(pod, STEP_LABEL) or name_of(pod)}{item}{again}"
+    return attempt_title(_label(pod, STEP_LABEL) or name_of(pod), _label(pod, _INDEX_LABEL), _attempt(pod))
 
 
-def _print(source: Source, line: str) -> None:
+def _print(prefix: str, line: str) -> None:
     colour = wants_colour()
-    prefix = source.prefix
     if colour:
         prefix = click.style(prefix, fg=_COLOURS[sum(prefix.encode()) % len(_COLOURS)])
     click.echo(f"{prefix} | {clean(line)}", color=colour or None)
 
 
-def _follow(app: App, task: JsonObject, step: str | None, *, every_attempt: bool, tail: int | None) -> None:
+def _follow(app: App, task: JsonObject, wanted: Wanted, *, printed: bool) -> None:
     """Read each container's log in a thread of its own; look for new pods until the Task has ended."""
+    step = wanted.step
     lines: queue.SimpleQueue[tuple[Source, str | None]] = queue.SimpleQueue()
     begun: set[tuple[str, str]] = set()
     reading, look_at, told_warm = 0, time.monotonic(), False
     while True:
         if time.monotonic() >= look_at:
             task = app.kube.get(TASK, namespace_of(task), name_of(task))
-            for source in _sources(_pods(app, task, step), every_attempt=every_attempt):
+            for source in _sources(_pods(app, task, step), every_attempt=wanted.every_attempt):
                 if (source.pod, source.container) not in begun:
                     begun.add((source.pod, source.container))
                     reading += 1
-                    _read_in_thread(app, source, tail, lines)
-            if not told_warm and not has_ended(task) and _ran_warm(task, step):
-                told_warm = True
-                click.echo(f"(what runs in its agent's warm runners: {_warm_logs(task)} -f)", err=True)
+                    _read_in_thread(app, source, wanted.tail, lines)
+            told_warm = told_warm or (not has_ended(task) and _tell_warm(task, step, " -f"))
             look_at = time.monotonic() + _LOOK_SECONDS
         if has_ended(task) and not reading:
             break
@@ -167,8 +234,8 @@ def _follow(app: App, task: JsonObject, step: str | None, *, every_attempt: bool
         if line is None:
             reading -= 1
         else:
-            _print(source, line)
-    if not begun:
+            _print(source.prefix, line)
+    if not begun and not printed:
         raise _nothing(task, step)
 
 

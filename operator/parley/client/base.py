@@ -35,6 +35,7 @@ class Operations:
     update_context = operations.update_context
     list_tasks = operations.list_tasks
     get_task = operations.get_task
+    get_attempt_log = operations.get_attempt_log
     create_reply = operations.create_reply
     list_waiting = operations.list_waiting
     list_events = operations.list_events

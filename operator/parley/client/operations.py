@@ -16,7 +16,7 @@ from parley.api.sessions import (
     UpdateContext,
     UpdateSession,
 )
-from parley.api.tasks import TaskAuditList, TaskView
+from parley.api.tasks import AttemptLog, TaskAuditList, TaskView
 from parley.api.transfer import ImportResult
 from parley.client.operation import Endpoint, Request, operation
 from parley.resources.common import ObjectReference
@@ -107,6 +107,12 @@ def list_tasks(name: str, *, limit: int | None = None, page_token: str | None = 
 def get_task(name: str) -> Request:
     """One Task, with its attempts."""
     return Request({"name": name})
+
+
+@operation("GET", "/tasks/{name}/attempts/{attempt}/log", AttemptLog)
+def get_attempt_log(name: str, attempt: int) -> Request:
+    """The end of the log that was kept of an attempt's container; ``attempt`` is the id of one of the Task's."""
+    return Request({"name": name, "attempt": str(attempt)})
 
 
 @operation("POST", "/replies", ReplyView, body=CreateReply, keyed=True)

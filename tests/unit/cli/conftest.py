@@ -1,13 +1,18 @@
 """Fixtures: a cluster in memory, and ``parley`` on it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
+import httpx2
 import pytest
-from parley.cli.app import App
+from parley.cli.app import App, Settings
+from parley.cli.gateway import explained
 from parley.cli.main import run
+from parley.client import Parley
 
 from tests.unit.cli.cluster import FakeCluster
+from tests.unit.client.scripted import Answer, ScriptedGateway
 
 
 class Said(NamedTuple):
@@ -38,3 +43,41 @@ def parley(cluster: FakeCluster, capsys: pytest.CaptureFixture[str], monkeypatch
         return Said(int(code), out, err)
 
     return parley
+
+
+class Talk:
+    """Runs command lines, each against a gateway that gives the answers; keeps the gateways."""
+
+    def __init__(self, cluster: FakeCluster, capsys: pytest.CaptureFixture[str]) -> None:
+        self.gateways: list[ScriptedGateway] = []
+        self.open_kube: Callable[[Settings], FakeCluster] = lambda _settings: cluster
+        self._capsys = capsys
+
+    def __call__(self, *arguments: str, answers: list[Answer]) -> Said:
+        gateway = ScriptedGateway(*answers)
+        self.gateways.append(gateway)
+
+        @contextmanager
+        def open_gateway(app: App) -> Iterator[Parley]:
+            transport = httpx2.MockTransport(gateway.answer)
+            with (
+                Parley(
+                    "http://gateway",
+                    "t",
+                    namespace=app.namespace,
+                    user=app.settings.user,
+                    transport=transport,
+                ) as opened,
+                explained(),
+            ):
+                yield opened
+
+        app = App(open_kube=self.open_kube, open_gateway=open_gateway)
+        code = run(list(arguments), app)
+        out, err = self._capsys.readouterr()
+        return Said(int(code), out, err)
+
+
+@pytest.fixture
+def talk(cluster: FakeCluster, capsys: pytest.CaptureFixture[str]) -> Talk:
+    return Talk(cluster, capsys)

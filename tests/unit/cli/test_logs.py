@@ -22,7 +22,11 @@ def shipped(cluster: FakeCluster, phase: str = "Succeeded") -> JsonObject:
     task = cluster.put(
         TASK, "shipped", spec={"steps": []}, status={**ended("Succeeded", "Succeeded"), "steps": [STEP]}
     )
-    labels = {"parley.dev/task-uid": task["metadata"]["uid"], "parley.dev/step": "pay"}
+    labels = {
+        "parley.dev/task-uid": task["metadata"]["uid"],
+        "parley.dev/step": "pay",
+        "batch.kubernetes.io/job-name": "shipped-pay",
+    }
     cluster.put(
         POD,
         "shipped-pay",
@@ -68,8 +72,8 @@ def test_following_looks_for_new_pods_now_and_then_and_not_with_each_line(
     monkeypatch.setattr(cluster, "list", counted_list)
 
     assert parley("logs", "shipped", "--follow").code == 0
-    # The Task as it is asked for, one look at it and its pods, and the pod when its log is over.
-    assert looked == ["Task", "Task", "Pod", "Pod"]
+    # The Task and its pods as they are asked for, one look at them, and the pod when its log is over.
+    assert looked == ["Task", "Pod", "Task", "Pod", "Pod"]
 
 
 def test_a_log_that_breaks_off_is_followed_from_there(

@@ -4,7 +4,6 @@ import json
 import signal
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import httpx2
@@ -14,15 +13,14 @@ from parley.api.stream import DeltaView
 from parley.cli.answer_printer import AnswerPrinter
 from parley.cli.app import App
 from parley.cli.failures import CliError
-from parley.cli.gateway import client, explained, find_gateway, lasting_token, token_for
+from parley.cli.gateway import client, find_gateway, lasting_token, token_for
 from parley.cli.kube import DEPLOYMENT, SERVICE
-from parley.cli.main import end, run
-from parley.client import Parley
+from parley.cli.main import end
 from parley.kube.errors import KubeUnavailable
 
 from tests.unit.cli.cluster import FakeCluster
-from tests.unit.cli.conftest import Said
-from tests.unit.client.scripted import Answer, ScriptedGateway, event, frame, problem, streaming
+from tests.unit.cli.conftest import Talk
+from tests.unit.client.scripted import Answer, event, frame, problem, streaming
 
 SESSION = {
     "metadata": {"name": "alice", "namespace": "shop", "uid": "u1"},
@@ -45,38 +43,6 @@ def done(phase: str = "Succeeded", **more: str) -> bytes:
 
 def found() -> httpx2.Response:
     return httpx2.Response(200, json=SESSION)
-
-
-class Talk:
-    """Runs command lines, each against a gateway that gives the answers; keeps the gateways."""
-
-    def __init__(self, cluster: FakeCluster, capsys: pytest.CaptureFixture[str]) -> None:
-        self.gateways: list[ScriptedGateway] = []
-        self._cluster = cluster
-        self._capsys = capsys
-
-    def __call__(self, *arguments: str, answers: list[Answer]) -> Said:
-        gateway = ScriptedGateway(*answers)
-        self.gateways.append(gateway)
-
-        @contextmanager
-        def open_gateway(app: App) -> Iterator[Parley]:
-            transport = httpx2.MockTransport(gateway.answer)
-            with (
-                Parley("http://gateway", "t", namespace=app.namespace, transport=transport) as opened,
-                explained(),
-            ):
-                yield opened
-
-        app = App(open_kube=lambda _settings: self._cluster, open_gateway=open_gateway)
-        code = run(list(arguments), app)
-        out, err = self._capsys.readouterr()
-        return Said(int(code), out, err)
-
-
-@pytest.fixture
-def talk(cluster: FakeCluster, capsys: pytest.CaptureFixture[str]) -> Talk:
-    return Talk(cluster, capsys)
 
 
 def test_an_answer_is_printed_once_though_it_comes_twice(talk: Talk) -> None:

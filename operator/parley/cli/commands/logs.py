@@ -5,7 +5,7 @@ import click
 from parley.cli.app import App, pass_app
 from parley.cli.command import command
 from parley.cli.completing import names_of
-from parley.cli.options import cluster_options
+from parley.cli.options import gateway_options
 
 
 @command(
@@ -22,12 +22,15 @@ from parley.cli.options import cluster_options
 @click.option(
     "--tail", type=click.IntRange(min=0), metavar="LINES", help="So many lines from the end of each."
 )
-@cluster_options
+@gateway_options
 @pass_app
 def logs_command(
     app: App, task: str, step: str | None, follow: bool, all_attempts: bool, tail: int | None
 ) -> None:
-    """Logs of the pods of a Task's steps, each line with its step. Once a pod is gone, see docs/outputs-and-logs.md."""
+    """Logs of the pods of a Task's steps, each line with its step; of a pod that is gone, the end that is kept.
+
+    What is kept the gateway gives. An agent's warm runners have no log for each Task.
+    """
     from parley.cli.pod_logs import print_logs
 
     print_logs(app, task, step, follow=follow, every_attempt=all_attempts, tail=tail)

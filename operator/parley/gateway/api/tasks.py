@@ -3,11 +3,12 @@
 from collections.abc import Sequence
 from typing import Annotated, cast
 
-from fastapi import Query
+from fastapi import Path, Query
 
 from parley.api.tasks import (
     DEFAULT_TASK_PAGE,
     MAX_TASK_PAGE,
+    AttemptLog,
     AttemptView,
     TaskAudit,
     TaskAuditList,
@@ -22,6 +23,7 @@ from parley.gateway.access.dependencies import (
     namespace_access,
     session_access,
 )
+from parley.gateway.access.people import People
 from parley.gateway.access.refusal import not_found
 from parley.gateway.access.route import people_router
 from parley.gateway.api.ownership import require_user
@@ -32,7 +34,11 @@ from parley.kube.kinds import TASK
 from parley.resources.common import Usage
 from parley.resources.task import TaskSpec
 from parley.resources.task_status import TaskStatus
-from parley.store import audit
+from parley.store import audit, reading
+
+AttemptId = Annotated[
+    int, Path(ge=1, le=2**63 - 1, description="id of one of the attempts that the Task is shown with")
+]
 
 router = people_router()
 
@@ -67,11 +73,8 @@ async def get_task(
     backend: Store,
 ) -> TaskView:
     """Read a Task, with all that ran of it."""
-    body = await people.kube.get(TASK, access.namespace, name)
-    if body is None:
-        raise not_found("Task", access.namespace, name)
-    await require_user(people, access, body)
-    uid = str(cast("JsonObject", body["metadata"])["uid"])
+    body = await _visible(people, access, name)
+    uid = _uid(body)
     async with backend.store() as conn:
         attempts = (await audit.task_attempts(conn, [uid]))[uid]
     return TaskView(
@@ -81,6 +84,38 @@ async def get_task(
         attempts=[_attempt(one) for one in attempts],
         attempts_cut=any(one.cut for one in attempts),
     )
+
+
+@router.get(
+    "/tasks/{name}/attempts/{attempt}/log", operation_id="getAttemptLog", response_model_exclude_none=True
+)
+async def get_attempt_log(
+    name: ObjectName,
+    attempt: AttemptId,
+    access: Annotated[NamespaceAccess, namespace_access("get", "tasks")],
+    people: PeopleOf,
+    backend: Store,
+) -> AttemptLog:
+    """Read the end of the log that was kept of an attempt of a Task."""
+    uid = _uid(await _visible(people, access, name))
+    async with backend.store() as conn:
+        made = (await audit.task_attempts(conn, [uid]))[uid]
+        if attempt not in {one.id for one in made}:
+            raise not_found(f"Task {name}: attempt", access.namespace, str(attempt))
+        return AttemptLog(id=attempt, log=await reading.load_log(conn, attempt))
+
+
+async def _visible(people: People, access: NamespaceAccess, name: str) -> JsonObject:
+    """Return a Task that is there and that the caller may see."""
+    body = await people.kube.get(TASK, access.namespace, name)
+    if body is None:
+        raise not_found("Task", access.namespace, name)
+    await require_user(people, access, body)
+    return body
+
+
+def _uid(task: JsonObject) -> str:
+    return str(cast("JsonObject", task["metadata"])["uid"])
 
 
 def _audit(task: audit.TaskAudit, attempts: Sequence[audit.AttemptAudit]) -> TaskAudit:
