@@ -12,18 +12,18 @@ _ORDER = ("unit", "integration", "e2e")
 _ONE_BY_ONE = "api_server"
 """A fixture that takes long and weighs on the API server: tests that use it share one worker."""
 _LONGEST = (
-    "test_postgres_away_for_three_minutes",
-    "test_the_demo_runs_the_examples_and_a_second_run_changes_nothing",
-    "test_the_examples_and_their_guides",
-    "test_the_pages_commands_run",
     "test_the_bundled_postgres",
+    "test_the_pages_commands_run",
+    "test_the_examples_and_their_guides",
+    "test_the_demo_runs_the_examples_and_a_second_run_changes_nothing",
+    "test_a_frozen_runner_is_started_again",
+    "test_a_quota_holds_a_task_up_and_says_which",
     "test_install_upgrade_uninstall_with_a_database_of_ones_own",
     "test_the_guides_commands_run",
     "test_pods_that_cannot_start_say_what_is_missing_until_it_is_there_or_time_is_up",
     "test_a_window_a_budget_and_a_summary",
     "test_what_is_gone_is_erased_or_kept",
     "test_when_no_model_answers_all_their_words_are_told",
-    "test_each_example_shows_its_idea",
     "test_what_parley_may_do_is_what_it_does",
     "test_a_change_of_the_agent_loses_no_turn",
     "test_suspend_and_resume_in_every_state",

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.cluster import ROOT, Cluster
+from tests.cluster import ROOT, Cluster, step_of
+from tests.e2e.conftest import reply
 from tests.e2e.seen import happened
 
 pytestmark = pytest.mark.cluster
@@ -47,6 +48,42 @@ def run(cluster: Cluster, namespace: str, folder: Path, script: str) -> str:
     return done.stdout
 
 
+def assert_each_shows_its_idea(cluster: Cluster, namespace: str) -> None:
+    """Assert that the examples 04 to 12 end as their comments say, once a person has answered what is left to answer."""
+    asked = cluster.wait_task(namespace, "ask-discount", "WaitingForInput")
+    cluster.apply(namespace, reply("ten", "ask-discount", asked["status"]["waiting"][0]["id"], value=10))
+    rows = [{"order": number, "total": number % 90} for number in range(10_000)]
+    expected: dict[str, object] = {
+        "check-order": {"ship": True, "to": "NO", "weather": None},
+        "read-letters": {"files": ["late/0", "broken/1", "missing/2"]},
+        "pay": "paid",
+        "refund-approval": "Dear Carol, we paid 40 for order 12345.",
+        "ask-discount": {"percent": 10},
+        "ship-12345": {"label": "12345-1"},
+        "ship-all": {"bill": [{"label": "1-1"}, {"label": "2-2"}]},
+        "large-report": {"rows": len(rows), "total": sum(row["total"] for row in rows)},
+        "check-in": "Be brief. The guest has room 42.",
+        "write-story": {"story": "a beginning, an end, and what lies between", "good": True},
+    }
+    found = {name: cluster.wait_task(namespace, name)["status"].get("output") for name in expected}
+    said = found["check-in"]
+    assert isinstance(said, str)
+    assert "The guest has room 42." in said
+    assert {**found, "check-in": expected["check-in"]} == expected, cluster.describe(namespace)
+    flow = cluster.wait_task(namespace, "check-order")
+    assert {step["name"] for step in flow["status"]["steps"] if step["phase"] == "Skipped"} == {
+        "credit",
+        "sold-out",
+        "ask-the-bank",
+    }
+    assert step_of(cluster.wait_task(namespace, "pay"), "charge")["attempt"] == 3
+    [report] = cluster.wait(
+        "the report is there", namespace, lambda: cluster.list("task", namespace, "report=morning")
+    )
+    made = cluster.wait_task(namespace, report["metadata"]["name"])
+    assert made["status"]["output"] == {"text": "12 orders came in."}
+
+
 def test_the_pages_commands_run(cluster: Cluster, namespace: str, tmp_path: Path) -> None:
     (tmp_path / "examples").symlink_to(ROOT / "examples")
 
@@ -61,11 +98,15 @@ def test_the_pages_commands_run(cluster: Cluster, namespace: str, tmp_path: Path
 
     # And through the other examples
     others = shell_blocks("examples/README.md", "The others, each by itself")
+    folders = [folder.name for folder in (ROOT / "examples").glob("[0-9]*")]
+    assert len(folders) == 21
+    assert [folder for folder in folders if f"examples/{folder}" not in apply_all + "".join(others)] == []
     said = [run(cluster, namespace, tmp_path, block) for block in others[:3]]
     assert "credit\tSkipped" in said[0]
     assert "Refund 40 for order 12345?" in said[1]
     assert "Accepted" in said[1]
     assert "ship-all" in said[2]
+    assert_each_shows_its_idea(cluster, namespace)
 
     # And types what the README shows
     said = run(cluster, namespace, tmp_path, shell_blocks("README.md", "Use it with kubectl")[0])

@@ -2,14 +2,11 @@
 
 import os
 import re
-import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 
 from tests.cluster import ROOT, Cluster, condition, step_of
-from tests.e2e.conftest import reply
 
 pytestmark = pytest.mark.cluster
 
@@ -17,12 +14,6 @@ KINDS = "agents.parley.dev,sessions.parley.dev,tasks.parley.dev,jobs,configmaps,
 VERSIONS = (
     '{range .items[*]}{.kind}/{.metadata.name} {.metadata.uid} {.metadata.generation} {.spec}{"\\n"}{end}'
 )
-
-
-WITH_TOOLS = (
-    "13-tools", "14-tool-approval", "15-mcp", "16-jobs-and-tasks-as-tools", "17-people-and-agents", "18-lifecycle",
-    "19-limits", "20-fallbacks", "21-chat",
-)  # fmt: skip
 
 
 def run_model(cluster: Cluster, namespace: str) -> None:
@@ -139,68 +130,3 @@ def test_the_examples_end_well_in_any_order(cluster: Cluster, namespace: str) ->
         assert cluster.wait_task(namespace, name)["status"]["phase"] == "Succeeded", cluster.describe(
             namespace
         )
-
-
-def test_each_example_shows_its_idea(cluster: Cluster, namespace: str, tmp_path: Path) -> None:
-    # Given all of them at once
-    folders = [folder for folder in sorted((ROOT / "examples").glob("[0-9]*")) if folder.name > "04"]
-    assert len(folders) == 9 + len(WITH_TOOLS)
-    folders = [folder for folder in folders if folder.name not in WITH_TOOLS]
-    run_model(cluster, namespace)
-    for folder in folders:
-        for file in sorted(folder.glob("*.yaml")):
-            cluster.kubectl("apply", "-n", namespace, "-f", str(file))
-
-    # When people do what the comments say
-    kubeconfig = tmp_path / "kubeconfig"
-    shutil.copy(cluster.kubeconfig, kubeconfig)
-    within = (
-        "config",
-        "set-context",
-        "--current",
-        f"--namespace={namespace}",
-        "--kubeconfig",
-        str(kubeconfig),
-    )
-    cluster.kubectl(*within)
-    cluster.wait_task(namespace, "refund-approval", "WaitingForInput")
-    environment = {**os.environ, "KUBECONFIG": str(kubeconfig)}
-    environment["PATH"] = f"{ROOT / 'cluster' / 'bin'}:{ROOT / '.venv' / 'bin'}:{environment['PATH']}"
-    script = ROOT / "examples" / "07-approval" / "reply.sh"
-    words = ["sh", str(script), "refund-approval", "approve", "It came late."]
-    subprocess.run(words, env=environment, check=True, timeout=240)
-    asked = cluster.wait_task(namespace, "ask-discount", "WaitingForInput")
-    cluster.apply(namespace, reply("ten", "ask-discount", asked["status"]["waiting"][0]["id"], value=10))
-    cluster.kubectl("annotate", "schedule", "morning-report", "-n", namespace, "parley.dev/run-now=now")
-
-    # Then each ends as its comments say
-    rows = [{"order": number, "total": number % 90} for number in range(10_000)]
-    expected: dict[str, object] = {
-        "check-order": {"ship": True, "to": "NO", "weather": None},
-        "read-letters": {"files": ["late/0", "broken/1", "missing/2"]},
-        "pay": "paid",
-        "refund-approval": "Dear Carol, we paid 40 for order 12345.",
-        "ask-discount": {"percent": 10},
-        "ship-12345": {"label": "12345-1"},
-        "ship-all": {"bill": [{"label": "1-1"}, {"label": "2-2"}]},
-        "large-report": {"rows": len(rows), "total": sum(row["total"] for row in rows)},
-        "check-in": "Be brief. The guest has room 42.",
-        "write-story": {"story": "a beginning, an end, and what lies between", "good": True},
-    }
-    found = {name: cluster.wait_task(namespace, name)["status"].get("output") for name in expected}
-    said = found["check-in"]
-    assert isinstance(said, str)
-    assert "The guest has room 42." in said
-    assert {**found, "check-in": expected["check-in"]} == expected, cluster.describe(namespace)
-    flow = cluster.wait_task(namespace, "check-order")
-    assert {step["name"] for step in flow["status"]["steps"] if step["phase"] == "Skipped"} == {
-        "credit",
-        "sold-out",
-        "ask-the-bank",
-    }
-    assert step_of(cluster.wait_task(namespace, "pay"), "charge")["attempt"] == 3
-    [report] = cluster.wait(
-        "the report is there", namespace, lambda: cluster.list("task", namespace, "report=morning")
-    )
-    made = cluster.wait_task(namespace, report["metadata"]["name"])
-    assert made["status"]["output"] == {"text": "12 orders came in."}
