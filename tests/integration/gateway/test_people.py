@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from parley.kube.errors import Invalid, KubeUnavailable
 from parley.kube.kinds import REPLY, SESSION, TASK, Kind
 from parley.store.pool import Pool
 
@@ -107,6 +108,41 @@ async def test_a_repeat_with_the_same_key_makes_one_session(desk: Desk) -> None:
     bens = await desk.ask(ben, "POST", "/sessions", headers=key, json={"spec": SPEC})
     assert bens.status_code == 201
     assert bens.json()["metadata"]["name"] != answers[0].json()["metadata"]["name"]
+
+
+@pytest.mark.parametrize("name", [None, "first"])
+async def test_a_repeat_does_not_bring_a_deleted_session_back(desk: Desk, name: str | None) -> None:
+    # Given a Session that was made with a key, and deleted
+    ann = desk.person("ann", *EVERYTHING)
+    key, body = {"Idempotency-Key": "k"}, {"spec": SPEC} if name is None else {"spec": SPEC, "name": name}
+    made = await desk.ask(ann, "POST", "/sessions", headers=key, json=body)
+    path = f"/sessions/{made.json()['metadata']['name']}"
+    assert (await desk.ask(ann, "DELETE", path)).status_code == 202
+    # When the request is repeated, then it stays deleted
+    repeat = await desk.ask(ann, "POST", "/sessions", headers=key, json=body)
+    assert problem(repeat) == (409, "IdempotencyKeyReused", "Idempotency-Key")
+    assert "was deleted" in repeat.json()["detail"]
+    assert (await desk.ask(ann, "GET", path)).status_code == 404
+    # Nor is another's Session of the name taken for it
+    if name is not None:
+        await desk.session(name)
+        repeat = await desk.ask(ann, "POST", "/sessions", headers=key, json=body)
+        assert problem(repeat) == (409, "IdempotencyKeyReused", "Idempotency-Key")
+    # and a new key makes one
+    again = await desk.ask(ann, "POST", "/sessions", headers={"Idempotency-Key": "l"}, json={"spec": SPEC})
+    assert again.status_code == 201
+
+
+async def test_a_request_that_was_refused_or_lost_can_be_repeated(desk: Desk) -> None:
+    ann = desk.person("ann", *EVERYTHING)
+    key = {"Idempotency-Key": "k"}
+    desk.kube.fail(KubeUnavailable(503, "", "no"), verb="create", kind=SESSION.kind)
+    desk.kube.fail(Invalid(422, "Invalid", "no"), verb="create", kind=SESSION.kind)
+    statuses = [
+        (await desk.ask(ann, "POST", "/sessions", headers=key, json={"spec": SPEC})).status_code
+        for _ in range(4)
+    ]
+    assert statuses == [503, 422, 201, 200]
 
 
 async def test_a_name_that_is_taken_is_a_conflict(desk: Desk) -> None:

@@ -1,8 +1,9 @@
-"""The making of a Session, once for each idempotency key."""
+"""The making of a Session, once for each idempotency key: one that was deleted since is not made again."""
 
 import hashlib
 import json
 import secrets
+from dataclasses import dataclass
 from typing import NamedTuple, cast
 
 from parley.api.sessions import CreateSession
@@ -13,10 +14,30 @@ from parley.gateway.calling import Backend
 from parley.kube.client import JsonObject
 from parley.kube.errors import AlreadyExists
 from parley.kube.kinds import SESSION
-from parley.store.idempotency import remember
+from parley.store.idempotency import remember, remembered
 
 REQUEST_ANNOTATION = "parley.dev/request"
 """On a Session that was made with an idempotency key: which request made it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """What a key stands for.
+
+    Attributes:
+        name: of its Session.
+        request: the mark of the request, on the Session.
+        scope: whose key it is.
+        body_hash: of the request.
+        was_made: the Session was there once.
+    """
+
+    name: str
+    request: str
+    scope: str
+    key: str
+    body_hash: str
+    was_made: bool
 
 
 class MadeSession(NamedTuple):
@@ -32,41 +53,50 @@ async def create_session(
     """Make the Session that is asked for.
 
     Raises:
-        Refusal: the caller may make Sessions for another user only (422), or the name is taken (409).
+        Refusal: the caller may make Sessions for another user only (422), the name is taken, or the Session of this key
+            was deleted (409).
         KeyReused: the key came with another body.
         KubeError: the API server refuses it.
     """
     spec = asked.spec.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True)
     if access.only_user is not None:
         _limit(spec, access.only_user)
-    name, request = asked.name or f"s-{secrets.token_hex(5)}", None
+    name, claim = asked.name or f"s-{secrets.token_hex(5)}", None
     if key is not None:
         body = asked.model_dump(mode="json", by_alias=True, exclude_unset=True)
-        name, request = await _claim(backend, access, asked.name, key, body)
+        claim = await _claim(backend, access, asked.name, key, body)
+        name = claim.name
+    if claim is not None and claim.was_made:
+        return MadeSession(await _earlier(people, access, claim), repeated=True)
     metadata: JsonObject = {"name": name, "namespace": access.namespace}
     if asked.labels:
         metadata["labels"] = dict(asked.labels)
-    if request is not None:
-        metadata["annotations"] = {REQUEST_ANNOTATION: request}
+    if claim is not None:
+        metadata["annotations"] = {REQUEST_ANNOTATION: claim.request}
     try:
-        made = await people.kube.create(SESSION, access.namespace, {"metadata": metadata, "spec": spec})
+        made = MadeSession(
+            await people.kube.create(SESSION, access.namespace, {"metadata": metadata, "spec": spec}),
+            repeated=False,
+        )
     except AlreadyExists:
-        found = None if request is None else await people.kube.get(SESSION, access.namespace, name)
-        if found is None or _annotations(found).get(REQUEST_ANNOTATION) != request:
+        found = None if claim is None else await _find(people, access, claim)
+        if found is None:
             detail = (
                 f'a Session "{name}" exists in namespace "{access.namespace}": choose another name, or none'
             )
             raise conflict(detail, reason="AlreadyExists", field="body.name") from None
-        return MadeSession(found, repeated=True)
+        made = MadeSession(found, repeated=True)
     finally:
         people.sessions.forget(access.namespace, name)
-    return MadeSession(made, repeated=False)
+    if claim is not None:
+        await _confirm(backend, claim)
+    return made
 
 
 async def _claim(
     backend: Backend, access: NamespaceAccess, name: str | None, key: str, body: JsonObject
-) -> tuple[str, str]:
-    """Let a key stand for this body from now on; returns the Session's name and the mark of the request.
+) -> _Claim:
+    """Let a key stand for this body from now on.
 
     It is claimed before the Session is made, so that a death in between leaves nothing double: the repeat makes it
     under the same name, or finds it.
@@ -77,7 +107,34 @@ async def _claim(
     answer: JsonObject = {"name": name or f"s-{request[:12]}"}
     async with backend.store() as conn:
         stored = await remember(conn, scope, key, body_hash, answer)
-    return str(cast("JsonObject", stored)["name"]), request
+        was_made = await remembered(conn, _of_made(scope), key, body_hash) is not None
+    return _Claim(str(cast("JsonObject", stored)["name"]), request, scope, key, body_hash, was_made)
+
+
+async def _confirm(backend: Backend, claim: _Claim) -> None:
+    """Note that the Session was there, before anybody is told so: without it now, it was deleted."""
+    async with backend.store() as conn:
+        await remember(conn, _of_made(claim.scope), claim.key, claim.body_hash, {"name": claim.name})
+
+
+def _of_made(scope: str) -> str:
+    return f"{scope} made"
+
+
+async def _earlier(people: People, access: NamespaceAccess, claim: _Claim) -> JsonObject:
+    found = await _find(people, access, claim)
+    if found is None:
+        detail = f'the Session "{claim.name}" that this key made was deleted: use a new key to make another'
+        raise conflict(detail, reason="IdempotencyKeyReused", field="Idempotency-Key")
+    return found
+
+
+async def _find(people: People, access: NamespaceAccess, claim: _Claim) -> JsonObject | None:
+    """Find the Session that this request made, if it is still there."""
+    found = await people.kube.get(SESSION, access.namespace, claim.name)
+    if found is None or _annotations(found).get(REQUEST_ANNOTATION) != claim.request:
+        return None
+    return found
 
 
 def _limit(spec: JsonObject, user: str) -> None:
