@@ -28,6 +28,7 @@ class Settings:
         service_account: ``namespace/name``, to ask the cluster for a token of.
         system_namespace: where Parley is installed; None: wherever its Service is found.
         user: whom the caller acts for, in the gateway.
+        token_is_typed: the token stands in the command line, not in the environment.
     """
 
     kubeconfig: str | None = None
@@ -38,6 +39,7 @@ class Settings:
     service_account: str | None = None
     system_namespace: str | None = None
     user: str | None = None
+    token_is_typed: bool = False
     output: Format = "table"
 
 

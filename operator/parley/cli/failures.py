@@ -1,6 +1,8 @@
 """How a command fails: one line what is wrong, one line what to do, and an exit code."""
 
 import os
+from collections.abc import Generator
+from contextlib import contextmanager
 from enum import IntEnum
 
 import click
@@ -65,6 +67,19 @@ def explained(error: Exception) -> CliError:
     if isinstance(error, KubeError):
         return _of_the_api_server(error)
     return _fault(error)
+
+
+@contextmanager
+def or_the_gateway() -> Generator[None]:
+    """Say of what the API server refuses that the gateway may allow it: there are rights that only it knows."""
+    try:
+        yield
+    except Forbidden as error:
+        raise CliError(
+            f"you may not: {error.message}",
+            "ask your cluster's administrator for that right, which the role view has; or ask the gateway for what is "
+            "yours: --gateway URL, or --as-service-account NAME (docs/cli.md)",
+        ) from error
 
 
 def _of_the_api_server(error: KubeError) -> CliError:

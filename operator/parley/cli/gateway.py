@@ -4,10 +4,8 @@ import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 
-from parley.api.sessions import SessionView
-from parley.api.tasks import TaskView
 from parley.cli.app import App
-from parley.cli.failures import CliError
+from parley.cli.failures import CliError, NoCluster
 from parley.cli.installations import serving
 from parley.cli.kube import SERVICE
 from parley.cli.port_forward import PortForward
@@ -16,7 +14,6 @@ from parley.client import Parley, ParleyError, Unreachable
 from parley.client.base import Token
 from parley.kube.client import JsonObject
 from parley.kube.errors import Forbidden, KubeUnavailable
-from parley.kube.kinds import TASK, Kind
 
 GATEWAY = "app.kubernetes.io/name=parley,app.kubernetes.io/component=gateway"
 _USUAL_NAMESPACE = "parley-system"
@@ -114,7 +111,15 @@ def token_for(app: App) -> str:
                 "write NAME, or NAMESPACE/NAME for one of another namespace",
             )
         return app.kube.service_account_token(namespace or app.namespace, name)
-    token = app.kube.token()
+    try:
+        token = app.kube.token()
+    except NoCluster as error:
+        if settings.gateway is None:
+            raise
+        raise CliError(
+            "the gateway needs a token, and there is no kubeconfig to take one from",
+            "give --token, or set PARLEY_TOKEN",
+        ) from error
     if token is None:
         raise CliError(
             "your kubeconfig logs in with a certificate, and the gateway needs a token",
@@ -122,28 +127,6 @@ def token_for(app: App) -> str:
             "or give --token / PARLEY_TOKEN",
         )
     return token
-
-
-def task_of(app: App, name: str) -> JsonObject:
-    """A Task as the gateway shows it: metadata, spec and status as Kubernetes has them.
-
-    Raises:
-        CliError: there is none, or the caller may not see it.
-    """
-    with app.gateway() as parley:
-        return as_object(TASK, parley.get_task(name))
-
-
-def as_object(kind: Kind, view: SessionView | TaskView) -> JsonObject:
-    """An object as the API server would show it, as far as the gateway does."""
-    shown = view.model_dump(
-        mode="json",
-        by_alias=True,
-        exclude_unset=True,
-        exclude_none=True,
-        include={"metadata", "spec", "status"},
-    )
-    return {"apiVersion": kind.api_version, "kind": kind.kind, **shown}
 
 
 def find_gateway(app: App) -> JsonObject:

@@ -170,13 +170,23 @@ def _decided(app: App, question: Question, name: str) -> JsonObject:
         if text(accepted, "status") == "True":
             return made
         if text(accepted, "status") == "False":
-            raise CliError(
-                f"the reply was refused: {text(accepted, 'reason')}: {text(accepted, 'message')}",
-                f"see what it asks now: parley waiting -n {question.namespace}",
-            )
+            raise refused(question, text(accepted, "reason"), text(accepted, "message"))
         if time.monotonic() > end:
             break
-    raise CliError(
+    raise undecided(question, name)
+
+
+def refused(question: Question, reason: str, message: str) -> CliError:
+    """The error for a Reply that does not count."""
+    return CliError(
+        f"the reply was refused: {reason}: {message}",
+        f"see what it asks now: parley waiting -n {question.namespace}",
+    )
+
+
+def undecided(question: Question, name: str) -> CliError:
+    """The error for a Reply that the operator has not looked at in time."""
+    return CliError(
         f"Reply {name} is made, and nobody has decided about it yet",
         f"see whether the operator runs: parley doctor; then kubectl get rp {name} -n {question.namespace}",
     )

@@ -125,7 +125,7 @@ class LiveKube:
             raise NoCluster(
                 f"there is no way to a cluster: {error}",
                 "set KUBECONFIG to a kubeconfig, or look at its contexts: kubectl config get-contexts. "
-                "What the gateway alone can do: docs/cli.md#without-a-kubeconfig",
+                "What the gateway alone can do: docs/cli.md#without-rights-in-kubernetes",
             ) from error
         # Its own retries would hide for seconds that a server is away.
         configuration.retries = False

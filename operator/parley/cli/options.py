@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, Protocol, TypeVar
 
 import click
+from click.core import ParameterSource
 
 from parley.cli.app import App
 
@@ -22,9 +23,12 @@ class Decorator(Protocol):
         ...
 
 
-def _keep(name: str, context: click.Context, _: click.Parameter, value: object) -> None:
+def _keep(name: str, context: click.Context, parameter: click.Parameter, value: object) -> None:
+    settings = context.ensure_object(App).settings
     if value is not None:
-        setattr(context.ensure_object(App).settings, name, value)
+        setattr(settings, name, value)
+        typed = context.get_parameter_source(parameter.name or "") is ParameterSource.COMMANDLINE
+        settings.token_is_typed = settings.token_is_typed or (name == "token" and typed)
 
 
 def _setting(

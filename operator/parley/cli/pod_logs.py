@@ -11,7 +11,6 @@ import click
 from parley.cli.app import App
 from parley.cli.failures import CliError, NoCluster, explained
 from parley.cli.following import Patience
-from parley.cli.gateway import task_of
 from parley.cli.kept_logs import (
     ATTEMPT_LABEL,
     STEP_LABEL,
@@ -26,6 +25,7 @@ from parley.cli.reading import mapping, name_of, namespace_of, number, objects, 
 from parley.cli.task_tree import has_ended
 from parley.cli.task_view import must_exist
 from parley.cli.text import clean
+from parley.cli.through_gateway import task_of
 from parley.kube.client import JsonObject
 from parley.kube.errors import Forbidden, KubeError, NotFound
 from parley.kube.kinds import POD, TASK
@@ -89,14 +89,19 @@ def _tell_warm(task: JsonObject, step: str | None, more: str = "") -> bool:
 def _look(app: App, name: str, step: str | None) -> tuple[JsonObject, list[JsonObject] | None]:
     """The Task and its pods; None for those where only the gateway can be asked, which knows no pods."""
     if app.settings.user is not None:
-        return task_of(app, name), None
+        return _shown(app, name), None
     try:
         task = must_exist(app, name)
         return task, _pods(app, task, step)
     except (Forbidden, NoCluster):
         if not app.settings.gateway:
             raise
-        return task_of(app, name), None
+        return _shown(app, name), None
+
+
+def _shown(app: App, name: str) -> JsonObject:
+    with app.gateway() as parley:
+        return task_of(parley, name)
 
 
 def _print_kept(app: App, task: JsonObject, pods: Sequence[JsonObject], wanted: Wanted) -> bool:

@@ -1,12 +1,14 @@
 """How sessions look."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from datetime import UTC, datetime
 
 import click
 
+from parley.cli import through_gateway
 from parley.cli.app import App
-from parley.cli.failures import CliError
+from parley.cli.failures import CliError, or_the_gateway
 from parley.cli.output import print_objects
 from parley.cli.reading import condition, name_of, namespace_of, number, objects, text
 from parley.cli.table import Cell, Column, phase, print_table
@@ -17,9 +19,14 @@ from parley.kube.kinds import SESSION
 
 def list_all(app: App, *, everywhere: bool, labels: str, agent: str | None, phase: str | None) -> None:
     """Print the sessions that fit, those with the newest event first."""
-    namespace = None if everywhere else app.namespace
-    fields = f"status.phase={phase}" if phase else ""
-    found = app.kube.list(SESSION, namespace, labels=labels, fields=fields).items
+    if through_gateway.chosen(app, everywhere=everywhere):
+        with app.gateway() as parley:
+            found = through_gateway.sessions(parley, labels=labels, phase=phase)
+    else:
+        namespace = None if everywhere else app.namespace
+        fields = f"status.phase={phase}" if phase else ""
+        with nullcontext() if everywhere else or_the_gateway():
+            found = app.kube.list(SESSION, namespace, labels=labels, fields=fields).items
     chosen = [one for one in found if agent is None or agent in _agents(one)]
     chosen.sort(key=lambda one: text(one, "status", "events", "lastTime"), reverse=True)
     if print_objects(chosen, app.settings.output):
@@ -74,7 +81,12 @@ def _said(session: JsonObject) -> list[JsonObject]:
 
 def show(app: App, name: str) -> None:
     """Print one session: how it stands, and its newest events."""
-    session = app.kube.get(SESSION, app.namespace, name)
+    if through_gateway.chosen(app):
+        with app.gateway() as parley:
+            session = through_gateway.session_of(parley, name)
+    else:
+        with or_the_gateway():
+            session = app.kube.get(SESSION, app.namespace, name)
     if print_objects([session], app.settings.output, single=True):
         return
     now = datetime.now(UTC)

@@ -1,11 +1,13 @@
 """How the inbox looks."""
 
+from contextlib import nullcontext
 from datetime import UTC, datetime
 
 import click
 
+from parley.cli import through_gateway
 from parley.cli.app import App
-from parley.cli.failures import CliError
+from parley.cli.failures import CliError, or_the_gateway
 from parley.cli.inbox import Question, how_to_answer, oldest_first, questions_of, unseen
 from parley.cli.output import print_value
 from parley.cli.reading import as_value
@@ -17,16 +19,8 @@ from parley.kube.kinds import TASK
 
 def list_waiting(app: App, *, everywhere: bool) -> None:
     """Print all questions of the namespace, or of all namespaces."""
-    try:
-        tasks = app.kube.list(TASK, None if everywhere else app.namespace).items
-    except Forbidden as error:
-        if not everywhere:
-            raise
-        raise CliError(
-            "you may not list the Tasks of all namespaces",
-            "look into one that is yours: parley waiting -n NAMESPACE",
-        ) from error
-    questions = oldest_first([one for task in tasks for one in questions_of(task)])
+    found, more = _ask(app, everywhere=everywhere)
+    questions = oldest_first(found)
     if app.settings.output in {"json", "yaml"}:
         print_value({"items": as_value(one.to_json() for one in questions)}, app.settings.output)
         return
@@ -54,10 +48,25 @@ def list_waiting(app: App, *, everywhere: bool) -> None:
         for one in questions
     ]
     print_table(columns, rows)
-    more = sum(unseen(task) for task in tasks)
     if more:
         click.echo(f"and {more} more, of Tasks that ask more than eight things at once", err=True)
     click.echo(f"\nThe oldest: {how_to_answer(questions[0])}", err=True)
+
+
+def _ask(app: App, *, everywhere: bool) -> tuple[list[Question], int]:
+    """The questions, and how many there are besides."""
+    if through_gateway.chosen(app, everywhere=everywhere):
+        with app.gateway() as parley:
+            return through_gateway.questions(parley), 0
+    try:
+        with nullcontext() if everywhere else or_the_gateway():
+            tasks = app.kube.list(TASK, None if everywhere else app.namespace).items
+    except Forbidden as error:
+        raise CliError(
+            "you may not list the Tasks of all namespaces",
+            "look into one that is yours: parley waiting -n NAMESPACE",
+        ) from error
+    return [one for task in tasks for one in questions_of(task)], sum(unseen(task) for task in tasks)
 
 
 def asked(question: Question) -> str:

@@ -5,7 +5,7 @@ import click
 from parley.cli.app import App, pass_app
 from parley.cli.command import command
 from parley.cli.completing import names_of
-from parley.cli.options import Decorator, cluster_options, output_option
+from parley.cli.options import Decorator, gateway_options, output_option
 
 _question: Decorator = click.option(
     "--question", metavar="ID|STEP", help="Which one, where the Task asks several things."
@@ -27,7 +27,7 @@ _message: Decorator = click.option("-m", "--message", metavar="TEXT", help="What
 @_message
 @_question
 @output_option("table", "json", "yaml", "name")
-@cluster_options
+@gateway_options
 @pass_app
 def reply_command(
     app: App, task: str, choice: str | None, value: str | None, message: str | None, question: str | None
@@ -50,7 +50,7 @@ def reply_command(
 @_message
 @_question
 @output_option("table", "json", "yaml", "name")
-@cluster_options
+@gateway_options
 @pass_app
 def approve_command(app: App, task: str, message: str | None, question: str | None) -> None:
     """Answer `approve` to a Task that asks for an approval, under your own user name."""
@@ -68,7 +68,7 @@ def approve_command(app: App, task: str, message: str | None, question: str | No
 @_message
 @_question
 @output_option("table", "json", "yaml", "name")
-@cluster_options
+@gateway_options
 @pass_app
 def reject_command(app: App, task: str, message: str | None, question: str | None) -> None:
     """Answer `reject` to a Task that asks for an approval, under your own user name."""

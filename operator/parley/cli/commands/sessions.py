@@ -5,7 +5,7 @@ import click
 from parley.cli.app import App, pass_app
 from parley.cli.command import command
 from parley.cli.completing import names_of
-from parley.cli.options import all_namespaces, cluster_options, output_option
+from parley.cli.options import all_namespaces, gateway_options, output_option
 
 
 @command(
@@ -25,7 +25,7 @@ from parley.cli.options import all_namespaces, cluster_options, output_option
     "--phase", metavar="PHASE", help="Those in this phase: Active, Dormant, WaitingForInput, Paused …"
 )
 @output_option()
-@cluster_options
+@gateway_options
 @pass_app
 def sessions_command(
     app: App, name: str | None, all_namespaces: bool, selector: str, agent: str | None, phase: str | None

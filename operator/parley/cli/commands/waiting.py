@@ -2,7 +2,7 @@
 
 from parley.cli.app import App, pass_app
 from parley.cli.command import command
-from parley.cli.options import all_namespaces, cluster_options, output_option
+from parley.cli.options import all_namespaces, gateway_options, output_option
 
 
 @command(
@@ -13,7 +13,7 @@ from parley.cli.options import all_namespaces, cluster_options, output_option
 )
 @all_namespaces
 @output_option("table", "wide", "json", "yaml")
-@cluster_options
+@gateway_options
 @pass_app
 def waiting_command(app: App, all_namespaces: bool) -> None:
     """What waits for a person, oldest first: questions of `wait` steps, and tools that need an approval."""
