@@ -34,6 +34,8 @@ PATHS = {
     "lease": "/apis/coordination.k8s.io/v1",
 }
 PLURALS = {"reply": "replies"}
+FIRST_PAUSE = 0.05
+LONGEST_PAUSE = 0.3
 LONG = 240.0
 """Seconds that anything which should take a few may take on a busy machine."""
 
@@ -140,11 +142,16 @@ class Cluster:
         probe: Callable[[], Any],
         *,
         timeout: float = LONG,
-        every: float = 0.1,
+        every: float = 0.0,
     ) -> Any:
-        """Wait until ``probe`` returns something true; when it does not, fail with all that the namespace shows."""
+        """Wait until ``probe`` returns something true; when it does not, fail with all that the namespace shows.
+
+        Args:
+            every: seconds between looks; 0: short ones at first, longer ones later, as every look costs the machine.
+        """
         end = time.monotonic() + timeout
         last: Any = None
+        pause = every or FIRST_PAUSE
         while time.monotonic() < end:
             try:
                 last = probe()
@@ -153,7 +160,8 @@ class Cluster:
                 last = None
             if last:
                 return last
-            time.sleep(every)
+            time.sleep(pause)
+            pause = every or min(pause * 1.2, LONGEST_PAUSE)
         raise AssertionError(f"waited {timeout:.0f} s in vain for: {what}\n{self.describe(namespace)}")
 
     def wait_task(self, namespace: str, name: str, *phases: str, timeout: float = LONG) -> dict[str, Any]:
