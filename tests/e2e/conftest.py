@@ -17,6 +17,8 @@ from psycopg import sql
 
 from tests.cluster import ROOT, SYSTEM_NAMESPACE, Cluster, collection
 
+ONE_RUNNER = {"mode": "Warm"}
+"""An Agent's runtime where a test is not about pods: one runner for all that is asked, however much that is."""
 MODEL_URL = f"http://model.{SYSTEM_NAMESPACE}.svc/v1"
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.cluster import Cluster, Refused, condition
-from tests.e2e.conftest import Store, agent, new_namespace, reply, say, session, task
+from tests.e2e.conftest import ONE_RUNNER, Store, agent, new_namespace, reply, say, session, task
 from tests.e2e.seen import becomes
 from tests.e2e.servers import call
 from tests.e2e.test_replies_signed import needs_signing
@@ -65,7 +65,12 @@ def test_who_has_a_history_cleared(cluster: Cluster, namespace: str, store: Stor
     cluster.kubectl(
         "create", "rolebinding", "editor", "-n", namespace, "--clusterrole=edit", f"--user={CLEARER}"
     )
-    cluster.apply(namespace, session("alice"), say("hello", "alice", "My name is Zacharias."))
+    cluster.apply(
+        namespace,
+        agent(runtime=ONE_RUNNER),
+        session("alice"),
+        say("hello", "alice", "My name is Zacharias."),
+    )
     succeeded(cluster, namespace, "hello")
     cluster.apply(namespace, say("who", "alice", "What is my name?"))
     assert "Zacharias" in succeeded(cluster, namespace, "who")["status"]["output"]
@@ -171,7 +176,9 @@ def test_a_transcript_is_restored_once_and_by_nobody_else(
     cluster: Cluster, namespace: str, store: Store
 ) -> None:
     # Given a conversation whose Session was deleted
-    cluster.apply(namespace, session("yola"), say("hello", "yola", "My name is Yolanda."))
+    cluster.apply(
+        namespace, agent(runtime=ONE_RUNNER), session("yola"), say("hello", "yola", "My name is Yolanda.")
+    )
     succeeded(cluster, namespace, "hello")
     room = {"name": "set", "set": {"context": {"room": "blue"}}}
     cluster.apply(namespace, task("room", sessionRef={"name": "yola"}, steps=[room]))
@@ -244,6 +251,7 @@ def test_what_is_gone_is_erased_or_kept(cluster: Cluster, namespace: str, store:
     names = {"erased": "Xanthippe", "retained": "Yolanda", "later": "Zenobia"}
     cluster.apply(
         namespace,
+        agent(runtime=ONE_RUNNER),
         session("erased", retention=brief, context={"secret": "Xanthippe"}),
         session("retained", retention={"transcript": "Retain"}),
         session("later", retention=brief),

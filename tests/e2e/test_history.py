@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.cluster import Cluster, condition, step_of, wait_step
-from tests.e2e.conftest import Store, agent, new_namespace, say, session, task
+from tests.e2e.conftest import ONE_RUNNER, Store, agent, new_namespace, say, session, task
 from tests.e2e.servers import call, get_order, model_requests, texts_of
 from tests.e2e.test_tools import events_of, succeeded
 
@@ -15,9 +15,9 @@ pytestmark = [pytest.mark.cluster, pytest.mark.usefixtures("tools")]
 
 
 def talk(name: str, *texts: str, **spec: object) -> dict[str, object]:
-    """A task of several turns of the session of the same name, in one pod."""
+    """A task of several turns of the session of the same name."""
     steps = [{"name": f"t{number}", "prompt": {"text": text}} for number, text in enumerate(texts)]
-    return task(name, sessionRef={"name": name}, runtime={"mode": "Task"}, steps=steps, **spec)
+    return task(name, sessionRef={"name": name}, steps=steps, **spec)
 
 
 def whole(entry: dict[str, Any]) -> bool:
@@ -50,7 +50,7 @@ def test_a_window_a_budget_and_a_summary(cluster: Cluster, namespace: str, store
     }
     cluster.apply(
         namespace,
-        agent(tools=[get_order(namespace)], systemTemplate=namespace),
+        agent(tools=[get_order(namespace)], systemTemplate=namespace, runtime=ONE_RUNNER),
         *(session(name, limits=limit) for name, limit in limits.items()),
     )
     long = "[long 900] tell me more"
@@ -136,6 +136,7 @@ def test_messages_and_tokens_are_counted(cluster: Cluster, namespace: str) -> No
     # And a session of four messages at most, and an agent of few tokens a day, of the same name
     cluster.apply(
         namespace,
+        agent(runtime=ONE_RUNNER),
         session("short", limits={"maxMessages": 4}),
         thrifty,
         session("poor", agentRef={"name": "frugal"}),

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.cluster import Cluster, Refused, condition, step_of, wait_step
-from tests.e2e.conftest import Store, agent, say, session, task
+from tests.e2e.conftest import ONE_RUNNER, Store, agent, say, session, task
 from tests.e2e.seen import becomes, happened
 from tests.e2e.servers import call, refund, shop_calls
 from tests.e2e.test_tool_approval import GUARDED, asked
@@ -47,6 +47,7 @@ def test_a_session_falls_asleep_and_wakes_and_expires(cluster: Cluster, namespac
     # Given a session that falls asleep soon, and one that ends soon
     cluster.apply(
         namespace,
+        agent(runtime=ONE_RUNNER),
         session("sleepy", limits={"idleTimeout": "2s"}, context={"room": "7"}),
         session("brief", limits={"expireAfter": "10s"}),
         say("hello", "sleepy", "My name is Sam."),
@@ -123,6 +124,7 @@ def test_a_session_falls_asleep_and_wakes_and_expires(cluster: Cluster, namespac
 def test_pause_end_and_archive(cluster: Cluster, namespace: str, store: Store) -> None:
     # Given sessions at work: one answers, one asks for an approval
     cluster.apply(namespace, agent("cashier", tools=[refund(**GUARDED)]))
+    cluster.apply(namespace, agent(runtime=ONE_RUNNER))
     cluster.apply(namespace, session("kim"), session("lee", agentRef={"name": "cashier"}), session("max"))
     cluster.apply(
         namespace,

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from tests.cluster import Cluster, Refused, condition, desire, step_of, wait_step
-from tests.e2e.conftest import Store, agent, gives, reply, say, session, task
+from tests.e2e.conftest import ONE_RUNNER, Store, agent, gives, reply, say, session, task
 from tests.e2e.seen import attempts, becomes, happened, pods
 from tests.e2e.servers import SHOP_URL, call, model_requests, refund, shop_calls, texts_of
 from tests.e2e.test_tools import events_of, succeeded, told
@@ -171,7 +171,7 @@ def test_time_is_up(cluster: Cluster, namespace: str, store: Store) -> None:
 def test_calls_of_steps_and_what_becomes_of_questions(cluster: Cluster, namespace: str, store: Store) -> None:
     # Given tool steps that must be approved, also for each of a list, and by a container
     job = {"name": "job", "container": gives("done"), **GUARDED}
-    cluster.apply(namespace, agent("cashier", tools=[refund(**GUARDED), job]))
+    cluster.apply(namespace, agent("cashier", tools=[refund(**GUARDED), job], runtime=ONE_RUNNER))
     by = {"agentRef": {"name": "cashier"}}
 
     def pay(order: str) -> dict[str, object]:

@@ -8,7 +8,7 @@ import pytest
 from parley.runner.tools.mcp_server import KEY_META
 
 from tests.cluster import Cluster, condition, step_of
-from tests.e2e.conftest import Store, agent, say, session, task
+from tests.e2e.conftest import ONE_RUNNER, Store, agent, say, session, task
 from tests.e2e.seen import attempts
 from tests.e2e.servers import (
     SHOP_URL,
@@ -166,7 +166,7 @@ def test_what_must_not_be_called_and_what_answers_badly(cluster: Cluster, namesp
 def test_tools_in_steps_and_lists(cluster: Cluster, namespace: str, store: Store) -> None:
     # Given an agent with tools, and tasks that call them without its model
     tools = [get_order(namespace), refund(), {"name": "desk", "mcp": {"url": TICKETS_URL}}]
-    cluster.apply(namespace, agent("desk", tools=tools))
+    cluster.apply(namespace, agent("desk", tools=tools, runtime=ONE_RUNNER))
     by = {"agentRef": {"name": "desk"}}
     look = {"name": "look", "tool": {"name": "get_order", "arguments": {"number": "{{ inputs.number }}"}}}
     pay = {
