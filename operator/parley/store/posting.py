@@ -1,6 +1,6 @@
 """Messages that people post: in the session at once, in their place in the queue, once for each key."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import LiteralString
@@ -78,6 +78,7 @@ WITH waiting AS (
   FROM turns u JOIN sessions s ON s.uid = u.session_uid
   WHERE u.task_uid IS NULL AND u.state = 'Waiting' AND u.created_at <= now() - %(older)s::interval
     AND s.cluster = %(cluster)s AND s.install = %(install)s AND s.gone_since IS NULL
+    AND u.task_name <> ALL(%(passing)s::text[])
 )
 SELECT session_uid, w.namespace, w.session, w.state, ticket, u.task_name, u.step, u.posted_spec AS spec
 FROM waiting w JOIN turns u USING (session_uid, ticket)
@@ -260,12 +261,15 @@ async def move_posts(conn: Connection, session_uid: str) -> None:
     await execute(conn, MOVE, {"session_uid": session_uid})
 
 
-async def list_orphans(conn: Connection, fence: Fence, older: timedelta) -> list[Orphan]:
+async def list_orphans(
+    conn: Connection, fence: Fence, older: timedelta, passing: Collection[str] = ()
+) -> list[Orphan]:
     """Return this install's messages that were posted so long ago and have no registered Task.
 
-    They are the oldest 20 of each namespace, the oldest of all namespaces first.
+    They are the oldest 20 of each namespace, the oldest of all namespaces first, without those whose Tasks have one of
+    the names that are passed over.
     """
-    parameters = {"cluster": fence.cluster, "install": fence.install, "older": older}
+    parameters = {"cluster": fence.cluster, "install": fence.install, "older": older, "passing": [*passing]}
     return await fetch_all(conn, Orphan, ORPHANS, parameters)
 
 

@@ -1,13 +1,14 @@
 """A gateway that dies after it has committed a message: the leader goes on where it stopped."""
 
 import asyncio
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from parley.controller.posted_tasks import PostedTasks
 from parley.kube.errors import Forbidden, Invalid, KubeError, KubeUnavailable
-from parley.kube.kinds import SESSION, TASK
+from parley.kube.kinds import SESSION, TASK, Kind
 from parley.resources.posted_task import posted_task, posted_task_name
 from parley.store.errors import SessionNotReady
 from parley.store.posting import Posted, TurnWanted, post_message
@@ -24,9 +25,11 @@ async def talking(cluster: Cluster, **fields: Any) -> str:
     return str(cluster.object(SESSION, "alice")["metadata"]["uid"])
 
 
-async def commit(cluster: Cluster, session_uid: str, key: str, text: str = "Hi") -> Posted:
+async def commit(
+    cluster: Cluster, session_uid: str, key: str, text: str = "Hi", session: str = "alice"
+) -> Posted:
     """What a gateway does first."""
-    spec: dict[str, Any] = {"sessionRef": {"name": "alice"}, "message": text}
+    spec: dict[str, Any] = {"sessionRef": {"name": session}, "message": text}
     async with cluster.context.store() as conn:
         return await post_message(
             conn,
@@ -193,6 +196,67 @@ async def test_a_message_that_cannot_be_taken_in_yet_holds_up_the_others_only_if
     assert await adopt(cluster) == made
     assert await adopt(cluster) == 2 - made
     assert [text for role, text in await said(cluster) if role == "assistant"] == ["answer of reply"] * 2
+
+
+@dataclass
+class Bouncer:
+    """A policy of the cluster that lets no Task into a Session, as long as it is there."""
+
+    cluster: Cluster
+    monkeypatch: pytest.MonkeyPatch
+    session: str
+    refused: list[str] = field(default_factory=list)
+    is_there: bool = True
+
+    def __post_init__(self) -> None:
+        let_in = self.cluster.kube.create
+
+        async def create(kind: Kind, namespace: str | None, body: Any, **options: Any) -> Any:
+            if self.is_there and kind is TASK and body["spec"]["sessionRef"]["name"] == self.session:
+                self.refused.append(body["metadata"]["name"])
+                raise Forbidden(403, "Forbidden", "denied by a policy")
+            return await let_in(kind, namespace, body, **options)
+
+        self.monkeypatch.setattr(self.cluster.kube, "create", create)
+
+
+async def test_messages_that_are_refused_for_ever_hold_up_no_others_of_their_namespace(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given more messages than are looked at at a time in a Session whose Tasks a policy refuses, then one in another
+    alice = await talking(cluster)
+    await cluster.session("bob")
+    await cluster.settle()
+    refused = [(await commit(cluster, alice, f"k{n}", f"message {n}")).task_name for n in range(25)]
+    bob = str(cluster.object(SESSION, "bob")["metadata"]["uid"])
+    let_in = await commit(cluster, bob, "k", "hello", "bob")
+    bouncer = Bouncer(cluster, monkeypatch, "alice")
+    now = [0.0]
+    posted = PostedTasks(cluster.context, cluster.sights, clock=lambda: now[0])
+
+    # When the leader has looked twice, then that one has its turn, though the others still wait
+    assert [await posted.adopt(AT_ONCE) for _ in range(2)] == [0, 1]
+    assert cluster.tasks() == [let_in.task_name]
+    assert sorted(bouncer.refused) == sorted(str(name) for name in refused)
+
+    # They are tried again, after pauses that grow
+    tries: list[int] = []
+    for _ in range(4):
+        before = len(bouncer.refused)
+        for _ in range(30):
+            now[0] += 10
+            assert await posted.adopt(AT_ONCE) == 0
+        tries.append(len(bouncer.refused) - before)
+    assert tries[0] > tries[-1] >= 0, tries
+    assert sum(tries) > len(refused)
+
+    # and made once the policy is gone
+    bouncer.is_there = False
+    made = 0
+    for _ in range(100):
+        now[0] += 10
+        made += await posted.adopt(AT_ONCE)
+    assert made == len(refused)
 
 
 async def test_another_task_of_that_name_holds_up_nobody(cluster: Cluster) -> None:
