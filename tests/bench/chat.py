@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from tests.bench.bench import Bench, say
 from tests.bench.chat_people import Gateways, Person, Turn
 from tests.bench.chat_world import MODEL_SECONDS, ChatWorld
+from tests.bench.cpu import say_spent, spent
 from tests.bench.figures import in_words
 
 SESSIONS = 200
@@ -29,6 +30,10 @@ class Chats:
     """What the people saw."""
 
     turns: list[Turn] = field(default_factory=list)
+    cpu: dict[str, float] = field(default_factory=dict)
+    """What the parts had spent when the first was killed; a process takes its count with it."""
+    counted: int = 0
+    """Turns there were by then."""
 
     @property
     def quiet(self) -> list[Turn]:
@@ -41,10 +46,11 @@ def run(bench: Bench) -> None:
     count, seconds = bench.sized(SESSIONS, 4), max(30.0, SECONDS * min(bench.scale, 1.0))
     with bench.namespace() as namespace, ChatWorld(bench.cluster, namespace, count) as world:
         say(f"  {count} sessions, {seconds:.0f} s, {THINKING_SECONDS:.0f} s of thinking on average")
-        before = world.memory()
+        before, cpu = world.memory(), spent(bench.cluster, namespace)
         chats = asyncio.run(_chat(world, count, seconds))
         after = world.memory()
         problems = [problem for name in world.sessions for problem in world.problems_of(name, chats.turns)]
+        say_spent(cpu, chats.cpu, chats.counted, "turn")
         _report(chats, world.model_times(), before, after, problems)
 
 
@@ -77,6 +83,8 @@ async def _talk(person: Person, chats: Chats, end: float, chance: random.Random)
 async def _disturb(world: ChatWorld, gateways: Gateways, chats: Chats, seconds: float) -> None:
     """Kill a gateway, then a runner, two thirds into the run."""
     await asyncio.sleep(seconds * 2 / 3)
+    chats.cpu = await asyncio.to_thread(spent, world.cluster, world.namespace)
+    chats.counted = len(chats.turns)
     for what, kill in (("gateway", world.kill_gateway), ("runner", world.kill_runner)):
         gateways.disturbed_since = time.monotonic()
         killed = await asyncio.to_thread(kill, signal.SIGKILL)
@@ -101,6 +109,11 @@ def _report(
         f"  {len(turns)} turns, {len(turns) / took:.1f} a second; {len(turns) - len(quiet)} while one was killed"
     )
     say(f"  Parley's share of a turn: {in_words(shares)}")
+    if "WINDOWS" in __import__("os").environ:
+        t0 = min(t.began for t in turns)
+        for w in range(0, 180, 20):
+            here = [t for t in quiet if w <= t.began - t0 < w + 20]
+            say(f"   {w}: {in_words([t.seconds - MODEL_SECONDS for t in here])}  first {in_words([asked[t.message] - t.began for t in here if t.message in asked])}")
     say(f"  from posting to the model's first request: {in_words(firsts)}")
     longest = max((turn.seconds for turn in turns if turn.disturbed), default=0.0)
     say(f"  the longest turn while one was killed: {longest:.1f} s, {sum(t.repeats for t in turns)} repeats")

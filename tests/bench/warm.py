@@ -3,27 +3,18 @@
 import time
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from tests.bench.bench import Bench, say
+from tests.bench.cpu import say_spent, spent
 from tests.bench.figures import in_words
 from tests.bench.manifests import bench_task, prompt_steps
 from tests.bench.measure import all_at_once, create, task_succeeded, until_all
-from tests.cluster import SYSTEM_NAMESPACE
 from tests.e2e.conftest import agent
-from tests.e2e.disruption import processes
 
 TASKS = 1_000
 _WARM_UP = 20
 _SLOTS = 20
 _GIVE_UP = 600.0
-_PARTS = {
-    "operator": (SYSTEM_NAMESPACE, "app.kubernetes.io/component=operator"),
-    "gateway": (SYSTEM_NAMESPACE, "app.kubernetes.io/component=gateway"),
-    "scripted model": (SYSTEM_NAMESPACE, "app.kubernetes.io/name=scripted-model"),
-}
-_TICKS = 100
-"""Of the clock in which the kernel counts a process's time, a second (proc(5))."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +46,13 @@ def run(bench: Bench) -> None:
         bench.cluster.apply(namespace, agent("warm", runtime=runtime))
         load = _Load(bench, namespace)
         load.run(_WARM_UP)
-        count, before = bench.sized(TASKS, 50), _spent(bench, namespace)
+        count, before = bench.sized(TASKS, 50), spent(bench.cluster, namespace)
         seconds, _ = load.run(count)
-        spent = _spent(bench, namespace)
+        after = spent(bench.cluster, namespace)
         say(
             f"{count} one-step tasks, runtime mode Warm: {60 * count / seconds:.0f} a minute ({seconds:.1f} s)"
         )
-        for part, used in spent.items():
-            say(f"  CPU of the {part}: {1000 * (used - before.get(part, 0.0)) / count:.1f} ms a task")
+        say_spent(before, after, count, "task")
         for what, delays in _delays(bench, namespace).items():
             say(f"  {what}: {in_words(delays)}")
 
@@ -85,38 +75,3 @@ def _delays(bench: Bench, namespace: str) -> dict[str, list[float]]:
         "from there to the end of the Task",
     )
     return {name: [float(row[index]) for row in rows] for index, name in enumerate(names)}
-
-
-def _spent(bench: Bench, namespace: str) -> dict[str, float]:
-    """Seconds of CPU that each part has had, all its processes together."""
-    pods = {**_PARTS, "runner": (namespace, "parley.dev/runtime=warm")}
-    found: dict[str, float] = {}
-    for part, (where, labels) in pods.items():
-        names = [pod["metadata"]["name"] for pod in bench.cluster.list("pod", where, labels)]
-        pids = [pid for name in names for pid in processes(bench.cluster, where, name)]
-        found[part] = sum(map(_cpu_seconds, pids))
-    for part, word in (("API server", b"kube-apiserver"), ("etcd", b"etcd"), ("Postgres", b"postgres")):
-        found[part] = sum(map(_cpu_seconds, _called(word)))
-    return found
-
-
-def _called(word: bytes) -> list[int]:
-    """The processes of this machine, which is the node, that were started by a command of this name."""
-    found: list[int] = []
-    for cmdline in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            command = cmdline.read_bytes().partition(b"\0")[0]
-        except OSError:
-            continue
-        if command.rpartition(b"/")[2].startswith(word):
-            found.append(int(cmdline.parent.name))
-    return found
-
-
-def _cpu_seconds(pid: int) -> float:
-    try:
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    except OSError:
-        return 0.0
-    # With those of its children that have ended: Postgres's connections come and go.
-    return sum(int(fields[index]) for index in (11, 12, 13, 14)) / _TICKS

@@ -68,6 +68,10 @@ class KeyedQueue:
                 heapq.heapify(self._heap)
             self._changed.set()
 
+    def drop_wake(self, key: Key) -> None:
+        """Wake a key no more at the time that was set: what it was for is done."""
+        self._wakes.pop(key, None)
+
     def retry(self, key: Key, at_least: float = 0.0) -> float:
         """Queue a key after its backoff; returns the seconds."""
         failures = self._failures.get(key, 0)

@@ -105,6 +105,8 @@ class SessionReconciler:
         session = context.projection.sessions.get(namespace, name)
         if session is None or session.deleting:
             return
+        # All that it was to be looked at for later is looked at now.
+        context.queue.drop_wake(Key(SESSION_KEY, namespace, name))
         reading = await context.specs.read(SessionSpec, session)
         async with context.store() as connection:
             await self.register(connection, session)

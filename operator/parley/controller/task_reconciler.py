@@ -23,6 +23,7 @@ from parley.engine.state import Hold, Surroundings, TaskState, Turn
 from parley.engine.warm_runner import LOOK_AFTER
 from parley.kube.errors import KubeUnavailable
 from parley.kube.kinds import TASK
+from parley.resources.session_status import SessionPhase
 from parley.resources.task import DesiredState, TaskSpec, TaskStatus
 from parley.store.children import is_left
 from parley.store.errors import StoreUnavailable
@@ -103,7 +104,7 @@ class TaskReconciler:
             begun = begun or seen.state
             self._context.demand.note(resource, task.agent if _needs_warm_runner(seen.state) else None)
             plan, around = self._plan(task, seen)
-            if self._note_turns(task, plan):
+            if self._note_turns(task, plan, around):
                 self._patience[resource.uid] = get_running_loop().time() + _TICKET_PATIENCE
             if (
                 not plan.actions
@@ -173,16 +174,30 @@ class TaskReconciler:
         slots.settle(claim, starts=starts, holds=holds, wants=plan.wants_slot and around.slot is not None)
         return plan, around
 
-    def _note_turns(self, task: TaskUnderWork, plan: Plan) -> bool:
-        """Say what is ready; tells whether that is news.
+    def _note_turns(self, task: TaskUnderWork, plan: Plan, around: Surroundings) -> bool:
+        """Say what is ready; tells whether that is news for the session's queue.
 
         Tickets wait for each open task of the session, so those without a turn say so too.
         """
         resource, session = task.resource, task.spec.session_ref
         if session is None or not self._context.ready_steps.note(resource.uid, plan.ready_turns):
             return False
+        if self._is_queued_alone(task, plan, around):
+            return False
         self._context.wake(TURNS_KEY, resource.namespace, session.name)
         return True
+
+    def _is_queued_alone(self, task: TaskUnderWork, plan: Plan, around: Surroundings) -> bool:
+        """Tell whether the session's queue is as it should be already, as in a chat: its message brought the ticket.
+
+        Nobody else waits, each ready step has its ticket, and no other step of this task has one.
+        """
+        session = task.session
+        if session is None or session.status.get("phase") == SessionPhase.DORMANT:
+            return False
+        tasks = self._context.projection.tasks.referring_to(session.namespace, session.name)
+        others = (each for each in tasks if each.uid != task.resource.uid)
+        return set(around.turns) == set(plan.ready_turns) and all(map(is_final, others))
 
     def _rest_of_patience(self, resource: Resource) -> float:
         """Return for how many more seconds nothing is said of a ticket that has not come."""

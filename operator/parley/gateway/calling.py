@@ -14,7 +14,7 @@ from parley.gateway.identity import StepIdentities, StepPod, WarmPod
 from parley.gateway.problems import BadCall, Busy, NotAStep, OtherStore
 from parley.protocol.messages import NONCE_HEADER, STORE_HEADER, Problem
 from parley.store.errors import StoreUnavailable
-from parley.store.identity import store_id
+from parley.store.identity import recent_store_id
 from parley.store.pool import Connection, Pool, connect
 
 _ROOM_SECONDS = 15.0
@@ -101,13 +101,13 @@ class Backend:
         """Lend a connection to the store that the caller means.
 
         Raises:
-            OtherStore: this gateway's store is another one. It is asked each time, on the connection that is then
-                used: a database can be replaced while the gateway runs.
+            OtherStore: this gateway's store is another one. It is asked on the connection that is then used, at
+                least once a second: a database can be replaced while the gateway runs.
             StoreUnavailable: the store does not answer, or not in time.
         """
         try:
             async with asyncio.timeout(self._call_seconds), connect(self._pool) as conn:
-                if await store_id(conn) != caller.store:
+                if await recent_store_id(conn) != caller.store:
                     raise OtherStore("the attempt's store is not the one behind this gateway")
                 yield conn
         except TimeoutError as error:

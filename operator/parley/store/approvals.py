@@ -1,12 +1,15 @@
 """What was decided about the calls of a step: by a person's reply, or by nobody in time."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
+
+from psycopg import AsyncCursor
 
 from parley.protocol.messages import ReplyEntry
 from parley.store.holding import LockedAttempt
 from parley.store.pool import Connection
-from parley.store.rows import fetch_all
+from parley.store.rows import ask, fetch_all
 
 DECISIONS = """
 SELECT w.round, w.call, r.by,
@@ -22,7 +25,9 @@ ORDER BY w.round, w.call
 
 
 @dataclass(frozen=True, slots=True)
-class _Decision:
+class Decision:
+    """What was decided on one call; ``by`` is None for nobody's."""
+
     round: int
     call: int
     by: str | None
@@ -32,7 +37,16 @@ class _Decision:
 
 async def decisions(conn: Connection, attempt: LockedAttempt) -> list[ReplyEntry]:
     """Return the decisions on all calls of the attempt's step, by round and call; ``by`` is None for nobody's."""
-    rows = await fetch_all(conn, _Decision, DECISIONS, attempt.place)
+    return reply_entries(await fetch_all(conn, Decision, DECISIONS, attempt.place))
+
+
+async def ask_decisions(conn: Connection, attempt: LockedAttempt) -> AsyncCursor[Decision]:
+    """Ask for the same in a ``conn.pipeline()``."""
+    return await ask(conn, Decision, DECISIONS, attempt.place)
+
+
+def reply_entries(rows: Sequence[Decision]) -> list[ReplyEntry]:
+    """Return decisions as a runner is told them."""
     return [
         ReplyEntry(round=row.round, call=row.call, choice=row.choice, message=row.message, by=row.by)
         for row in rows

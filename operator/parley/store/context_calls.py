@@ -8,7 +8,7 @@ from pydantic import JsonValue
 from parley.protocol.messages import ContextBody, StoredAnswer
 from parley.store.context import merge_context
 from parley.store.errors import NotAllowed, ResultTooLarge
-from parley.store.holding import Held, LockedAttempt, lock_held
+from parley.store.holding import Held, LockedAttempt, holding
 from parley.store.journal import has_result, store_result, stored
 from parley.store.pool import Connection
 from parley.store.rows import encode, fetch_one
@@ -46,8 +46,7 @@ async def update_context_call(
     Raises:
         NotAllowed: the journal has no such call, its agent has no such tool, or the task no session.
     """
-    async with conn.transaction():
-        held = await lock_held(conn, attempt, holder, session=True)
+    async with holding(conn, attempt, holder, session=True) as held:
         held.require_running()
         asked = await journaled_call(conn, held.attempt, round_number, call)
         if asked.name != TOOL or not offers(held.attempt, TOOL):

@@ -10,7 +10,16 @@ from pydantic import JsonValue
 from parley.protocol.messages import EventDraft
 from parley.store.events import Origin, append
 from parley.store.pool import Connection
-from parley.store.rows import execute, fetch_all, fetch_one, fetch_value, fetch_values, storable_text
+from parley.store.rows import (
+    Statement,
+    execute,
+    execute_all,
+    fetch_all,
+    fetch_one,
+    fetch_value,
+    fetch_values,
+    storable_text,
+)
 
 END_TURNS = """
 UPDATE turns SET state = CASE state WHEN 'Held' THEN 'Done' ELSE 'Withdrawn' END, ended_at = now()
@@ -137,12 +146,22 @@ async def forget_uploads(conn: Connection, task_uid: str) -> None:
 
 async def wake(conn: Connection, uid: str) -> None:
     """Notify the operator of a task, or of a session, when this transaction commits."""
-    await fetch_value(conn, str, WAKE, {"uid": uid})
+    await execute(conn, *waking(uid))
+
+
+def waking(uid: str) -> Statement:
+    """Return what notifies the operator of a task, or of a session, when its transaction commits."""
+    return WAKE, {"uid": uid}
 
 
 async def wake_next(conn: Connection, session_uid: str) -> None:
     """Notify the operator of the task whose turn is next, if one waits."""
-    await fetch_value(conn, str, WAKE_NEXT, {"session_uid": session_uid})
+    await execute(conn, *waking_next(session_uid))
+
+
+def waking_next(session_uid: str) -> Statement:
+    """Return what notifies the operator of the task whose turn is next, if one waits."""
+    return WAKE_NEXT, {"session_uid": session_uid}
 
 
 async def wake_children(conn: Connection, task_uid: str, attempt_id: int | None = None) -> None:
@@ -152,6 +171,5 @@ async def wake_children(conn: Connection, task_uid: str, attempt_id: int | None 
 
 async def wake_family(conn: Connection, task_uid: str) -> None:
     """Notify the operator of a task, its parent and its open children."""
-    await wake(conn, task_uid)
-    await fetch_value(conn, str, WAKE_PARENT, {"task_uid": task_uid})
-    await wake_children(conn, task_uid)
+    family = {"task_uid": task_uid, "attempt_id": None}
+    await execute_all(conn, waking(task_uid), (WAKE_PARENT, family), (WAKE_CHILDREN, family))

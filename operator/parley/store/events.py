@@ -9,7 +9,7 @@ from pydantic import JsonValue
 from parley.protocol.messages import EventDraft, EventType
 from parley.store.pool import Connection
 from parley.store.records import NO_ITEM
-from parley.store.rows import encode_limited, execute, fetch_value, fetch_values, storable_text
+from parley.store.rows import Statement, encode_limited, execute_all, fetch_value, fetch_values, storable_text
 
 NAMESPACE = UUID("0d6ed7c4-6f0c-5d3c-9d0e-7b0b6c1f4a11")
 """Names of Parley's version-5 UUIDs live in it. Never changes: ids of stored events derive from it."""
@@ -103,10 +103,9 @@ async def append(conn: Connection, origin: Origin, drafts: Sequence[EventDraft])
         position += draft.key is None
         identity = derived_id(origin.task_uid, origin.step, origin.item, place)
         events.append(_of_step(origin, draft, identity))
-    sequences = await append_to(conn, origin.session_uid, events)
-    if position > before:
-        await execute(conn, STORE_POSITION, step | {"next_position": position})
-    return sequences
+    place = step | {"next_position": position}
+    counting: list[Statement] = [(STORE_POSITION, place)] if position > before else []
+    return await append_to(conn, origin.session_uid, events, *counting)
 
 
 def _of_step(origin: Origin, draft: EventDraft, identity: UUID) -> NewEvent:
@@ -125,8 +124,16 @@ def _of_step(origin: Origin, draft: EventDraft, identity: UUID) -> NewEvent:
     )
 
 
-async def append_to(conn: Connection, session_uid: str, events: Sequence[NewEvent]) -> tuple[int, int] | None:
+async def append_to(
+    conn: Connection, session_uid: str, events: Sequence[NewEvent], *also: Statement
+) -> tuple[int, int] | None:
     """Append events whose ids the session lacks; the caller's transaction holds the session's row.
+
+    Args:
+        conn: a connection to the store.
+        session_uid: of the session.
+        events: in their order.
+        also: what is run whether or not there was anything to append.
 
     Returns:
         The first and the last sequence, None when nothing was appended.
@@ -138,6 +145,7 @@ async def append_to(conn: Connection, session_uid: str, events: Sequence[NewEven
     known = set(await fetch_values(conn, str, KNOWN, {"session_uid": session_uid, "ids": ids}))
     fresh = [event for event in {event.id: event for event in events}.values() if str(event.id) not in known]
     if not fresh:
+        await execute_all(conn, *also)
         return None
     messages = sum(event.type == "message" for event in fresh)
     reserved = {"session_uid": session_uid, "events": len(fresh), "messages": messages}
@@ -159,5 +167,5 @@ async def append_to(conn: Connection, session_uid: str, events: Sequence[NewEven
         "attempts": [event.attempt for event in fresh],
         "tickets": [event.ticket for event in fresh],
     }
-    await execute(conn, INSERT, rows)
+    await execute_all(conn, (INSERT, rows), *also)
     return base + 1, base + len(fresh)

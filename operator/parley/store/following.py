@@ -1,5 +1,6 @@
 """What there is to tell somebody who reads a session along, at one moment."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -7,18 +8,23 @@ from pydantic import JsonValue, TypeAdapter
 
 from parley.store.pool import Connection
 from parley.store.records import EndPhase
-from parley.store.rows import fetch_value
+from parley.store.rows import ask
 from parley.store.session_records import LifeState
+from parley.store.transcript import EventRow, ask_events_after
 
 MOST_TASKS = 100
 """Open tasks that a reader is told of, the oldest."""
 MAX_OUTPUT_BYTES = 64 * 1024
 """Largest output, as JSON, that is told of; a larger one is in the task's own answer."""
 
-# Those that were open when the reader looked last are looked up once more: to be told of their end.
+# Those that were open when the reader looked last are looked up once more: to be told of their end. Of a name it is the
+# newest: one that was made again under it is another.
 LOOK = """
 SELECT json_build_object(
   'last_sequence', s.last_sequence, 'state', s.state, 'why', s.state_why, 'gone', s.gone_since IS NOT NULL,
+  'withdrawn', EXISTS (
+    SELECT FROM posts p JOIN turns u USING (session_uid, ticket)
+    WHERE p.session_uid = s.uid AND p.task_name = %(name)s AND u.state = 'Withdrawn' AND u.task_uid IS NULL),
   'tasks', (
     SELECT coalesce(json_agg(row_to_json(told) ORDER BY told.registered_at, told.uid), '[]') FROM (
       SELECT t.uid, t.name, t.registered_at, t.end_phase AS ended, t.end_reason AS reason, t.end_message AS message,
@@ -35,21 +41,15 @@ SELECT json_build_object(
       FROM ((SELECT uid FROM tasks
              WHERE session_uid = s.uid AND ended_at IS NULL AND gone_since IS NULL
              ORDER BY registered_at, uid LIMIT %(most)s)
-            UNION SELECT unnest(%(known)s::text[])) meant (uid)
+            UNION SELECT unnest(%(known)s::text[])
+            UNION (SELECT uid FROM tasks WHERE session_uid = s.uid AND name = %(name)s
+                   ORDER BY registered_at DESC LIMIT 1)) meant (uid)
       JOIN tasks t USING (uid)
       LEFT JOIN LATERAL (SELECT a.step, a.state FROM attempts a
                          WHERE a.task_uid = t.uid AND a.state IN ('Open', 'Running')
                          ORDER BY a.id DESC LIMIT 1) under_way ON true) told)
-)::text
+)::text AS look
 FROM sessions s WHERE s.uid = %(session_uid)s
-"""
-# The newest of that name: one that was made again under it is another.
-TASK_NAMED = """
-SELECT uid FROM tasks WHERE session_uid = %(session_uid)s AND name = %(name)s ORDER BY registered_at DESC LIMIT 1
-"""
-POST_WITHDRAWN = """
-SELECT u.state = 'Withdrawn' AND u.task_uid IS NULL FROM posts p JOIN turns u USING (session_uid, ticket)
-WHERE p.session_uid = %(session_uid)s AND p.task_name = %(name)s
 """
 
 
@@ -96,33 +96,50 @@ class Look:
     state: LifeState
     why: str | None
     gone: bool
+    withdrawn: bool
+    """There will be no task of the name asked for, for the message that wanted it."""
     tasks: list[FollowedTask]
+
+
+@dataclass(frozen=True, slots=True)
+class _Looked:
+    look: str
 
 
 _LOOK = TypeAdapter(Look)
 
 
-async def look(conn: Connection, session_uid: str, known: list[str]) -> Look | None:
-    """Look at a session and its open tasks, and at those in ``known``; None for one that is not registered.
+async def look(
+    conn: Connection,
+    session_uid: str,
+    *,
+    after: int,
+    limit: int,
+    known: Sequence[str] = (),
+    name: str | None = None,
+) -> tuple[Look, list[EventRow]] | None:
+    """Look at a session and its tasks, and then at its events: all that an ended task has said is among them.
 
-    Events are to be read afterwards: all that a task has said when it is seen to have ended is there then.
+    Args:
+        conn: a connection to the store.
+        session_uid: of the session.
+        after: the last sequence that the reader has.
+        limit: most events.
+        known: uids of tasks to be told of beside the open ones.
+        name: of another such task, the newest that bears it.
+
+    Returns:
+        None for a session that is not registered.
     """
     parameters = {
         "session_uid": session_uid,
-        "known": known,
+        "known": list(known),
+        "name": name,
         "most": MOST_TASKS,
         "output_bytes": MAX_OUTPUT_BYTES,
     }
-    found = await fetch_value(conn, str, LOOK, parameters)
-    return None if found is None else _LOOK.validate_json(found)
-
-
-async def task_named(conn: Connection, session_uid: str, name: str) -> str | None:
-    """Return the uid of a session's task; None while the operator has not seen it."""
-    return await fetch_value(conn, str, TASK_NAMED, {"session_uid": session_uid, "name": name})
-
-
-async def is_post_withdrawn(conn: Connection, session_uid: str, task_name: str) -> bool:
-    """Whether there will be no task of this name for the message that asked for it."""
-    place = {"session_uid": session_uid, "name": task_name}
-    return await fetch_value(conn, bool, POST_WITHDRAWN, place) or False
+    async with conn.pipeline():
+        looks = await ask(conn, _Looked, LOOK, parameters)
+        events = await ask_events_after(conn, session_uid, after, limit=limit)
+    found = await looks.fetchone()
+    return None if found is None else (_LOOK.validate_json(found.look), await events.fetchall())

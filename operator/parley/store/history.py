@@ -1,14 +1,16 @@
 """What a turn's runner is shown of the turns before it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from psycopg import AsyncCursor
 from pydantic import JsonValue
 
 from parley.protocol.messages import StoredEvent
 from parley.store.holding import LockedAttempt
 from parley.store.pool import Connection
-from parley.store.rows import fetch_all
+from parley.store.rows import ask
 
 DEFAULT_WINDOW = 1000
 """Newest messages that a step is shown when its session sets no contextWindow, or does not truncate."""
@@ -84,7 +86,9 @@ ORDER BY ticket, aside, sequence
 
 
 @dataclass(frozen=True, slots=True)
-class _Event:
+class HistoryRow:
+    """An event of an ended turn."""
+
     sequence: int
     time: datetime
     type: str
@@ -97,8 +101,8 @@ class _Event:
     attempt: int | None
 
 
-async def read_history(conn: Connection, attempt: LockedAttempt) -> list[StoredEvent]:
-    """Return the events of ended turns that a turn's attempt is shown, in the order granted.
+async def ask_history(conn: Connection, attempt: LockedAttempt) -> AsyncCursor[HistoryRow]:
+    """Ask, in a ``conn.pipeline()``, for the events of ended turns that a turn's attempt is shown, as granted.
 
     First comes the newest summary; what it stands for is left out. ``contextWindow`` counts messages, and only while
     the session truncates: one that summarizes or fails sees for itself what is too much.
@@ -115,5 +119,9 @@ async def read_history(conn: Connection, attempt: LockedAttempt) -> list[StoredE
         "window": window if truncates and isinstance(window, int) else DEFAULT_WINDOW,
         "bytes": MAX_HISTORY_BYTES,
     }
-    rows = await fetch_all(conn, _Event, HISTORY, parameters)
+    return await ask(conn, HistoryRow, HISTORY, parameters)
+
+
+def stored_events(rows: Sequence[HistoryRow]) -> list[StoredEvent]:
+    """Return the events as a runner is told them."""
     return [StoredEvent.model_validate(row, from_attributes=True) for row in rows]

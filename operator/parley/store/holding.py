@@ -1,5 +1,7 @@
 """Holding an attempt: who may write to it, and what anybody else is told."""
 
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -8,10 +10,10 @@ from pydantic import JsonValue
 from parley.protocol.messages import Usage
 from parley.store.errors import OtherHolder, Stopped
 from parley.store.events import Origin
-from parley.store.locks import lock_session_of_attempt
+from parley.store.locks import LOCK_SESSION_OF_ATTEMPT
 from parley.store.pool import Connection
 from parley.store.records import AttemptState
-from parley.store.rows import execute, fetch_one
+from parley.store.rows import Statement, ask, beginning
 from parley.store.usage import count_agent_usage
 
 SHARE_TASK = """
@@ -117,24 +119,29 @@ class Held:
             raise Stopped(self.attempt.reason or self.attempt.state)
 
 
-async def lock_held(conn: Connection, attempt_id: int, holder: str, *, session: bool) -> Held:
-    """Lock an attempt for its holder, and before it its task and, when asked, the task's session.
+@asynccontextmanager
+async def holding(conn: Connection, attempt_id: int, holder: str, *, session: bool) -> AsyncGenerator[Held]:
+    """Run the block in a transaction that locks an attempt for its holder: the frame of every write of a runner.
 
-    The attempt may be closed: the caller looks for a stored answer first, then calls ``require_running``.
+    Before the attempt its task is locked and, when asked, before that the task's session. The attempt may be closed:
+    the block looks for a stored answer first, then calls ``require_running``.
 
     Raises:
         OtherHolder: another process holds it, or none has taken it.
         Stopped: it does not exist, or was closed before anybody took it.
     """
     parameters = {"attempt_id": attempt_id}
-    if session:
-        await lock_session_of_attempt(conn, attempt_id)
-    task = await fetch_one(conn, LockedTask, SHARE_TASK, parameters)
-    attempt = await fetch_one(conn, LockedAttempt, LOCK_ATTEMPT, parameters)
-    if task is None or attempt is None:
-        raise Stopped("Gone")
-    require_holder(attempt, holder)
-    return Held(attempt, task)
+    async with AsyncExitStack() as transaction:
+        async with beginning(conn, transaction):
+            if session:
+                await conn.execute(LOCK_SESSION_OF_ATTEMPT, parameters)
+            tasks = await ask(conn, LockedTask, SHARE_TASK, parameters)
+            attempts = await ask(conn, LockedAttempt, LOCK_ATTEMPT, parameters)
+        task, attempt = await tasks.fetchone(), await attempts.fetchone()
+        if task is None or attempt is None:
+            raise Stopped("Gone")
+        require_holder(attempt, holder)
+        yield Held(attempt, task)
 
 
 def require_holder(attempt: LockedAttempt, holder: str) -> None:
@@ -153,17 +160,19 @@ def require_holder(attempt: LockedAttempt, holder: str) -> None:
     )
 
 
-async def count_usage(conn: Connection, held: Held, usage: Usage) -> None:
-    """Add tokens to the attempt, its session and its agent, whatever becomes of it. The session is locked."""
+def count_usage(held: Held, usage: Usage) -> list[Statement]:
+    """Return what adds tokens to an attempt, its session and its agent. The session is locked."""
     parameters = {
         "attempt_id": held.attempt.id,
         "session_uid": held.task.session_uid,
         "input": usage.input_tokens,
         "output": usage.output_tokens,
     }
-    await execute(conn, COUNT_USAGE, parameters)
+    statements: list[Statement] = [(COUNT_USAGE, parameters)]
     if held.task.session_uid is not None:
-        await execute(conn, COUNT_SESSION_USAGE, parameters)
+        statements.append((COUNT_SESSION_USAGE, parameters))
     agent = held.attempt.agent.get("name")
     if isinstance(agent, str) and usage.input_tokens + usage.output_tokens > 0:
-        await count_agent_usage(conn, held.attempt.task_uid, agent, usage.input_tokens, usage.output_tokens)
+        tokens = usage.input_tokens, usage.output_tokens
+        statements.append(count_agent_usage(held.attempt.task_uid, agent, *tokens))
+    return statements

@@ -8,9 +8,9 @@ from parley.protocol.messages import CallBody, ResponseBody, StoredAnswer
 from parley.store.approvals import decision
 from parley.store.errors import NotAllowed
 from parley.store.events import derived_id
-from parley.store.holding import LockedAttempt, count_usage, lock_held
+from parley.store.holding import LockedAttempt, count_usage, holding
 from parley.store.pool import Connection
-from parley.store.rows import encode_limited, execute, fetch_one, fetch_value
+from parley.store.rows import encode_limited, execute, execute_all, fetch_one, fetch_value
 from parley.store.tools import JournaledCall, journaled_call
 
 STORE_RESPONSE = """
@@ -53,13 +53,12 @@ async def put_response(
 ) -> StoredAnswer:
     """Journal a response that contains calls, before its calls run. The first write wins."""
     result = encode_limited(body.response, "The response")
-    async with conn.transaction():
-        held = await lock_held(conn, attempt, holder, session=True)
+    async with holding(conn, attempt, holder, session=True) as held:
         held.require_running()
         entry = held.attempt.place | {"round": round_number}
         usage = {"input": body.usage.input_tokens, "output": body.usage.output_tokens}
         if await execute(conn, STORE_RESPONSE, entry | usage | {"result": result}):
-            await count_usage(conn, held, body.usage)
+            await execute_all(conn, *count_usage(held, body.usage))
         return await stored(conn, held.attempt, round_number, -1)
 
 
@@ -74,8 +73,7 @@ async def put_call(
     """
     begun = "begun" in body.model_fields_set
     value = encode_limited(body.begun if begun else body.result, "The call's entry")
-    async with conn.transaction():
-        held = await lock_held(conn, attempt, holder, session=False)
+    async with holding(conn, attempt, holder, session=False) as held:
         held.require_running()
         asked = await journaled_call(conn, held.attempt, round_number, call)
         if begun:

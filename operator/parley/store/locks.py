@@ -45,11 +45,6 @@ async def lock_session_of_task(conn: Connection, task_uid: str) -> str | None:
     return await fetch_value(conn, str, LOCK_SESSION_OF_TASK, {"task_uid": task_uid})
 
 
-async def lock_session_of_attempt(conn: Connection, attempt_id: int) -> str | None:
-    """Lock the session of an attempt's task, if any; return its uid."""
-    return await fetch_value(conn, str, LOCK_SESSION_OF_ATTEMPT, {"attempt_id": attempt_id})
-
-
 async def lock_sessions_of_ending(conn: Connection, task_uid: str) -> None:
     """Lock the session a task belongs to, and the one that queued it and is to hear of its end."""
     await execute(conn, LOCK_SESSIONS_OF_ENDING, {"task_uid": task_uid})

@@ -5,9 +5,8 @@ from collections.abc import Sequence
 from parley.protocol.messages import EventDraft
 from parley.store.errors import NotAllowed
 from parley.store.holding import Held
-from parley.store.pool import Connection
 from parley.store.records import AttemptState
-from parley.store.rows import execute, storable_text
+from parley.store.rows import Statement, storable_text
 
 CLOSE = """
 UPDATE attempts SET state = %(state)s, reason = %(reason)s, message = %(message)s, definite = %(definite)s,
@@ -18,8 +17,7 @@ OWN_EVENTS = {"message", "toolCall", "toolResult"}
 """What the runner says of its step. Replies and states are the leader's to write, summaries come with the input."""
 
 
-async def close_held(
-    conn: Connection,
+def close_held(
     held: Held,
     state: AttemptState,
     *,
@@ -28,8 +26,8 @@ async def close_held(
     message: str | None = None,
     definite: bool = False,
     retry_after: int | None = None,
-) -> None:
-    """Give an attempt its outcome; ``answer`` is what a repeat of the call is told, JSON as text."""
+) -> Statement:
+    """Return what gives an attempt its outcome; ``answer`` is what a repeat of the call is told, JSON as text."""
     closing = {
         "state": state,
         "reason": reason,
@@ -38,7 +36,7 @@ async def close_held(
         "retry_after": retry_after,
         "answer": answer,
     }
-    await execute(conn, CLOSE, held.attempt.place | closing)
+    return CLOSE, held.attempt.place | closing
 
 
 def require_own_events(events: Sequence[EventDraft]) -> None:

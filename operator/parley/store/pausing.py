@@ -9,14 +9,14 @@ from pydantic import JsonValue
 from parley.protocol.messages import PauseAnswer, PauseBody, PausedCall
 from parley.resources.tools import ToolSpec
 from parley.store.approvals import decision
-from parley.store.ending import wake
+from parley.store.ending import waking
 from parley.store.errors import NotAllowed
 from parley.store.events import append, derived_id
-from parley.store.holding import LockedAttempt, count_usage, lock_held
+from parley.store.holding import LockedAttempt, count_usage, holding
 from parley.store.journal import has_result
 from parley.store.outcomes import close_held, require_own_events
 from parley.store.pool import Connection
-from parley.store.rows import encode, encode_limited, execute
+from parley.store.rows import encode, encode_limited, execute, execute_all
 from parley.store.tools import JournaledCall, journaled_call
 
 APPROVE, REJECT = "approve", "reject"
@@ -42,8 +42,7 @@ async def pause(conn: Connection, attempt: int, holder: str, body: PauseBody) ->
         NotAllowed: the journal lacks a call or has its result, or the call waits for something else: a tool that
             needs approval waits for nothing but that until it has it.
     """
-    async with conn.transaction():
-        held = await lock_held(conn, attempt, holder, session=True)
+    async with holding(conn, attempt, holder, session=True) as held:
         if held.attempt.state == "Paused":
             return PauseAnswer.model_validate(held.attempt.answer)
         held.require_running()
@@ -52,10 +51,9 @@ async def pause(conn: Connection, attempt: int, holder: str, body: PauseBody) ->
             await append(conn, held.origin, body.events)
         waits = [await _wait(conn, held.attempt, paused) for paused in body.calls]
         answer = PauseAnswer(waits=waits)
-        await count_usage(conn, held, body.usage)
         stored = encode(answer.model_dump(mode="json", by_alias=True))
-        await close_held(conn, held, "Paused", answer=stored)
-        await wake(conn, held.attempt.task_uid)
+        closing = close_held(held, "Paused", answer=stored)
+        await execute_all(conn, *count_usage(held, body.usage), closing, waking(held.attempt.task_uid))
         return answer
 
 

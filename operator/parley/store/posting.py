@@ -1,6 +1,7 @@
 """Messages that people post: in the session at once, in their place in the queue, once for each key."""
 
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import LiteralString
@@ -9,7 +10,7 @@ from uuid import UUID
 from psycopg.errors import UniqueViolation
 from pydantic import JsonValue
 
-from parley.store.ending import wake, wake_next
+from parley.store.ending import wake_next, waking
 from parley.store.errors import KeyReused, SessionNotReady, SessionOver
 from parley.store.events import NewEvent, append_to, derived_id
 from parley.store.leader import Fence, leading
@@ -17,7 +18,7 @@ from parley.store.lifecycle import FINAL
 from parley.store.locks import lock_session
 from parley.store.pool import Connection
 from parley.store.records import NO_ITEM
-from parley.store.rows import encode, execute, fetch_all, fetch_one, fetch_value
+from parley.store.rows import ask, beginning, encode, execute, execute_all, fetch_all, fetch_value
 from parley.store.session_records import LifeState
 
 LOCK = """
@@ -177,11 +178,13 @@ async def post_message(
         ResultTooLarge: the content is over MAX_OUTPUT_BYTES as JSON.
     """
     place: dict[str, object] = {"session_uid": session_uid, "key": key}
-    async with conn.transaction():
-        session = await fetch_one(conn, _Locked, LOCK, place)
+    async with AsyncExitStack() as transaction:
+        async with beginning(conn, transaction):
+            sessions = await ask(conn, _Locked, LOCK, place)
+            posts = await ask(conn, _Known, KNOWN, place)
+        session, known = await sessions.fetchone(), await posts.fetchone()
         if session is None:
             raise SessionNotReady("The operator has not taken this Session in yet.")
-        known = await fetch_one(conn, _Known, KNOWN, place)
         if known is not None:
             # One that was erased has no hash: what it said is not known any more.
             if known.body_hash not in {body_hash, ""}:
@@ -214,9 +217,6 @@ async def post_message(
             raise KeyReused(key) from error
         if sequence is None:
             raise KeyReused(key)
-        if turn is None:
-            # No Task comes that would let the leader look at the session.
-            await wake(conn, session_uid)
         name = turn.task_name if turn else None
         return Posted(sequence, event.id, name, repeated=False, waits=turn is not None)
 
@@ -225,12 +225,13 @@ async def _write(
     conn: Connection, session_uid: str, event: NewEvent, row: Mapping[str, object]
 ) -> int | None:
     """Write a message and its place; returns its sequence, None when the session has such an event without a post."""
-    await execute(conn, COUNT_TICKET, row)
-    await execute(conn, TAKE_PLACE, row)
+    await execute_all(conn, (COUNT_TICKET, row), (TAKE_PLACE, row))
     appended = await append_to(conn, session_uid, [event])
     if appended is None:
         return None
-    await execute(conn, REMEMBER, {**row, "sequence": appended[0], "event_id": event.id})
+    remembering = REMEMBER, {**row, "sequence": appended[0], "event_id": event.id}
+    # Without a turn no Task comes that would let the leader look at the session.
+    await execute_all(conn, remembering, *([waking(session_uid)] if event.task is None else []))
     return appended[0]
 
 

@@ -4,15 +4,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from parley.store.pool import Connection
-from parley.store.rows import execute, fetch_one, fetch_value, fetch_values
+from parley.store.rows import execute, fetch_one, fetch_values
 
 READER_SECONDS = 15
 """How long a gateway counts as a session's reader after it has last said so."""
 
+# What is lost of these in a crash is noted anew, or is in the committed event all the same: nobody waits for the disk.
 NOTE = """
 INSERT INTO readers AS r (session_uid, gateway, until)
 SELECT uid, %(gateway)s, now() + make_interval(secs => %(seconds)s)
-FROM unnest(%(session_uids)s::text[]) AS reading (uid) ORDER BY uid
+FROM unnest(%(session_uids)s::text[]) AS reading (uid)
+WHERE set_config('synchronous_commit', 'off', true) = 'off' ORDER BY uid
 ON CONFLICT (session_uid, gateway) DO UPDATE SET until = excluded.until
 """
 # Of gateways that were killed. One that is just being renewed is let be.
@@ -27,9 +29,10 @@ SOURCE = """
 SELECT a.session_uid, t.name AS task, a.step, a.number AS attempt FROM attempts a JOIN tasks t ON t.uid = a.task_uid
 WHERE a.id = %(attempt_id)s AND a.holder = %(holder)s AND a.state = 'Running' AND a.session_uid IS NOT NULL
 """
-# A piece that is lost in a crash is in the committed event all the same: nobody waits for the disk.
-IN_PASSING = "SELECT set_config('synchronous_commit', 'off', true)"
-TELL = "SELECT pg_notify('parley_deltas', payload)::text FROM unnest(%(payloads)s::text[]) AS each (payload)"
+TELL = """
+SELECT pg_notify('parley_deltas', payload)::text FROM unnest(%(payloads)s::text[]) AS each (payload)
+WHERE set_config('synchronous_commit', 'off', true) = 'off'
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +53,13 @@ async def delta_source(conn: Connection, attempt_id: int, holder: str) -> DeltaS
 
 async def note_readers(conn: Connection, gateway: str, session_uids: Sequence[str]) -> None:
     """Say that these sessions are read at this gateway, for some seconds."""
-    async with conn.transaction():
-        await fetch_value(conn, str, IN_PASSING, {})
-        parameters = {"gateway": gateway, "session_uids": list(session_uids), "seconds": READER_SECONDS}
-        await execute(conn, NOTE, parameters)
-        await execute(conn, FORGET_OLD, {})
+    parameters = {"gateway": gateway, "session_uids": list(session_uids), "seconds": READER_SECONDS}
+    await execute(conn, NOTE, parameters)
+
+
+async def forget_old_readers(conn: Connection) -> None:
+    """Drop what gateways have said that were killed since."""
+    await execute(conn, FORGET_OLD, {})
 
 
 async def forget_readers(conn: Connection, gateway: str) -> None:
@@ -69,6 +74,4 @@ async def reading_gateways(conn: Connection, session_uid: str) -> list[str]:
 
 async def tell_deltas(conn: Connection, payloads: Sequence[str]) -> None:
     """Pass pieces of answers to all gateways; each under 8,000 bytes."""
-    async with conn.transaction():
-        await fetch_value(conn, str, IN_PASSING, {})
-        await fetch_values(conn, str, TELL, {"payloads": list(payloads)})
+    await execute(conn, TELL, {"payloads": list(payloads)})

@@ -2,9 +2,11 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import LiteralString, TypeVar
 
+from psycopg import AsyncCursor, AsyncTransaction
 from psycopg.rows import class_row, scalar_row
 from pydantic import JsonValue
 
@@ -15,6 +17,7 @@ from parley.store.pool import Connection
 
 Row = TypeVar("Row")
 Parameters = Mapping[str, object]
+Statement = tuple[LiteralString, Parameters]
 MAX_STORED_BYTES = 16 * 1024 * 1024
 """Largest value, as JSON, of an output that comes from a file or from many items, and of a list of items."""
 MAX_LEVELS = 128
@@ -27,6 +30,34 @@ async def execute(conn: Connection, query: LiteralString, parameters: Parameters
     """Run a statement and return how many rows it touched."""
     async with await conn.execute(query, parameters) as cursor:
         return cursor.rowcount
+
+
+async def execute_all(conn: Connection, *statements: Statement) -> list[int]:
+    """Run statements in this order in one round trip; return how many rows each touched.
+
+    None of them may need what another returns. The first error is raised; in a transaction nothing of it stays.
+    """
+    async with conn.pipeline():
+        cursors = [await conn.execute(query, parameters) for query, parameters in statements]
+    return [cursor.rowcount for cursor in cursors]
+
+
+async def ask(
+    conn: Connection, row: type[Row], query: LiteralString, parameters: Parameters
+) -> AsyncCursor[Row]:
+    """Ask a question in a ``conn.pipeline()``; once that is left, ``fetchone`` or ``fetchall`` tell the answer."""
+    cursor = conn.cursor(row_factory=class_row(row))
+    await cursor.execute(query, parameters)
+    return cursor
+
+
+@asynccontextmanager
+async def beginning(conn: Connection, transaction: AsyncExitStack) -> AsyncGenerator[None]:
+    """Begin a transaction, which ends with the stack, in one round trip with what the block asks."""
+    async with conn.pipeline():
+        # Not conn.transaction(): in a pipeline that one keeps the pipeline for the whole transaction.
+        await transaction.enter_async_context(AsyncTransaction(conn))
+        yield
 
 
 async def fetch_one(

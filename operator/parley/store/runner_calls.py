@@ -20,7 +20,7 @@ from parley.protocol.messages import (
     TakeAnswer,
 )
 from parley.store.context_calls import update_context_call
-from parley.store.ending import answer_open_calls, wake, wake_next
+from parley.store.ending import answer_open_calls, waking, waking_next
 from parley.store.errors import NotAllowed, OtherHolder, ResultTooLarge, Stopped
 from parley.store.events import append, next_position
 from parley.store.holding import (
@@ -30,14 +30,14 @@ from parley.store.holding import (
     LockedAttempt,
     LockedTask,
     count_usage,
-    lock_held,
+    holding,
 )
 from parley.store.journal import put_call, put_response
 from parley.store.outcomes import close_held, require_own_events
 from parley.store.pausing import pause
 from parley.store.pool import Connection
 from parley.store.posting import IS_POSTED, is_posted
-from parley.store.rows import encode, encode_limited, execute, fetch_one, fetch_value
+from parley.store.rows import encode, encode_limited, execute, execute_all, fetch_one, fetch_value
 from parley.store.taking import describe, input_messages, take_attempt, take_next_attempt, take_next_warm
 
 __all__ = [
@@ -154,8 +154,7 @@ async def _give_up(conn: Connection, given: Held) -> None:
             return
         if attempt.holder not in {None, given.attempt.holder}:
             return
-        await close_held(
-            conn,
+        closing = close_held(
             Held(attempt, task),
             "Failed",
             answer=encode(FinishAnswer().model_dump(mode="json", by_alias=True)),
@@ -163,7 +162,7 @@ async def _give_up(conn: Connection, given: Held) -> None:
             message=UNREADABLE,
             definite=True,
         )
-        await wake(conn, attempt.task_uid)
+        await execute_all(conn, closing, waking(attempt.task_uid))
 
 
 async def _give(conn: Connection, held: Held) -> TakeAnswer:
@@ -198,8 +197,7 @@ async def record_input(conn: Connection, attempt: int, holder: str, body: InputB
         NotAllowed: the summary is none.
     """
     _check_summary(body.summary)
-    async with conn.transaction():
-        held = await lock_held(conn, attempt, holder, session=True)
+    async with holding(conn, attempt, holder, session=True) as held:
         held.require_running()
         place = held.attempt.place
         stored = await fetch_value(conn, str, STORED_INPUT, place)
@@ -252,8 +250,7 @@ def _turn(held: Held) -> dict[str, object]:
 
 async def heartbeat(conn: Connection, attempt: int, holder: str) -> None:
     """Extend the lease by 9 s. Runners of a Job need none: their pod is watched."""
-    async with conn.transaction():
-        held = await lock_held(conn, attempt, holder, session=False)
+    async with holding(conn, attempt, holder, session=False) as held:
         held.require_running()
         await execute(conn, EXTEND_LEASE, held.attempt.place)
 
@@ -268,17 +265,14 @@ async def finish(conn: Connection, attempt: int, holder: str, body: FinishBody) 
     """
     require_own_events(body.events)
     output = encode_limited(body.output, "The output")
-    async with conn.transaction():
-        held = await lock_held(conn, attempt, holder, session=True)
+    async with holding(conn, attempt, holder, session=True) as held:
         if held.attempt.state in {"Succeeded", "Failed"} and held.attempt.answer is not None:
             return FinishAnswer.model_validate(held.attempt.answer)
         held.require_running()
         sequences = await _succeed(conn, held, body.events, output) if body.outcome == "Succeeded" else None
         first, last = sequences or (None, None)
         answer = FinishAnswer(first_sequence=first, last_sequence=last)
-        await count_usage(conn, held, body.usage)
-        await close_held(
-            conn,
+        closing = close_held(
             held,
             body.outcome,
             answer=encode(answer.model_dump(mode="json", by_alias=True)),
@@ -287,7 +281,7 @@ async def finish(conn: Connection, attempt: int, holder: str, body: FinishBody) 
             definite=body.definite,
             retry_after=body.retry_after,
         )
-        await wake(conn, held.attempt.task_uid)
+        await execute_all(conn, *count_usage(held, body.usage), closing, waking(held.attempt.task_uid))
         return answer
 
 
@@ -295,13 +289,15 @@ async def _succeed(
     conn: Connection, held: Held, events: list[EventDraft], output: str
 ) -> tuple[int, int] | None:
     """Store what a success leaves: its output, its events, and the session free for the next turn."""
-    await execute(conn, STORE_OUTPUT, held.attempt.place | {"output": output})
+    storing = STORE_OUTPUT, held.attempt.place | {"output": output}
     origin = held.origin
     if origin is None:
+        await execute(conn, *storing)
         return None
     sequences = await append(conn, origin, events)
     await answer_open_calls(conn, origin, "The turn ended without a result of this call.")
-    if not await execute(conn, END_OWN_TURN, _turn(held)):
+    ending = END_OWN_TURN, _turn(held)
+    _, ended, _ = await execute_all(conn, storing, ending, waking_next(origin.session_uid))
+    if not ended:
         raise Stopped("Cancelled")
-    await wake_next(conn, origin.session_uid)
     return sequences

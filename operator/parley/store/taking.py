@@ -12,13 +12,13 @@ from parley.protocol.messages import (
     Usage,
 )
 from parley.protocol.request import runner_request
-from parley.store.approvals import decisions
+from parley.store.approvals import ask_decisions, reply_entries
 from parley.store.ending import wake
 from parley.store.errors import Stopped
-from parley.store.history import read_history
+from parley.store.history import ask_history, stored_events
 from parley.store.holding import Held, LockedAttempt, LockedTask, require_holder
 from parley.store.pool import Connection
-from parley.store.rows import fetch_all, fetch_one, fetch_value
+from parley.store.rows import ask, fetch_one, fetch_value
 
 SHARE_TASK = """
 SELECT name, session_uid, gone_since, ended_at, end_reason FROM tasks
@@ -73,6 +73,8 @@ SELECT a.id, a.task_uid, a.step, a.item, a.number, a.state, a.holder, a.session_
 FROM attempts a JOIN tasks t ON t.uid = a.task_uid
 WHERE a.pool = %(pool)s AND a.state = 'Open' AND a.runtime = 'Warm' AND t.namespace = %(namespace)s
   AND t.suspended_since IS NULL AND t.ended_at IS NULL AND t.gone_since IS NULL
+  AND NOT EXISTS (SELECT FROM attempts own
+                  WHERE own.holder = %(holder)s AND own.state = 'Running' AND own.runtime = 'Warm')
 ORDER BY a.id LIMIT 1
 FOR SHARE OF t FOR NO KEY UPDATE OF a SKIP LOCKED
 """
@@ -121,6 +123,11 @@ class _LiveTask(LockedTask):
 class _InPool(LockedAttempt):
     task_name: str
     task_session: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Own:
+    id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,11 +222,13 @@ async def take_next_warm(
     What it holds already comes first; with ``own`` it gets nothing else. Attempts of tasks that have ended or gone, or
     are suspended, are left where they are.
     """
-    held = await _own_warm(conn, namespace, holder)
-    if held is not None or own:
-        return held
-    parameters = {"pool": pool, "namespace": namespace}
-    attempt = await fetch_one(conn, _InPool, FIND_NEXT_WARM, parameters)
+    parameters = {"pool": pool, "namespace": namespace, "holder": holder}
+    async with conn.pipeline():
+        ours = await ask(conn, _Own, FIND_OWN_WARM, parameters)
+        found = None if own else await ask(conn, _InPool, FIND_NEXT_WARM, parameters)
+    mine, attempt = await ours.fetchone(), await found.fetchone() if found else None
+    if mine is not None:
+        return await _own_warm(conn, namespace, mine.id, holder)
     if attempt is None:
         return None
     task = LockedTask(attempt.task_name, attempt.task_session, None, None, None)
@@ -229,12 +238,9 @@ async def take_next_warm(
     )
 
 
-async def _own_warm(conn: Connection, namespace: str, holder: str) -> Held | None:
+async def _own_warm(conn: Connection, namespace: str, attempt_id: int, holder: str) -> Held | None:
     """What this holder has already, where the answer to an earlier call was lost."""
-    own = await fetch_value(conn, int, FIND_OWN_WARM, {"holder": holder})
-    if own is None:
-        return None
-    parameters = {"attempt_id": own, "namespace": namespace, "holder": holder}
+    parameters = {"attempt_id": attempt_id, "namespace": namespace, "holder": holder}
     task = await fetch_one(conn, LockedTask, SHARE_OWN_TASK, parameters)
     attempt = await fetch_one(conn, LockedAttempt, LOCK_OWN, parameters)
     if task is None or task.stop_reason is not None or attempt is None:
@@ -257,12 +263,17 @@ async def describe(conn: Connection, held: Held) -> TakeAnswer:
     """Collect what the attempt's runner must know: its request and what earlier attempts left."""
     attempt = held.attempt
     request = runner_request(attempt.request)
-    said = await fetch_one(conn, _Input, INPUT, attempt.place)
     # What a first attempt journals and what is decided of it comes after it was given out.
     is_first = held.is_new and attempt.number == 1
-    journal = [] if is_first else await fetch_all(conn, _Entry, JOURNAL, attempt.place)
     steps = attempt.place | {"steps": request.needs_outputs}
-    outputs = await fetch_all(conn, _Output, OUTPUTS, steps) if request.needs_outputs else []
+    async with conn.pipeline():
+        inputs = await ask(conn, _Input, INPUT, attempt.place)
+        entries = None if is_first else await ask(conn, _Entry, JOURNAL, attempt.place)
+        needed = await ask(conn, _Output, OUTPUTS, steps) if request.needs_outputs else None
+        events = None if attempt.session_uid is None else await ask_history(conn, attempt)
+        decided = None if is_first else await ask_decisions(conn, attempt)
+    said = await inputs.fetchone()
+    outputs = await needed.fetchall() if needed else []
     return TakeAnswer(
         attempt=attempt.id,
         number=attempt.number,
@@ -270,10 +281,10 @@ async def describe(conn: Connection, held: Held) -> TakeAnswer:
         next_position=said.next_position if said else 0,
         request=request,
         outputs={output.step: output.value for output in outputs},
-        history=await read_history(conn, attempt) if attempt.session_uid is not None else [],
+        history=stored_events(await events.fetchall()) if events else [],
         input=input_messages(said.messages) if said and said.messages is not None else None,
-        journal=[_journal_entry(row) for row in journal],
-        replies=[] if is_first else await decisions(conn, attempt),
+        journal=[_journal_entry(row) for row in await entries.fetchall()] if entries else [],
+        replies=reply_entries(await decided.fetchall()) if decided else [],
     )
 
 

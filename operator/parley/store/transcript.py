@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from psycopg import AsyncCursor
 from pydantic import JsonValue
 
 from parley.protocol.messages import EventType
 from parley.store.pool import Connection
-from parley.store.rows import fetch_all, fetch_value
+from parley.store.rows import ask, fetch_all, fetch_value
 
 PAGE_BYTES = 2 * 1024 * 1024
 """Content of a page, as JSON, after which it ends: an event alone may have 1 MiB."""
@@ -72,6 +73,20 @@ async def events_after(
     page_bytes: int = PAGE_BYTES,
 ) -> list[EventRow]:
     """Return the first events after a sequence, in their order: one at least where there is one, ``limit`` at most."""
+    events = await ask_events_after(conn, session_uid, after, limit=limit, types=types, page_bytes=page_bytes)
+    return await events.fetchall()
+
+
+async def ask_events_after(
+    conn: Connection,
+    session_uid: str,
+    after: int,
+    *,
+    limit: int,
+    types: Sequence[EventType] | None = None,
+    page_bytes: int = PAGE_BYTES,
+) -> AsyncCursor[EventRow]:
+    """Ask for the same; in a ``conn.pipeline()`` the answer is there once that is left."""
     parameters = {
         "session_uid": session_uid,
         "after": after,
@@ -79,7 +94,7 @@ async def events_after(
         "types": None if types is None else list(types),
         "bytes": page_bytes,
     }
-    return await fetch_all(conn, EventRow, EVENTS_AFTER, parameters)
+    return await ask(conn, EventRow, EVENTS_AFTER, parameters)
 
 
 async def events_before(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 
 from parley.store.pool import Connection
-from parley.store.rows import execute, fetch_all
+from parley.store.rows import Statement, fetch_all
 
 COUNT = """
 INSERT INTO agent_usage AS u (cluster, namespace, agent, day, input_tokens, output_tokens)
@@ -47,9 +47,7 @@ async def agent_usage(
     return {row.agent: row for row in await fetch_all(conn, AgentUsage, READ, parameters)}
 
 
-async def count_agent_usage(
-    conn: Connection, task_uid: str, agent: str, input_tokens: int, output_tokens: int
-) -> None:
-    """Add to what an agent has used. Its row is the last that a transaction locks."""
+def count_agent_usage(task_uid: str, agent: str, input_tokens: int, output_tokens: int) -> Statement:
+    """Return what adds to an agent's usage. Its row is the last that a transaction locks."""
     counted = {"task_uid": task_uid, "agent": agent, "input": input_tokens, "output": output_tokens}
-    await execute(conn, COUNT, counted)
+    return COUNT, counted

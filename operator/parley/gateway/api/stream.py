@@ -106,8 +106,9 @@ async def chat(
 ) -> EventStream:
     """Say something and follow its turn to the end; with the same Idempotency-Key a repeat goes on with that turn."""
     begin = _position(last_event_id)
-    async with backend.store() as conn:
-        _require_past(begin, await last_sequence(conn, reading.uid) or 0)
+    if begin is not None:
+        async with backend.store() as conn:
+            _require_past(begin, await last_sequence(conn, reading.uid) or 0)
     posted = await post(people, backend, access, body, key)
     live: Live = request.app.state.live
     return EventStream(_chat_frames(backend, live, access.uid, posted, max(begin or 0, posted.sequence)))

@@ -12,7 +12,7 @@ from parley.gateway.live.readers import Reader, Readers
 from parley.store.errors import StoreUnavailable
 from parley.store.listener import DELTAS_CHANNEL, EVENTS_CHANNEL, POOLS_CHANNEL, listen_to
 from parley.store.pool import Pool, connect, url_of
-from parley.store.readers import forget_readers, note_readers
+from parley.store.readers import forget_old_readers, forget_readers, note_readers
 
 _NOTE_SECONDS = 5.0
 _AGAIN_SECONDS = 1.0
@@ -105,12 +105,14 @@ class Live:
                     await self._to_note.wait()
             self._to_note.clear()
             sessions, self._newcomers = self._newcomers, set()
-            if clock() >= due:
+            if is_due := clock() >= due:
                 sessions, due = set(self.readers.sessions), clock() + _NOTE_SECONDS
             try:
                 if sessions:
                     async with connect(self._pool) as conn:
                         await note_readers(conn, self.gateway, sorted(sessions))
+                        if is_due:
+                            await forget_old_readers(conn)
             except StoreUnavailable as error:
                 log.warning("who reads here could not be noted: %s", error)
 

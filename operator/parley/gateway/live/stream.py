@@ -17,9 +17,9 @@ from parley.gateway.live.hub import Live
 from parley.gateway.live.phases import task_change
 from parley.gateway.live.readers import Delta, Reader
 from parley.store.errors import StoreUnavailable
-from parley.store.following import FollowedTask, Look, is_post_withdrawn, look, task_named
+from parley.store.following import FollowedTask, Look, look
 from parley.store.pool import Connection
-from parley.store.transcript import EventRow, events_after
+from parley.store.transcript import EventRow
 
 EVENTS_AT_ONCE = 100
 LIFE_SECONDS = 900.0
@@ -159,19 +159,21 @@ class SessionStream:
 
     async def _look(self, reader: Reader) -> list[Item]:
         async with self._store.store() as conn:
-            if self._task is not None and self._task_uid is None:
-                self._task_uid = await task_named(conn, self._session_uid, self._task)
-            known = list(self._open) if self._task_uid is None else [self._task_uid]
-            seen = await look(conn, self._session_uid, known)
-            if seen is None:
-                return self._unknown()
-            self._patience = 0
-            given_up = (
-                self._task is not None
-                and self._task_uid is None
-                and await is_post_withdrawn(conn, self._session_uid, self._task)
+            found = await look(
+                conn,
+                self._session_uid,
+                after=self._after,
+                limit=EVENTS_AT_ONCE,
+                known=list(self._open) if self._task_uid is None else [self._task_uid],
+                name=self._task if self._task_uid is None else None,
             )
-            rows = await events_after(conn, self._session_uid, self._after, limit=EVENTS_AT_ONCE)
+        if found is None:
+            return self._unknown()
+        seen, rows = found
+        self._patience = 0
+        if self._task_uid is None:
+            named = [task for task in seen.tasks if task.name == self._task]
+            self._task_uid = max(named, key=lambda task: task.registered_at).uid if named else None
         if rows:
             self._after = rows[-1].sequence
         if self._after < seen.last_sequence:
@@ -179,7 +181,7 @@ class SessionStream:
             # What has ended is told after all that it has said.
             return [*self._events(rows)]
         items: list[Item] = [*self._events(rows), *self._changes(seen)]
-        if given_up:
+        if self._task_uid is None and seen.withdrawn:
             items.append(NoTask(seen))
         elif seen.gone:
             items.append(Ended(gone=True))
