@@ -14,6 +14,7 @@ from parley.api.stream import DeltaView, Done, TaskChange, WaitingFor
 from parley.cli.answer_printer import AnswerPrinter
 from parley.cli.app import App
 from parley.cli.failures import CliError, ExitCode
+from parley.cli.gateway import FOLLOWING
 from parley.cli.options import wants_colour
 from parley.cli.output import print_value
 from parley.cli.text import clean, one_line
@@ -48,6 +49,7 @@ def chat(
             raise CliError("there is nothing to say: stdin is empty", "parley chat SESSION -m TEXT")
     with app.gateway() as parley:
         created = _make_sure_of(parley, session, agent)
+        parley.retries = FOLLOWING
         # A new session has one agent, which need not be named.
         talk = Talk(app, parley, session, None if created else agent, speaker)
         if message is not None:

@@ -9,6 +9,7 @@ from pydantic import JsonValue
 
 from parley.api.events import MAX_EVENTS, EventType, EventView
 from parley.cli.app import App
+from parley.cli.gateway import FOLLOWING
 from parley.cli.options import wants_colour
 from parley.cli.output import as_text, print_value
 from parley.cli.reading import as_value, dig, text
@@ -44,6 +45,7 @@ def show_events(
             if not printed:
                 click.echo(f"Session {session} has no such events; it has {last} in all.", err=True)
             return
+        parley.retries = FOLLOWING
         for item in parley.stream(session, after=last):
             if isinstance(item, EventView) and (not wanted or item.type in wanted):
                 _print(item, lines=output != "table")

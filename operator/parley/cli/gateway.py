@@ -10,13 +10,15 @@ from parley.cli.installations import serving
 from parley.cli.kube import SERVICE
 from parley.cli.port_forward import PortForward
 from parley.cli.reading import name_of, namespace_of, objects, text
-from parley.client import Parley, ParleyError, Unreachable
+from parley.client import Parley, ParleyError, Retries, Unreachable
 from parley.client.base import Token
 from parley.kube.client import JsonObject
 from parley.kube.errors import Forbidden, KubeUnavailable
 
 GATEWAY = "app.kubernetes.io/name=parley,app.kubernetes.io/component=gateway"
 _USUAL_NAMESPACE = "parley-system"
+FOLLOWING = Retries(attempts=60, seconds=120.0)
+"""How long a gateway may be away that has answered before: as long as an API server (``following``)."""
 _FRESH_SECONDS = 300.0
 """How long a token is used: clusters and clouds let one live at least ten minutes."""
 
