@@ -85,12 +85,16 @@ def _run(marked: str, given: Sequence[str], *options: str) -> int:
 
 def _pytest(marked: str, *options: str) -> Sequence[str]:
     # What is left out has no such tests, as conftest.py makes sure; to collect it takes each worker long.
-    left_out = ["--ignore=tests/e2e", "--ignore=tests/chaos"]
-    if not marked.startswith("not "):
-        folders = ["tests/unit", *(str(path) for path in Path("tests/integration").glob("*/"))]
-        # The plugin's import takes a second, of each worker too.
-        left_out = [*(f"--ignore={folder}" for folder in folders), "-p", "no:schemathesis"]
-    return [sys.executable, "-m", "pytest", "-m", marked, *left_out, "--durations=40", *options]
+    if marked == "not cluster":
+        left_out = ["tests/e2e", "tests/chaos"]
+    elif marked == "storeless":
+        left_out = ["tests/unit", *(str(path) for path in Path("tests/integration").glob("*/"))]
+    else:
+        left_out = ["tests/unit", "tests/integration"]
+    # The plugin's import takes a second, of each worker too.
+    plugins = [] if marked == "not cluster" else ["-p", "no:schemathesis"]
+    options = (*(f"--ignore={folder}" for folder in left_out), *plugins, *options)
+    return [sys.executable, "-m", "pytest", "-m", marked, "--durations=40", *options]
 
 
 def _say(what: str) -> None:

@@ -49,6 +49,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 " lie in tests/integration itself"
             )
             raise pytest.UsageError(message)
+        if "integration" in folders and "cluster" in marks and "storeless" not in marks:
+            raise pytest.UsageError(f"{item.nodeid}: what needs Parley on the cluster lies in tests/e2e")
         for mark in marks & {"timed", "outage"}:
             if "disruptive" not in marks:
                 raise pytest.UsageError(f"{item.nodeid}: what is `{mark}` is `disruptive`")
