@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from tests.cluster import Cluster, condition, step_of
-from tests.e2e.conftest import Store, session, task
+from tests.e2e.conftest import ONE_RUNNER, Store, agent, session, task
 
 pytestmark = pytest.mark.cluster
 
@@ -66,8 +66,8 @@ def test_the_second_reply_uses_what_was_said_in_the_first_turn(
 def test_turns_of_one_session_go_one_at_a_time_in_the_order_of_creation(
     cluster: Cluster, namespace: str, store: Store
 ) -> None:
-    # Given a session and six tasks applied at once, so that their names give the order
-    cluster.apply(namespace, session("alice"))
+    # Given a session whose runner would take all at once, and six tasks, whose names give the order
+    cluster.apply(namespace, agent(runtime=ONE_RUNNER), session("alice"))
     names = [f"turn-{number}" for number in range(6)]
     cluster.apply(namespace, *(task(n, sessionRef={"name": "alice"}, message=f"echo: {n}") for n in names))
 

@@ -292,7 +292,7 @@ def test_rounds_are_bounded_and_calls_may_be_returned(cluster: Cluster, namespac
     # Given an agent that may call tools in two rounds of a turn, and sessions, one of which runs no calls
     cluster.apply(
         namespace,
-        agent("desk", tools=[get_order(namespace)], limits={"maxToolRounds": 2}),
+        agent("desk", tools=[get_order(namespace)], limits={"maxToolRounds": 2}, runtime=ONE_RUNNER),
         session("alice", agentRef={"name": "desk"}),
         session("bob", agentRef={"name": "desk"}, autoRunTools=False),
     )
