@@ -87,6 +87,37 @@ def used(*parts: str) -> set[Right]:
     return found
 
 
+def blocking_owners(part: str) -> Iterator[Right]:
+    """What OwnerReferencesPermissionEnforcement, which OpenShift has on, asks of who lets an owner wait for a dependent."""
+    for path in sorted(PACKAGE.joinpath(part).rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Dict):
+                continue
+            entries = {
+                key.value: value
+                for key, value in zip(node.keys, node.values, strict=True)
+                if isinstance(key, ast.Constant)
+            }
+            if "blockOwnerDeletion" in entries:
+                named = ast.unparse(entries["kind"]).removesuffix(".kind").strip("'")
+                owner = next(kind for kind in PARLEYS if named in {kind.kind, kind.kind.upper()})
+                yield owner.group, f"{owner.plural}/finalizers", "update"
+
+
+def changed_owners(part: str) -> Iterator[Right]:
+    """What it asks of who gives an object an owner that it was not made with."""
+    for path in sorted(PACKAGE.joinpath(part).rglob("*.py")):
+        for function in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(function, ast.AsyncFunctionDef) or "ownerReferences" not in ast.unparse(
+                function
+            ):
+                continue
+            for node in ast.walk(function):
+                if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("kube.apply"):
+                    kind = getattr(parley.kube.kinds, ast.unparse(node.args[0]))
+                    yield kind.group, kind.plural, "delete"
+
+
 def may_create(method: str, call: ast.Call) -> bool:
     """Whether an apply makes the object where there is none: the API server asks for both verbs."""
     uids = [ast.unparse(keyword.value) for keyword in call.keywords if keyword.arg == "uid"]
@@ -128,12 +159,20 @@ def granted(account: str, settings: tuple[str, ...]) -> set[Right]:
 def test_the_operator_has_the_rights_it_uses(settings: tuple[str, ...]) -> None:
     watched = {(kind.group, kind.plural, verb) for kind in WATCHED for verb in ("list", "watch")}
     uses = used("controller", "kube/lease.py", "kube/events.py") | watched
-    assert granted("parley-operator", settings) == uses
+    owners = {*blocking_owners("controller"), *changed_owners("controller")}
+    assert {resource for _, resource, _ in owners} == {
+        "agents/finalizers",
+        "tasks/finalizers",
+        "schedules/finalizers",
+        "replies",
+    }
+    assert granted("parley-operator", settings) == uses | owners
 
 
 @pytest.mark.parametrize("settings", [EXTERNAL, (*EXTERNAL, "watchNamespaces={shop}")])
 def test_the_gateway_has_the_rights_it_uses(settings: tuple[str, ...]) -> None:
     assert granted("parley-gateway", settings) == used("gateway")
+    assert {*blocking_owners("gateway"), *blocking_owners("resources"), *changed_owners("gateway")} == set()
 
 
 def test_without_impersonation_the_gateway_has_no_right_to_it() -> None:
