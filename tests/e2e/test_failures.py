@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.cluster import Cluster, condition, step_of
-from tests.e2e.conftest import LONG_SCRIPT, Store, agent, container, session, task
+from tests.e2e.conftest import LONG_SCRIPT, ONE_RUNNER, Store, agent, container, session, task
 from tests.kstatus import kstatus
 
 pytestmark = pytest.mark.cluster
@@ -211,13 +211,15 @@ def agent_model(**fields: object) -> dict[str, object]:
 
 def test_models_that_fail_say_why_and_let_the_conversation_go_on(cluster: Cluster, namespace: str) -> None:
     # Given a model that is down, and one that does what it is told, in a conversation and outside of it
+    cluster.apply(namespace, agent(runtime=ONE_RUNNER))
     cluster.apply(
         namespace, session("alice"), agent("down", model=agent_model(baseURL="http://127.0.0.1:9/v1"))
     )
     schema = {"type": "object", "properties": {"kind": {"enum": ["late"]}}, "required": ["kind"]}
 
-    def ask(name: str, text: str, **fields: object) -> dict[str, object]:
-        return task(name, agentRef={"name": "support"}, inputs={"list": [1]}, steps=[prompt(text, **fields)])
+    def ask(name: str, text: str, mode: str = "Warm", **fields: object) -> dict[str, object]:
+        by = {"agentRef": {"name": "support"}, "runtime": {"mode": mode}}
+        return task(name, **by, inputs={"list": [1]}, steps=[prompt(text, **fields)])
 
     def prompt(text: str, **fields: object) -> dict[str, object]:
         return {"name": "ask", "prompt": {"text": text, **fields}}
@@ -230,8 +232,9 @@ def test_models_that_fail_say_why_and_let_the_conversation_go_on(cluster: Cluste
         ask("busy", "[fail 429] Hello"),
         ask("forbidden", "[fail 401] Hello"),
         ask("endless", "[long 1200000]"),
-        ask("looping", ENDLESS),
-        ask("undefined", "{{ inputs.list[5] }}"),
+        # A runner of many tasks renders in a child, which is stopped in other words.
+        ask("looping", ENDLESS, mode="Job"),
+        ask("undefined", "{{ inputs.list[5] }}", mode="Job"),
         task("down", agentRef={"name": "down"}, message="Hello"),
         task("b-turn", sessionRef={"name": "alice"}, message="How many messages?"),
         ask("flaky", f"[fail 503 x2 {namespace}] echo: at last"),
