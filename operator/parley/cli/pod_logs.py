@@ -25,7 +25,6 @@ from parley.cli.reading import mapping, name_of, namespace_of, number, objects, 
 from parley.cli.task_tree import has_ended
 from parley.cli.task_view import must_exist
 from parley.cli.text import clean
-from parley.cli.through_gateway import task_of
 from parley.kube.client import JsonObject
 from parley.kube.errors import Forbidden, KubeError, NotFound
 from parley.kube.kinds import POD, TASK
@@ -100,6 +99,8 @@ def _look(app: App, name: str, step: str | None) -> tuple[JsonObject, list[JsonO
 
 
 def _shown(app: App, name: str) -> JsonObject:
+    from parley.cli.through_gateway import task_of
+
     with app.gateway() as parley:
         return task_of(parley, name)
 

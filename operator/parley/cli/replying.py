@@ -2,7 +2,6 @@
 
 import click
 
-from parley.cli import through_gateway
 from parley.cli.app import App
 from parley.cli.failures import or_the_gateway
 from parley.cli.inbox import choose, questions_of, read_value, reply
@@ -10,6 +9,7 @@ from parley.cli.output import as_text, print_objects
 from parley.cli.reading import text
 from parley.cli.task_view import must_exist
 from parley.cli.text import one_line
+from parley.cli.way import is_gateway_chosen
 
 
 def answer(
@@ -17,7 +17,9 @@ def answer(
 ) -> None:
     """Make a Reply to the question that is meant, and wait until it counts."""
     content = None if value is None else read_value(value)
-    if through_gateway.chosen(app):
+    if is_gateway_chosen(app):
+        from parley.cli import through_gateway
+
         with app.gateway() as parley:
             shown = through_gateway.task_of(parley, task)
             asked = choose(questions_of(shown), task, question, choice)

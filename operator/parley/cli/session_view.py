@@ -6,20 +6,22 @@ from datetime import UTC, datetime
 
 import click
 
-from parley.cli import through_gateway
 from parley.cli.app import App
 from parley.cli.failures import CliError, or_the_gateway
 from parley.cli.output import print_objects
 from parley.cli.reading import condition, name_of, namespace_of, number, objects, text
 from parley.cli.table import Cell, Column, phase, print_table
 from parley.cli.text import age, clean, one_line
+from parley.cli.way import is_gateway_chosen
 from parley.kube.client import JsonObject
 from parley.kube.kinds import SESSION
 
 
 def list_all(app: App, *, everywhere: bool, labels: str, agent: str | None, phase: str | None) -> None:
     """Print the sessions that fit, those with the newest event first."""
-    if through_gateway.chosen(app, everywhere=everywhere):
+    if is_gateway_chosen(app, everywhere=everywhere):
+        from parley.cli import through_gateway
+
         with app.gateway() as parley:
             found = through_gateway.sessions(parley, labels=labels, phase=phase)
     else:
@@ -81,7 +83,9 @@ def _said(session: JsonObject) -> list[JsonObject]:
 
 def show(app: App, name: str) -> None:
     """Print one session: how it stands, and its newest events."""
-    if through_gateway.chosen(app):
+    if is_gateway_chosen(app):
+        from parley.cli import through_gateway
+
         with app.gateway() as parley:
             session = through_gateway.session_of(parley, name)
     else:

@@ -10,40 +10,11 @@ from pydantic import JsonValue
 from parley.api.replies import ReplyView
 from parley.api.sessions import MAX_PAGE, SessionView
 from parley.api.tasks import TaskView
-from parley.cli.app import App
-from parley.cli.failures import CliError, NoCluster
 from parley.cli.inbox import ACCEPT_SECONDS, Question, refused, undecided
 from parley.client import Parley
 from parley.client.base import new_key
 from parley.kube.client import JsonObject
 from parley.kube.kinds import REPLY, SESSION, TASK, Kind
-
-
-def chosen(app: App, *, everywhere: bool = False) -> bool:
-    """Whether the command line, or the environment, chooses the gateway over the API server.
-
-    A URL alone does where there is a token for it: a kubeconfig with a certificate asks the API server on.
-
-    Raises:
-        CliError: it does, and all namespaces are asked for.
-    """
-    settings = app.settings
-    named = settings.user is not None or settings.service_account is not None or settings.token_is_typed
-    if everywhere:
-        if named:
-            raise CliError(
-                "-A asks the API server as your kubeconfig does: the gateway answers for one namespace",
-                "leave out -A and name one with -n; or leave out --token, --as-user and --as-service-account, which "
-                "needs the right to list the kind in all namespaces",
-            )
-        return False
-    if settings.gateway is None:
-        return named
-    try:
-        return named or bool(settings.token or app.kube.token())
-    except NoCluster:
-        # Whoever connects to it says that a token is missing.
-        return True
 
 
 def as_object(kind: Kind, view: SessionView | TaskView) -> JsonObject:

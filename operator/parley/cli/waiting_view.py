@@ -5,7 +5,6 @@ from datetime import UTC, datetime
 
 import click
 
-from parley.cli import through_gateway
 from parley.cli.app import App
 from parley.cli.failures import CliError, or_the_gateway
 from parley.cli.inbox import Question, how_to_answer, oldest_first, questions_of, unseen
@@ -13,6 +12,7 @@ from parley.cli.output import print_value
 from parley.cli.reading import as_value
 from parley.cli.table import Cell, Column, print_table
 from parley.cli.text import age, until
+from parley.cli.way import is_gateway_chosen
 from parley.kube.errors import Forbidden
 from parley.kube.kinds import TASK
 
@@ -55,7 +55,9 @@ def list_waiting(app: App, *, everywhere: bool) -> None:
 
 def _ask(app: App, *, everywhere: bool) -> tuple[list[Question], int]:
     """The questions, and how many there are besides."""
-    if through_gateway.chosen(app, everywhere=everywhere):
+    if is_gateway_chosen(app, everywhere=everywhere):
+        from parley.cli import through_gateway
+
         with app.gateway() as parley:
             return through_gateway.questions(parley), 0
     try:
