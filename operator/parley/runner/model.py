@@ -45,7 +45,10 @@ CONNECT_SECONDS = 10.0
 KEEP_ALIVE_SECONDS = 120.0
 """How long an idle connection is kept, where the model is: people take their time to answer."""
 WHOLE_SECONDS = 300.0
-"""How long a server that did not stream an answer well is asked for whole answers only."""
+"""How long a server that does not stream is asked for whole answers only."""
+BROKEN_SECONDS = 10.0
+"""How long one is whose stream broke: long enough for the answer that is asked for again. It is twice as long each time
+that streams break one after the other: of a model that many conversations share, one may have a bad day."""
 MAX_SERVER_MESSAGE_BYTES = 512
 _RETRYABLE_STATUS = frozenset({408, 409, 425, 429})
 _REFUSES_STREAM = frozenset({400, 404, 405, 406, 415, 422, 501})
@@ -77,6 +80,7 @@ class LibraryModel:
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         )
         self._whole_until = 0.0
+        self._broken = 0
         self._provider = spec.provider
         self._model = connect(spec, self._key, self._http)
         self._settings = settings_of(spec)
@@ -124,7 +128,8 @@ class LibraryModel:
                 raise
             except (ModelAPIError, UnexpectedModelBehavior):
                 # Whether it does not stream as it should, or has a bad day: it may do better in one piece.
-                self._whole_until = clock() + WHOLE_SECONDS
+                self._whole_until = clock() + whole_seconds(self._broken)
+                self._broken += 1
                 raise
         return await model_request(
             self._model, messages, model_settings=self._settings, model_request_parameters=parameters
@@ -151,6 +156,7 @@ class LibraryModel:
         details = response.provider_details or {}
         if response.finish_reason is None and not details.get("finish_reason"):
             raise UnexpectedModelBehavior("the stream ended before the answer did")
+        self._broken = 0
         return response
 
     async def close(self) -> None:
@@ -190,6 +196,11 @@ class LibraryModel:
         if len(self._key) >= 4:
             text = text.replace(self._key, "***")
         return shorten(" ".join(storable_text(text).split()), MAX_SERVER_MESSAGE_BYTES)
+
+
+def whole_seconds(broken: int) -> float:
+    """Return how long to ask for whole answers after so many broken streams in a row before this one."""
+    return min(BROKEN_SECONDS * 2 ** min(broken, 10), WHOLE_SECONDS)
 
 
 def _text_of(event: ModelResponseStreamEvent) -> str:

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from parley.resources.agent import ModelSpec
+from parley.runner import model as model_module
 from parley.runner.chat import ModelFailure, ModelReply, Said, ToolDefinition
 from parley.runner.model import LibraryModel
 
@@ -173,6 +174,26 @@ async def test_a_stream_that_ends_too_early_is_no_answer_and_the_next_one_comes_
     assert isinstance(next_one, ModelReply)
     assert next_one.text == "all of it"
     assert "".join(model.heard) != "all of it"
+
+
+async def test_a_stream_that_breaks_once_does_not_keep_a_model_from_streaming(
+    wire: WireServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a model that many conversations share, and a stream of one of them that broke a moment ago
+    monkeypatch.setattr(model_module, "BROKEN_SECONDS", 0.0, raising=False)
+    begun = b"".join(list(events(answer("OpenAI", "a long answer").body))[:4])
+    async with Asked(wire, "OpenAI") as model:
+        assert isinstance(
+            await model.streamed(Answer(begun, headers={"Content_Type": "text/event-stream"})), ModelFailure
+        )
+        told(await model.streamed(answer("OpenAI", "hello")))
+    # Then the next one streams again
+    assert [bool(seen.body.get("stream")) for seen in wire.seen] == [True, True]
+
+
+def test_streams_that_break_one_after_the_other_are_given_up_for_longer_and_longer() -> None:
+    pauses = [model_module.whole_seconds(broken) for broken in (0, 1, 2, 5, 10_000)]
+    assert pauses == [10, 20, 40, 300, 300]
 
 
 async def test_an_error_in_the_middle_of_a_stream_is_a_failure(wire: WireServer) -> None:
