@@ -34,9 +34,9 @@ def create_app(settings: GatewaySettings, pool: Pool, kube: KubeApi) -> FastAPI:
     app.state.pool = pool
     app.state.live = Live(pool)
     app.state.delta_sources = delta_routes.Sources()
-    app.state.metrics = Metrics()
     app.state.backend = Backend(StepIdentities(kube), pool, settings.call_seconds)
-    app.state.people = People.over(kube, settings)
+    people = app.state.people = People.over(kube, settings)
+    app.state.metrics = Metrics(lambda: people.streams.open)
     add_problem_handlers(app)
     app.include_router(runner_routes.router)
     app.include_router(file_routes.router)

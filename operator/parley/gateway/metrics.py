@@ -1,8 +1,16 @@
-"""Prometheus metrics of the gateway: requests and how long they took, by route."""
+"""Prometheus metrics of the gateway: requests and how long they took, by route; open streams."""
 
 import time
+from collections.abc import Callable
 
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -11,9 +19,9 @@ _UNKNOWN = "unknown"
 
 
 class Metrics:
-    """One app's metrics, in a registry of their own."""
+    """One app's metrics, in a registry of their own. ``open_streams`` counts what is open now."""
 
-    def __init__(self) -> None:
+    def __init__(self, open_streams: Callable[[], int]) -> None:
         self.registry = CollectorRegistry()
         self._requests = Counter(
             "parley_gateway_requests",
@@ -28,6 +36,12 @@ class Metrics:
             buckets=_BUCKETS,
             registry=self.registry,
         )
+        streams = Gauge(
+            "parley_gateway_open_streams",
+            "Streams, chats and exports that are open.",
+            registry=self.registry,
+        )
+        streams.set_function(open_streams)
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one request."""

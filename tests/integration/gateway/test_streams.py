@@ -85,6 +85,24 @@ async def test_what_happens_is_told_in_its_order(gateway: Gateway, story: Story,
         assert (await stream.rest())[-1].data == {"reason": "SessionGone"}
 
 
+@pytest.mark.usefixtures("alice")
+async def test_open_streams_are_counted(gateway: Gateway) -> None:
+    async def open_streams() -> str:
+        scraped = (await gateway.desk.http.get("/metrics")).text
+        return next(
+            (line for line in scraped.splitlines() if line.startswith("parley_gateway_open_streams ")),
+            scraped,
+        )
+
+    async with gateway.stream(ALICE) as one, gateway.stream(ALICE) as other:
+        await one.until("hello")
+        await other.until("hello")
+        assert await open_streams() == "parley_gateway_open_streams 2.0"
+    async with asyncio.timeout(LONG):
+        while await open_streams() != "parley_gateway_open_streams 0.0":  # noqa: ASYNC110 - asked over HTTP
+            await asyncio.sleep(0.02)
+
+
 async def test_a_task_that_waits_for_somebody_says_what_for(
     gateway: Gateway, story: Story, alice: str
 ) -> None:

@@ -64,6 +64,11 @@ class StreamRoom:
         self._most = most
         self._open: Counter[tuple[str, str | None]] = Counter()
 
+    @property
+    def open(self) -> int:
+        """Streams that are open, of everybody."""
+        return self._open.total()
+
     @contextmanager
     def hold(self, username: str, acting_for: str | None) -> Generator[None]:
         """Hold the room for one stream.
