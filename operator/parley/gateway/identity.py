@@ -28,8 +28,8 @@ AGENT_SECONDS = 660.0
 """How long the agent of a ReplicaSet is known unasked, from the last request on.
 
 It never changes, and its Deployment may be deleted long before its pods have ended: they have ten minutes to finish
-what they have begun, and a minute to spare. That a pod still runs is asked all the while. A gateway that begins after the
-Deployment is gone refuses its pods: their labels and references alone would let in what never was a runner.
+what they have begun, and a minute to spare. That a pod still runs is asked all the while. A gateway that begins after
+the Deployment is gone refuses its pods: their labels and references alone would let in what never was a runner.
 """
 MAX_TOKEN_LENGTH = 16 * 1024
 _REMEMBERED = 10_000
