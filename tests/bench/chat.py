@@ -21,7 +21,6 @@ SESSIONS = 200
 SECONDS = 180.0
 THINKING_SECONDS = 40.0
 """On average, between an answer and the next message; 200 people then make five turns a second."""
-_RAMP_SECONDS = 20.0
 _SEED = 6
 
 
@@ -63,7 +62,7 @@ async def _chat(world: ChatWorld, count: int, seconds: float) -> Chats:
         end = time.monotonic() + seconds
         await people[0].say("warm up")
         talks = [
-            asyncio.create_task(_talk(person, chats, end, random.Random(chance.random())))
+            asyncio.create_task(_talk(person, world, chats, end, random.Random(chance.random())))
             for person in people
         ]
         await _disturb(world, gateways, chats, seconds)
@@ -71,12 +70,15 @@ async def _chat(world: ChatWorld, count: int, seconds: float) -> Chats:
     return chats
 
 
-async def _talk(person: Person, chats: Chats, end: float, chance: random.Random) -> None:
-    await asyncio.sleep(chance.uniform(0, _RAMP_SECONDS))
+async def _talk(person: Person, world: ChatWorld, chats: Chats, end: float, chance: random.Random) -> None:
+    # As if they had been at it for a while: nobody begins with all others.
+    await asyncio.sleep(chance.uniform(0, THINKING_SECONDS))
     number = 0
     while time.monotonic() < end:
         number += 1
-        chats.turns.append(await person.say(f"[slow {MODEL_SECONDS}s] echo: {person.session} {number}"))
+        chats.turns.append(
+            await person.say(f"[slow {MODEL_SECONDS}s] echo: {person.session} {number} of {world.namespace}")
+        )
         await asyncio.sleep(min(chance.expovariate(1 / THINKING_SECONDS), max(end - time.monotonic(), 0)))
 
 
@@ -109,11 +111,6 @@ def _report(
         f"  {len(turns)} turns, {len(turns) / took:.1f} a second; {len(turns) - len(quiet)} while one was killed"
     )
     say(f"  Parley's share of a turn: {in_words(shares)}")
-    if "WINDOWS" in __import__("os").environ:
-        t0 = min(t.began for t in turns)
-        for w in range(0, 180, 20):
-            here = [t for t in quiet if w <= t.began - t0 < w + 20]
-            say(f"   {w}: {in_words([t.seconds - MODEL_SECONDS for t in here])}  first {in_words([asked[t.message] - t.began for t in here if t.message in asked])}")
     say(f"  from posting to the model's first request: {in_words(firsts)}")
     longest = max((turn.seconds for turn in turns if turn.disturbed), default=0.0)
     say(f"  the longest turn while one was killed: {longest:.1f} s, {sum(t.repeats for t in turns)} repeats")

@@ -110,7 +110,7 @@ class ChatWorld:
 
     def model_times(self) -> dict[str, float]:
         """When the model was first asked each message, by the monotonic clock that all processes here share."""
-        listing = ask(self.cluster, "model", "/requests", contains="chat-", limit="2000")
+        listing = ask(self.cluster, "model", "/requests", contains=f"of {self.namespace}", limit="2000")
         found: dict[str, float] = {}
         for entry in listing["requests"]:
             message = str(entry["request"]["messages"][-1]["content"])

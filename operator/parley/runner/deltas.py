@@ -7,6 +7,8 @@ from parley.protocol.messages import DeltaBody
 from parley.runner.gateway_client import GatewayClient
 from parley.runner.text import storable_text
 
+FIRST_SECONDS = 0.05
+"""Until the first piece: an answer that is whole by then comes as the event that it is, and once."""
 PACE_SECONDS = 0.08
 """Between two pieces: faster than anybody reads."""
 UNWATCHED_SECONDS = 3.0
@@ -71,6 +73,7 @@ class Deltas:
             await asyncio.gather(self._sending, return_exceptions=True)
 
     async def _send(self) -> None:
+        await self._sleep(FIRST_SECONDS)
         while not self._over:
             await self._more.wait()
             piece = self._text[self._sent : self._sent + MAX_PIECE]

@@ -10,11 +10,13 @@ from parley.store.containers import finish_container
 from parley.store.ending import end_turns, forget_uploads, wake_children
 from parley.store.errors import ResultTooLarge
 from parley.store.leader import Fence, leading
-from parley.store.locks import lock_session, lock_session_of_task, lock_task
+from parley.store.locks import LOCK_SESSION, lock_session_of_task, lock_task
 from parley.store.pool import Connection
 from parley.store.records import Close, ClosedState, Inserted, NewAttempt, NotGranted
 from parley.store.rows import (
+    Statement,
     encode,
+    execute_all,
     fetch_one,
     fetch_value,
     storable_text,
@@ -144,9 +146,11 @@ async def _admit(conn: Connection, new: NewAttempt) -> None:
 
 async def _prepare(conn: Connection, new: NewAttempt) -> None:
     """Lock the session and the task, and close the attempt that the new one follows."""
-    if new.session_uid is not None and not await lock_session(conn, new.session_uid):
-        raise Refused("task")
-    if await fetch_value(conn, str, LOCK_LIVE_TASK, _step(new)) is None:
+    task = LOCK_LIVE_TASK, _step(new)
+    session: list[Statement] = (
+        [] if new.session_uid is None else [(LOCK_SESSION, {"session_uid": new.session_uid})]
+    )
+    if not all(await execute_all(conn, *session, task)):
         raise Refused("task")
     if new.close is not None:
         await close_old(conn, new.task_uid, new.close)

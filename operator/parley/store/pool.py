@@ -25,8 +25,11 @@ RECONNECT_TIMEOUT = 5.0
 """Seconds the pool tries to replace a lost connection by itself; later callers make it try again. The pause
 between tries doubles, so with a longer time everybody would wait for minutes after a long outage."""
 
-_TRUSTED_SECONDS = 1.0
-"""How long a connection that worked is not tried before it is lent again: that would be one more question for each."""
+_TRUSTED_SECONDS = 30.0
+"""How long a connection that worked is not tried before it is lent again: that would be one more question for each, and
+one that the server has closed meanwhile is seen without."""
+_PREPARE_AFTER = 1
+"""Uses of a query on one connection after which it is prepared there: there are few, and all come again and again."""
 _used: WeakKeyDictionary[Connection, float] = WeakKeyDictionary()
 """When each connection last worked, by its loop's clock."""
 
@@ -52,7 +55,7 @@ def open_pool(dsn: str, *, size: int) -> Pool:
     return AsyncConnectionPool(
         conninfo(dsn, "parley"),
         connection_class=AsyncConnection[TupleRow],
-        kwargs={"autocommit": True},
+        kwargs={"autocommit": True, "prepare_threshold": _PREPARE_AFTER},
         min_size=1,
         max_size=size,
         open=False,

@@ -18,7 +18,7 @@ from parley.store.lifecycle import FINAL
 from parley.store.locks import lock_session
 from parley.store.pool import Connection
 from parley.store.records import NO_ITEM
-from parley.store.rows import ask, beginning, encode, execute, execute_all, fetch_all, fetch_value
+from parley.store.rows import Statement, ask, beginning, encode, execute, execute_all, fetch_all, fetch_value
 from parley.store.session_records import LifeState
 
 LOCK = """
@@ -250,11 +250,14 @@ async def is_posted(conn: Connection, session_uid: str, task_uid: str, step: str
     return await fetch_value(conn, bool, IS_POSTED, place) or False
 
 
-async def bind_posts(conn: Connection, session_uid: str, made: Sequence[tuple[str, str, str]]) -> None:
-    """Give the places of posted messages to their tasks, each ``(uid, name, step)``; the caller holds the session."""
+def binding(session_uid: str, made: Sequence[tuple[str, str, str]]) -> Statement:
+    """Return what gives the places of posted messages to their tasks, each ``(uid, name, step)``.
+
+    Whoever runs it holds the session.
+    """
     uids, names, steps = ([each[column] for each in made] for column in range(3))
     parameters = {"session_uid": session_uid, "task_uids": uids, "task_names": names, "steps": steps}
-    await execute(conn, BIND, parameters)
+    return BIND, parameters
 
 
 async def move_posts(conn: Connection, session_uid: str) -> None:

@@ -12,7 +12,7 @@ from parley.store.leader import Fence, leading
 from parley.store.loading import LOAD_TASK
 from parley.store.locks import lock_session_of_task, lock_sessions_of_ending, lock_task
 from parley.store.pool import Connection
-from parley.store.posting import bind_posts
+from parley.store.posting import binding
 from parley.store.queued import tell_end
 from parley.store.records import EndPhase, NewParent, OpenObject, TaskRecord
 from parley.store.rows import (
@@ -20,6 +20,7 @@ from parley.store.rows import (
     encode,
     encode_limited,
     execute,
+    execute_all,
     fetch_all,
     fetch_one,
     fetch_value,
@@ -176,9 +177,8 @@ async def register_task(  # noqa: PLR0913 - a row's columns
             await tell_end(conn, uid)
         if registered is None or not registered.changed:
             return
-        if session_uid is not None:
-            await bind_posts(conn, session_uid, [(uid, name, MESSAGE_STEP)])
-        if await execute(conn, WITHDRAW_ELSEWHERE, parameters):
+        posted = [binding(session_uid, [(uid, name, MESSAGE_STEP)])] if session_uid is not None else []
+        if (await execute_all(conn, *posted, (WITHDRAW_ELSEWHERE, parameters)))[-1]:
             for before in (session.uid for session in locked if session.own):
                 await wake_next(conn, before)
 

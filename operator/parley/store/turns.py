@@ -6,9 +6,9 @@ from parley.store.ending import end_turns, wake_next
 from parley.store.leader import Fence, leading
 from parley.store.locks import lock_session, lock_session_of_task, lock_task
 from parley.store.pool import Connection
-from parley.store.posting import bind_posts, move_posts
+from parley.store.posting import binding, move_posts
 from parley.store.records import ReadyTurn, TurnRecord
-from parley.store.rows import execute, fetch_all, fetch_value
+from parley.store.rows import execute_all, fetch_all, fetch_value
 
 WITHDRAW = """
 UPDATE turns u SET state = 'Withdrawn', ended_at = now()
@@ -87,11 +87,10 @@ async def queue_turns(
     async with leading(conn, fence):
         if not await lock_session(conn, session_uid):
             return []
-        await bind_posts(conn, session_uid, [(turn.task_uid, turn.task_name, turn.step) for turn in distinct])
-        if await execute(conn, WITHDRAW, parameters):
+        posted = binding(session_uid, [(turn.task_uid, turn.task_name, turn.step) for turn in distinct])
+        if (await execute_all(conn, posted, (WITHDRAW, parameters)))[-1]:
             await wake_next(conn, session_uid)
-        await execute(conn, WITHDRAW_ELSEWHERE, parameters)
-        if await execute(conn, GIVE_TICKETS, parameters):
+        if (await execute_all(conn, (WITHDRAW_ELSEWHERE, parameters), (GIVE_TICKETS, parameters)))[-1]:
             await move_posts(conn, session_uid)
         return await session_turns(conn, session_uid)
 

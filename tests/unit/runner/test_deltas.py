@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from parley.runner.chat import ModelFailure, ModelReply
-from parley.runner.deltas import MAX_PIECE, PACE_SECONDS, UNWATCHED_SECONDS, Deltas
+from parley.runner.deltas import FIRST_SECONDS, MAX_PIECE, PACE_SECONDS, UNWATCHED_SECONDS, Deltas
 
 from tests.unit.runner.fake_gateway import ATTEMPT, FakeGateway, prompt_request
 from tests.unit.runner.fake_model import FakeModel, calls, reply
@@ -37,13 +37,17 @@ async def until(ready: Callable[[], bool]) -> None:
 
 
 class Paced:
-    """Sleeps until the test says so, and remembers for how long it was to be."""
+    """Sleeps between pieces until the test says so, and remembers for how long it was to be."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, begun: bool = True) -> None:
         self.slept: list[float] = []
+        self.begun = begun
+        """The pause before the first piece is over."""
         self._may_go = asyncio.Semaphore(0)
 
     async def sleep(self, seconds: float) -> None:
+        if self.begun and seconds == FIRST_SECONDS:
+            return
         self.slept.append(seconds)
         await self._may_go.acquire()
 
@@ -61,6 +65,20 @@ def gateway(make_gateway: Callable[..., FakeGateway]) -> Watched:
     made.__class__ = Watched
     assert isinstance(made, Watched)
     return made
+
+
+async def test_an_answer_that_is_whole_at_once_comes_as_the_event_alone(gateway: Watched) -> None:
+    pace = Paced(begun=False)
+    deltas = Deltas(gateway.client(), ATTEMPT, pace.sleep)
+    hears = deltas.hears(0)
+
+    hears("")
+    hears("Yes.")
+    await pace.rests(1)
+    await deltas.close()
+
+    assert pace.slept == [FIRST_SECONDS]
+    assert gateway.told == []
 
 
 async def test_what_comes_between_two_pieces_goes_with_the_next(gateway: Watched) -> None:

@@ -220,17 +220,23 @@ class _Rights:
         """Return how far the right to a verb goes; None: there is none."""
         person, acting_for = self.caller.person, self.caller.acting_for
         check = self.people.permissions.check
+        if acting_for is not None and await self._is_for_own(verb):
+            # As far as any other right goes for one who acts for a user, and known already for every name.
+            return _Limit(acting_for)
         # Of all first: that answer serves every name. A right may also be for certain names.
         for asked in ("", name) if name else ("",):
             if await check(
                 person, verb, self.resource, self.namespace, name=asked, subresource=self.subresource
             ):
                 return _Limit(acting_for)
+        return _Limit(person.username) if acting_for is None and await self._is_for_own(verb) else None
+
+    async def _is_for_own(self, verb: str) -> bool:
+        """Tell whether the caller may do this with the Sessions of the user it is, or acts for."""
         if self.resource not in _OWNED or self.subresource in _NEVER_OWN:
-            return None
-        if await check(person, verb, "sessions", self.namespace, subresource=_OWN):
-            return _Limit(acting_for or person.username)
-        return None
+            return False
+        check = self.people.permissions.check
+        return await check(self.caller.person, verb, "sessions", self.namespace, subresource=_OWN)
 
     async def sees(self, session: str) -> bool:
         """Tell whether the caller may know of what was refused: of this Session, or of any in the namespace."""
