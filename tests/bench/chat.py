@@ -22,6 +22,7 @@ SECONDS = 180.0
 THINKING_SECONDS = 40.0
 """On average, between an answer and the next message; 200 people then make five turns a second."""
 _SEED = 6
+_WARM_UP = 10
 
 
 @dataclass
@@ -60,7 +61,9 @@ async def _chat(world: ChatWorld, count: int, seconds: float) -> Chats:
     async with Gateways(world.gateway_urls(), world.token) as gateways:
         people = [Person(name, gateways, world.namespace) for name in world.sessions[:count]]
         end = time.monotonic() + seconds
-        await people[0].say("warm up")
+        for _ in range(2):
+            # Each gateway and each runner has its connections then.
+            await asyncio.gather(*(person.say("warm up") for person in people[:_WARM_UP]))
         talks = [
             asyncio.create_task(_talk(person, world, chats, end, random.Random(chance.random())))
             for person in people
@@ -71,8 +74,8 @@ async def _chat(world: ChatWorld, count: int, seconds: float) -> Chats:
 
 
 async def _talk(person: Person, world: ChatWorld, chats: Chats, end: float, chance: random.Random) -> None:
-    # As if they had been at it for a while: nobody begins with all others.
-    await asyncio.sleep(chance.uniform(0, THINKING_SECONDS))
+    # As if they had been at it for a while.
+    await asyncio.sleep(chance.expovariate(1 / THINKING_SECONDS))
     number = 0
     while time.monotonic() < end:
         number += 1
