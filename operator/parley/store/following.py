@@ -8,7 +8,7 @@ from pydantic import JsonValue, TypeAdapter
 
 from parley.store.pool import Connection
 from parley.store.records import EndPhase
-from parley.store.rows import ask
+from parley.store.rows import ask, at_once
 from parley.store.session_records import LifeState
 from parley.store.transcript import EventRow, ask_events_after
 
@@ -138,7 +138,7 @@ async def look(
         "most": MOST_TASKS,
         "output_bytes": MAX_OUTPUT_BYTES,
     }
-    async with conn.pipeline():
+    async with at_once(conn):
         looks = await ask(conn, _Looked, LOOK, parameters)
         events = await ask_events_after(conn, session_uid, after, limit=limit)
     found = await looks.fetchone()

@@ -84,6 +84,9 @@ async def connect(pool: Pool) -> AsyncGenerator[Connection, None]:
         try:
             yield conn
             _used[conn] = asyncio.get_running_loop().time()
+        except BaseException:
+            _used.pop(conn, None)
+            raise
         finally:
             await pool.putconn(conn)
     except PoolTimeout as error:

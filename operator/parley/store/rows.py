@@ -52,6 +52,21 @@ async def ask(
 
 
 @asynccontextmanager
+async def at_once(conn: Connection) -> AsyncGenerator[None]:
+    """Ask what the block asks in one round trip, outside of a transaction.
+
+    After an error psycopg may believe in statements that the server never got to prepare; a transaction's end makes it
+    forget them, and nothing else does: so the connection is closed.
+    """
+    try:
+        async with conn.pipeline():
+            yield
+    except BaseException:
+        await conn.close()
+        raise
+
+
+@asynccontextmanager
 async def beginning(conn: Connection, transaction: AsyncExitStack) -> AsyncGenerator[None]:
     """Begin a transaction, which ends with the stack, in one round trip with what the block asks."""
     async with conn.pipeline():

@@ -53,7 +53,10 @@ FROM attempts WHERE task_uid = %(task_uid)s AND runtime = 'Task' AND state = 'Op
 ORDER BY id LIMIT 1 FOR NO KEY UPDATE SKIP LOCKED
 """
 FIND_OWN_WARM = """
-SELECT id FROM attempts WHERE holder = %(holder)s AND state = 'Running' AND runtime = 'Warm' ORDER BY id LIMIT 1
+SELECT a.id FROM attempts a JOIN tasks t ON t.uid = a.task_uid
+WHERE a.holder = %(holder)s AND a.state = 'Running' AND a.runtime = 'Warm'
+  AND t.ended_at IS NULL AND t.gone_since IS NULL
+ORDER BY a.id LIMIT 1
 """
 SHARE_OWN_TASK = """
 SELECT name, session_uid, gone_since, ended_at, end_reason FROM tasks
@@ -73,8 +76,9 @@ SELECT a.id, a.task_uid, a.step, a.item, a.number, a.state, a.holder, a.session_
 FROM attempts a JOIN tasks t ON t.uid = a.task_uid
 WHERE a.pool = %(pool)s AND a.state = 'Open' AND a.runtime = 'Warm' AND t.namespace = %(namespace)s
   AND t.suspended_since IS NULL AND t.ended_at IS NULL AND t.gone_since IS NULL
-  AND NOT EXISTS (SELECT FROM attempts own
-                  WHERE own.holder = %(holder)s AND own.state = 'Running' AND own.runtime = 'Warm')
+  AND NOT EXISTS (SELECT FROM attempts own JOIN tasks theirs ON theirs.uid = own.task_uid
+                  WHERE own.holder = %(holder)s AND own.state = 'Running' AND own.runtime = 'Warm'
+                    AND theirs.ended_at IS NULL AND theirs.gone_since IS NULL)
 ORDER BY a.id LIMIT 1
 FOR SHARE OF t FOR NO KEY UPDATE OF a SKIP LOCKED
 """
@@ -227,10 +231,8 @@ async def take_next_warm(
         ours = await ask(conn, _Own, FIND_OWN_WARM, parameters)
         found = None if own else await ask(conn, _InPool, FIND_NEXT_WARM, parameters)
     mine, attempt = await ours.fetchone(), await found.fetchone() if found else None
-    if mine is not None:
-        return await _own_warm(conn, namespace, mine.id, holder)
     if attempt is None:
-        return None
+        return None if mine is None else await _own_warm(conn, namespace, mine.id, holder)
     task = LockedTask(attempt.task_name, attempt.task_session, None, None, None)
     taken = {"id": attempt.id, "holder": holder, "lease": LEASE, "soon": _SOON}
     return Held(
