@@ -35,10 +35,8 @@ class Chats:
     counted: int = 0
     """Turns there were by then."""
 
-    @property
-    def quiet(self) -> list[Turn]:
-        """Turns while nothing was being killed, which the figures are of."""
-        return [turn for turn in self.turns if not turn.disturbed]
+    killed_at: float = 0.0
+    """When the first was killed, by the monotonic clock."""
 
 
 def run(bench: Bench) -> None:
@@ -91,12 +89,11 @@ async def _disturb(world: ChatWorld, gateways: Gateways, chats: Chats, seconds: 
     chats.cpu = await asyncio.to_thread(spent, world.cluster, world.namespace)
     chats.counted = len(chats.turns)
     for what, kill in (("gateway", world.kill_gateway), ("runner", world.kill_runner)):
-        gateways.disturbed_since = time.monotonic()
+        chats.killed_at = chats.killed_at or time.monotonic()
         killed = await asyncio.to_thread(kill, signal.SIGKILL)
         say(f"  killed a {what} ({killed}) after {len(chats.turns)} turns")
         await asyncio.sleep(min(15.0, seconds / 8))
         gateways.urls = await asyncio.to_thread(world.gateway_urls)
-        gateways.disturbed_since = None
 
 
 def _report(
@@ -106,17 +103,20 @@ def _report(
     after: dict[str, float],
     problems: Sequence[str],
 ) -> None:
-    turns, quiet = chats.turns, chats.quiet
-    shares = [turn.seconds - MODEL_SECONDS for turn in quiet]
-    firsts = [asked[turn.message] - turn.began for turn in quiet if turn.message in asked]
+    turns = chats.turns
     took = max(turn.began + turn.seconds for turn in turns) - min(turn.began for turn in turns)
-    say(
-        f"  {len(turns)} turns, {len(turns) / took:.1f} a second; {len(turns) - len(quiet)} while one was killed"
-    )
-    say(f"  Parley's share of a turn: {in_words(shares)}")
-    say(f"  from posting to the model's first request: {in_words(firsts)}")
-    longest = max((turn.seconds for turn in turns if turn.disturbed), default=0.0)
-    say(f"  the longest turn while one was killed: {longest:.1f} s, {sum(t.repeats for t in turns)} repeats")
+    say(f"  {len(turns)} turns, {len(turns) / took:.1f} a second; {sum(t.repeats for t in turns)} repeats")
+    before_kill = [turn for turn in turns if turn.began + turn.seconds < chats.killed_at]
+    afterwards = [turn for turn in turns if turn.began + turn.seconds >= chats.killed_at]
+    for when, some in (
+        ("before anything was killed", before_kill),
+        ("from the first kill to the end", afterwards),
+    ):
+        firsts = [asked[turn.message] - turn.began for turn in some if turn.message in asked]
+        say(f"  {when}:")
+        say(f"    Parley's share of a turn: {in_words([turn.seconds - MODEL_SECONDS for turn in some])}")
+        say(f"    from posting to the model's first request: {in_words(firsts)}")
+    say(f"  the longest turn: {max(turn.seconds for turn in turns):.1f} s")
     for pod in sorted(after):
         say(f"  memory of {pod}: {before.get(pod, 0):.0f} MiB before, {after[pod]:.0f} MiB after")
     say(f"  transcripts that are not complete, ordered and their own: {len(problems)}")

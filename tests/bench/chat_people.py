@@ -22,7 +22,6 @@ class Turn:
     Attributes:
         began: by the monotonic clock, when it was posted.
         repeats: how often it was posted again, with the same key.
-        disturbed: something was killed while it ran.
     """
 
     session: str
@@ -31,7 +30,6 @@ class Turn:
     began: float
     seconds: float
     repeats: int
-    disturbed: bool
 
 
 class Gateways:
@@ -39,7 +37,6 @@ class Gateways:
 
     def __init__(self, urls: Sequence[str], token: str) -> None:
         self.urls = list(urls)
-        self.disturbed_since: float | None = None
         self._http = httpx2.AsyncClient(
             headers={"Authorization": f"Bearer {token}"},
             timeout=httpx2.Timeout(_GIVE_UP_SECONDS, connect=2.0),
@@ -93,7 +90,6 @@ class Person:
     async def say(self, message: str) -> Turn:
         """Post a message and read to the turn's end; a stream that broke is taken up with the same key."""
         key, began, repeats = uuid.uuid4().hex, time.monotonic(), 0
-        disturbed = self._gateways.disturbed_since is not None
         async with asyncio.timeout(_GIVE_UP_SECONDS):
             while True:
                 try:
@@ -105,8 +101,7 @@ class Person:
                 break
         seconds = time.monotonic() - began
         assert done["phase"] == "Succeeded", (self.session, done)
-        disturbed = disturbed or self._gateways.disturbed_since is not None or repeats > 0
-        return Turn(self.session, message, str(done.get("output")), began, seconds, repeats, disturbed)
+        return Turn(self.session, message, str(done.get("output")), began, seconds, repeats)
 
     async def _read(self, message: str, key: str) -> dict[str, Any]:
         async for name, data in self._gateways.chat(self._path, self.session, {"content": message}, key):
