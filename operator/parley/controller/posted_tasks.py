@@ -31,6 +31,8 @@ LONGEST_PAUSE_SECONDS = 600.0
 TRIED_AGAIN = 10
 """Of those, so many of a namespace are tried again at a time: half of what is looked at, so that the new have room."""
 _REMEMBERED = 10_000
+_OF_ONE = frozenset({429, 500})
+"""Answers that a namespace's admission webhook is reason enough for: they say nothing of other namespaces' Tasks."""
 
 log = logging.getLogger(__name__)
 
@@ -100,7 +102,7 @@ class PostedTasks:
         """Make the Tasks of messages that have waited so long; return how many were made.
 
         Raises:
-            KubeUnavailable: the API server does not answer; the rest comes another time.
+            KubeUnavailable: the API server is away; the rest comes another time.
             StoreUnavailable: the same.
         """
         context = self._context
@@ -114,9 +116,9 @@ class PostedTasks:
                 continue
             try:
                 settled = await self._adopt(orphan)
-            except KubeUnavailable:
-                raise
             except KubeError as error:
+                if isinstance(error, KubeUnavailable) and error.status not in _OF_ONE:
+                    raise
                 # A quota, a policy, or a namespace that is about to go: all pass, and hold up nobody else's.
                 log.warning("Task %s/%s cannot be made yet: %s", orphan.namespace, orphan.task_name, error)
                 if "exceeded quota" in error.message:

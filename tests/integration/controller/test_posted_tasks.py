@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from parley.controller.posted_tasks import PostedTasks
-from parley.kube.errors import Forbidden, Invalid, KubeError, KubeUnavailable
+from parley.kube.errors import Forbidden, Invalid, KubeError, KubeUnavailable, error_for
 from parley.kube.kinds import SESSION, TASK, Kind
 from parley.resources.posted_task import posted_task, posted_task_name
 from parley.store.errors import SessionNotReady
@@ -182,6 +182,8 @@ async def test_what_the_api_server_refuses_for_good_holds_up_nobody(
         (Forbidden(403, "Forbidden", "exceeded quota: tasks"), 0),
         (Forbidden(403, "Forbidden", "denied by a policy"), 1),
         (KubeError(405, "MethodNotAllowed", "not here"), 1),
+        (error_for(500, "InternalError", "failed calling webhook: connection refused"), 1),
+        (error_for(429, "TooManyRequests", "too many requests"), 1),
     ],
 )
 async def test_a_message_that_cannot_be_taken_in_yet_holds_up_the_others_only_if_it_must(
@@ -269,10 +271,11 @@ async def test_another_task_of_that_name_holds_up_nobody(cluster: Cluster) -> No
     assert await waiting(cluster) == []
 
 
-async def test_an_api_server_that_is_away_is_asked_again(cluster: Cluster) -> None:
+@pytest.mark.parametrize("status", [0, 502, 503, 504])
+async def test_an_api_server_that_is_away_is_asked_again(cluster: Cluster, status: int) -> None:
     uid = await talking(cluster)
     await commit(cluster, uid, "k1")
-    cluster.kube.fail(KubeUnavailable(503, "ServiceUnavailable", "away"), verb="create", kind="Task")
+    cluster.kube.fail(error_for(status, "ServiceUnavailable", "away"), verb="create", kind="Task")
     with pytest.raises(KubeUnavailable):
         await adopt(cluster)
     assert await adopt(cluster) == 1
