@@ -33,6 +33,8 @@ _LONGEST = (
 """Begun first, longest first, so that nothing waits for one of them alone at the end."""
 
 
+# The worker of xdist reads in the same hook which tests share a worker.
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes longest first, else the quick ones; and who shares a worker when tests run side by side.
 
