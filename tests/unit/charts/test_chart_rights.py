@@ -62,19 +62,9 @@ def test_the_operator_changes_nothing_that_a_user_wrote(settings: tuple[str, ...
                 if "/" not in resource
             }
             parts = {name.partition("/")[2] for name in rule["resources"]}
-            # Of custom resources there is no /finalizers: that right lets owners be named, and changes nothing.
-            assert parts == {""} or (parts, rule["verbs"]) in [
-                ({"status"}, ["patch"]),
-                ({"finalizers"}, ["update"]),
-            ]
-    # It makes Tasks and takes them away; a Reply's owner it writes into its metadata, and its spec is immutable. Who
-    # gives it an owner must, in some clusters, have the right to delete it.
-    assert changes == {
-        ("tasks", "create"),
-        ("tasks", "delete"),
-        ("replies", "patch"),
-        ("replies", "delete"),
-    }
+            assert parts == {""} or (parts, rule["verbs"]) == ({"status"}, ["patch"])
+    # It makes Tasks and takes them away; a Reply's owner it writes into its metadata, and its spec is immutable.
+    assert changes == {("tasks", "create"), ("tasks", "delete"), ("replies", "patch")}
 
 
 def test_rights_are_for_the_cluster_or_for_the_namespaces_watched() -> None:
@@ -91,7 +81,6 @@ def test_rights_are_for_the_cluster_or_for_the_namespaces_watched() -> None:
     served = (
         kinds
         | {f"{kind}/status" for kind in kinds}
-        | {f"{kind}/finalizers" for kind in ("agents", "tasks", "schedules")}
         | {"jobs", "pods", "pods/log", "deployments", "replicasets"}
     )
     asked = {"tokenreviews", "subjectaccessreviews", "users", "groups", "serviceaccounts"}

@@ -159,6 +159,7 @@ def granted(account: str, settings: tuple[str, ...]) -> set[Right]:
 def test_the_operator_has_the_rights_it_uses(settings: tuple[str, ...]) -> None:
     watched = {(kind.group, kind.plural, verb) for kind in WATCHED for verb in ("list", "watch")}
     uses = used("controller", "kube/lease.py", "kube/events.py") | watched
+    assert granted("parley-operator", settings) == uses
     owners = {*blocking_owners("controller"), *changed_owners("controller")}
     assert {resource for _, resource, _ in owners} == {
         "agents/finalizers",
@@ -166,7 +167,8 @@ def test_the_operator_has_the_rights_it_uses(settings: tuple[str, ...]) -> None:
         "schedules/finalizers",
         "replies",
     }
-    assert granted("parley-operator", settings) == uses | owners
+    enforced = (*settings, "operator.ownerReferenceRights=true")
+    assert granted("parley-operator", enforced) == uses | owners
 
 
 @pytest.mark.parametrize("settings", [EXTERNAL, (*EXTERNAL, "watchNamespaces={shop}")])
