@@ -13,7 +13,7 @@ class PromptHeaders(H11Protocol):
     """Closes a connection whose request does not begin in time, which uvicorn waits for without an end.
 
     Between two requests uvicorn's own time for idle connections counts, until the next one's first byte. Bodies have
-    limits of their own.
+    limits of their own, until the answer is given: what comes of one after that has as long as headers have.
     """
 
     header_seconds = HEADER_SECONDS
@@ -27,7 +27,9 @@ class PromptHeaders(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """See ``asyncio.Protocol``."""
         super().data_received(data)
-        if self.conn.their_state is h11.IDLE and self.timeout_keep_alive_task is None:
+        if self.timeout_keep_alive_task is None and (
+            self.conn.their_state is h11.IDLE or self._has_unread_body()
+        ):
             self._expect_headers()
         else:
             self._have_headers()
@@ -36,6 +38,10 @@ class PromptHeaders(H11Protocol):
         """See ``asyncio.Protocol``."""
         self._have_headers()
         super().connection_lost(exc)
+
+    def _has_unread_body(self) -> bool:
+        """Tell whether a body still comes of a request that has its answer: uvicorn's own time ends with a byte."""
+        return self.conn.their_state is h11.SEND_BODY and bool(self.cycle) and self.cycle.response_complete
 
     def _expect_headers(self) -> None:
         # Not from each byte on: those who send one now and then would never be late.

@@ -144,6 +144,22 @@ async def test_the_next_request_of_a_connection_must_come_in_time_once_it_begins
         await client.is_closed(b"a")
 
 
+@pytest.mark.parametrize("drip", [b"", b"a"])
+async def test_a_body_that_nobody_reads_any_more_does_not_keep_its_connection(
+    server: Server, hurry: Any, drip: bytes
+) -> None:
+    # Given a request that is answered before its body has come
+    server.app.may_answer.set()
+    async with server.client() as client:
+        client.send(b"POST / HTTP/1.1\r\nHost: gateway\r\nContent-Length: 1000000\r\n\r\n")
+        assert (await client.answer()).startswith(b"HTTP/1.1 200")
+        # When a byte of it comes, which ends uvicorn's own time for idle connections
+        hurry()
+        client.send(b"a")
+        # Then the rest has no longer than headers have
+        await client.is_closed(drip)
+
+
 def test_the_gateway_is_served_over_such_connections() -> None:
     config = server_config(GatewaySettings(database_url=""), Slow())
     config.load()
