@@ -128,8 +128,10 @@ class LibraryModel:
                 raise
             except (ModelAPIError, UnexpectedModelBehavior):
                 # Whether it does not stream as it should, or has a bad day: it may do better in one piece.
-                self._whole_until = clock() + whole_seconds(self._broken)
-                self._broken += 1
+                # Streams of other conversations that began before and break with it are the same bad day.
+                if clock() >= self._whole_until:
+                    self._whole_until = clock() + whole_seconds(self._broken)
+                    self._broken += 1
                 raise
         return await model_request(
             self._model, messages, model_settings=self._settings, model_request_parameters=parameters

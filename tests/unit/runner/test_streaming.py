@@ -191,6 +191,27 @@ async def test_a_stream_that_breaks_once_does_not_keep_a_model_from_streaming(
     assert [bool(seen.body.get("stream")) for seen in wire.seen] == [True, True]
 
 
+async def test_streams_that_break_together_count_as_one(
+    wire: WireServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a model that many conversations share, all of whose streams break at once
+    counts: list[int] = []
+
+    def whole_seconds(broken: int) -> float:
+        counts.append(broken)
+        return 1000.0
+
+    monkeypatch.setattr(model_module, "whole_seconds", whole_seconds)
+    begun = b"".join(list(events(answer("OpenAI", "a long answer").body))[:4])
+    broken = Answer(begun, headers={"Content_Type": "text/event-stream"})
+    async with Asked(wire, "OpenAI") as model:
+        outcomes = await asyncio.gather(*[model.streamed(broken) for _ in range(4)])
+    # Then that was one bad moment
+    assert [type(one) for one in outcomes] == [ModelFailure] * 4
+    assert [bool(seen.body.get("stream")) for seen in wire.seen] == [True] * 4
+    assert counts == [0]
+
+
 def test_streams_that_break_one_after_the_other_are_given_up_for_longer_and_longer() -> None:
     pauses = [model_module.whole_seconds(broken) for broken in (0, 1, 2, 5, 10_000)]
     assert pauses == [10, 20, 40, 300, 300]
