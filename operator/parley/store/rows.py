@@ -33,10 +33,12 @@ async def execute(conn: Connection, query: LiteralString, parameters: Parameters
 
 
 async def execute_all(conn: Connection, *statements: Statement) -> list[int]:
-    """Run statements in this order in one round trip; return how many rows each touched.
+    """Run statements of the caller's transaction in this order in one round trip; return how many rows each touched.
 
-    None of them may need what another returns. The first error is raised; in a transaction nothing of it stays.
+    None of them may need what another returns. The first error is raised: nothing of the transaction stays.
     """
+    if not statements:
+        return []
     async with conn.pipeline():
         cursors = [await conn.execute(query, parameters) for query, parameters in statements]
     return [cursor.rowcount for cursor in cursors]
