@@ -25,6 +25,7 @@ from parley.cli.reading import mapping, name_of, namespace_of, number, objects, 
 from parley.cli.task_tree import has_ended
 from parley.cli.task_view import must_exist
 from parley.cli.text import clean
+from parley.cli.way import is_gateway_chosen
 from parley.kube.client import JsonObject
 from parley.kube.errors import Forbidden, KubeError, NotFound
 from parley.kube.kinds import POD, TASK
@@ -57,10 +58,16 @@ def print_logs(
     known = [text(one, "name") for one in objects(task, "status", "steps")]
     if step is not None and known and step not in known:
         raise CliError(f"Task {name} has no step {step}", f"its steps: {', '.join(known)}")
+    if pods is None and follow:
+        raise CliError(
+            "--follow reads pods, which cannot be seen by way of the gateway",
+            "leave it out for what is kept of those that have ended; or ask the cluster of the Task with a kubeconfig "
+            "that may read pods/log",
+        )
     printed = _print_kept(app, task, pods or [], wanted)
     if pods is None:
         if not printed:
-            raise _nothing(task, step)
+            raise _nothing(task, step) if has_ended(task) or _ran_warm(task, step) else _unseen(task, step)
         return
     if follow:
         _follow(app, task, wanted, printed=printed)
@@ -87,7 +94,7 @@ def _tell_warm(task: JsonObject, step: str | None, more: str = "") -> bool:
 
 def _look(app: App, name: str, step: str | None) -> tuple[JsonObject, list[JsonObject] | None]:
     """The Task and its pods; None for those where only the gateway can be asked, which knows no pods."""
-    if app.settings.user is not None:
+    if is_gateway_chosen(app):
         return _shown(app, name), None
     try:
         task = must_exist(app, name)
@@ -153,6 +160,14 @@ def _nothing(task: JsonObject, step: str | None) -> CliError:
     return CliError(
         f"{what} has no pod yet",
         f"see what it waits for: parley tasks {name_of(task)} -n {namespace_of(task)}",
+    )
+
+
+def _unseen(task: JsonObject, step: str | None) -> CliError:
+    what = f"step {step} of Task {name_of(task)}" if step else f"Task {name_of(task)}"
+    return CliError(
+        f"the pods of {what} cannot be seen by way of the gateway",
+        "what is kept of their logs comes when they have ended: ask again then",
     )
 
 

@@ -129,3 +129,33 @@ def test_a_url_and_a_token_are_enough_for_what_is_kept(talk: Talk, monkeypatch: 
     assert (said.code, said.out) == (0, "pay#2 | declined\n"), said
     assert lost.code == 1
     assert "there is no way to a cluster" in lost.err
+
+
+def running() -> httpx2.Response:
+    status = {
+        "phase": "Running",
+        "steps": [{"name": "pay", "phase": "Running", "attempt": 1, "job": "late-pay"}],
+    }
+    metadata = {"name": "late", "namespace": "shop", "uid": "u1"}
+    return httpx2.Response(200, json={"metadata": metadata, "status": status, "attempts": []})
+
+
+def test_by_way_of_the_gateway_pods_are_not_seen_and_it_says_so(talk: Talk) -> None:
+    said = talk("logs", "late", "--as-user", "alice", answers=[running()])
+    assert (said.code, said.out) == (1, "")
+    assert "has no pod yet" not in said.err
+    assert "pods of Task late cannot be seen by way of the gateway" in said.err
+    assert "when they have ended" in said.err
+
+    followed = talk("logs", "late", "--as-user", "alice", "--follow", answers=[shown(*ATTEMPTS)])
+    assert (followed.code, followed.out) == (1, "")
+    assert "--follow" in followed.err
+
+
+def test_a_gateway_that_is_chosen_is_asked_and_not_the_kubeconfigs_cluster(talk: Talk) -> None:
+    answers = [shown(*ATTEMPTS), shown(*ATTEMPTS), log(3, "declined")]
+
+    # The kubeconfig's cluster is another one, which has no such Task.
+    said = talk("logs", "late", "--gateway", "http://gateway", "--token", "t", "-n", "shop", answers=answers)
+
+    assert (said.code, said.out) == (0, "pay#2 | declined\n"), said
