@@ -114,6 +114,20 @@ async def test_a_token_of_what_waits_for_one_tells_nothing_of_others(desk: Desk)
     assert seen == ["mine"]
 
 
+async def test_pages_of_what_waits_for_one_do_not_count_what_waits_for_others(desk: Desk) -> None:
+    # Given two questions for her among another's
+    alice = desk.person("alice", *OWN)
+    await desk.session("hers", spec={"user": {"id": "alice"}})
+    await desk.session("his", spec={"user": {"id": "bob"}})
+    for name, session in (("a", "his"), ("b", "hers"), ("c", "his"), ("d", "hers"), ("e", "his")):
+        await add_task(desk, waiting_task(name, session, "Well?"))
+    # When she reads one by one, then no page shows by its emptiness that his are there
+    first = (await desk.ask(alice, "GET", "/waiting?limit=1")).json()
+    second = (await desk.ask(alice, "GET", f"/waiting?limit=1&pageToken={first['nextPageToken']}")).json()
+    assert [[one["task"] for one in page["items"]] for page in (first, second)] == [["b"], ["d"]]
+    assert "nextPageToken" not in second
+
+
 async def test_such_a_token_is_good_at_every_gateway_for_its_own_list_and_caller(
     desk: Desk, pool: Pool, kube: FakeKube, story: Story
 ) -> None:

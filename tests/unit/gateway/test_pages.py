@@ -17,9 +17,12 @@ async def page(
         begin = int(after or 0)
         return numbers[begin : begin + size], str(begin + size) if begin + size < len(numbers) else ""
 
+    async def is_even(one: int) -> bool:
+        return one % 2 == 0
+
     return await find_page(
         read,
-        lambda one: one % 2 == 0,
+        is_even,
         tokens=OpenTokens({"name": name}),
         limit=limit,
         token=token,

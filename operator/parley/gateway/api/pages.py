@@ -143,7 +143,7 @@ class FoundPage(NamedTuple, Generic[ItemT]):
 
 async def find_page(
     read: Callable[[int, str], Awaitable[tuple[Sequence[ItemT], str]]],
-    wanted: Callable[[ItemT], bool],
+    wanted: Callable[[ItemT], Awaitable[bool]],
     *,
     tokens: Tokens,
     limit: int,
@@ -154,7 +154,7 @@ async def find_page(
 
     Args:
         read: reads a chunk of at most so many objects, from the API server's token on; returns the next one's token.
-        wanted: the filter.
+        wanted: the filter, with what the caller may not see: what is counted shows in the pages.
         tokens: of this list with its filters.
         limit: most items of the page.
         token: of the page before.
@@ -169,7 +169,7 @@ async def find_page(
     for _ in range(MOST_CHUNKS):
         chunk, following = await read(chunk_size, after)
         for index in range(skip, len(chunk)):
-            if not wanted(chunk[index]):
+            if not await wanted(chunk[index]):
                 continue
             if len(found) == limit:
                 return FoundPage(found, await tokens.write(Position(after=after, skip=index)))

@@ -58,13 +58,15 @@ async def list_waiting(
     async def read(size: int, after: str) -> tuple[Sequence[JsonObject], str]:
         return await people.kube.page(TASK, namespace=access.namespace, fields=_OPEN, limit=size, token=after)
 
+    async def asks_caller(task: JsonObject) -> bool:
+        return _asks(task) and await is_of_user(people, access, task)
+
     tokens = tokens_of(access, backend, {"waiting": access.namespace})
-    page = await find_page(read, _asks, tokens=tokens, limit=limit, token=page_token)
+    page = await find_page(read, asks_caller, tokens=tokens, limit=limit, token=page_token)
     items: list[WaitingView] = []
     for task in page.items:
-        if await is_of_user(people, access, task):
-            waiting = status_of(TaskStatus, task).waiting or []
-            items += [_waiting(access.namespace, task, entry) for entry in waiting]
+        waiting = status_of(TaskStatus, task).waiting or []
+        items += [_waiting(access.namespace, task, entry) for entry in waiting]
     return WaitingList(items=items, next_page_token=page.next_page_token)
 
 

@@ -74,10 +74,13 @@ async def list_sessions(
             field = "labelSelector" if "selector" in error.message.lower() or not after else "pageToken"
             raise bad_request(field, f"the API server refuses it: {error.message}") from error
 
+    async def fits(body: JsonObject) -> bool:
+        return wanted.fits(body)
+
     filters = {"namespace": access.namespace, "selector": label_selector or "", **wanted.to_json()}
     page = await find_page(
         read,
-        wanted.fits,
+        fits,
         tokens=tokens_of(access, backend, filters),
         limit=limit,
         token=page_token,
