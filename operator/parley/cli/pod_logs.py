@@ -25,7 +25,7 @@ from parley.cli.reading import mapping, name_of, namespace_of, number, objects, 
 from parley.cli.task_tree import has_ended
 from parley.cli.task_view import must_exist
 from parley.cli.text import clean
-from parley.cli.way import is_gateway_chosen
+from parley.cli.way import is_somebody_named
 from parley.kube.client import JsonObject
 from parley.kube.errors import Forbidden, KubeError, NotFound
 from parley.kube.kinds import POD, TASK
@@ -94,7 +94,8 @@ def _tell_warm(task: JsonObject, step: str | None, more: str = "") -> bool:
 
 def _look(app: App, name: str, step: str | None) -> tuple[JsonObject, list[JsonObject] | None]:
     """The Task and its pods; None for those where only the gateway can be asked, which knows no pods."""
-    if is_gateway_chosen(app):
+    # Else the cluster comes first, whatever gateway there is: it alone shows the logs of pods that run.
+    if is_somebody_named(app):
         return _shown(app, name), None
     try:
         task = must_exist(app, name)

@@ -12,8 +12,7 @@ def is_gateway_chosen(app: App, *, everywhere: bool = False) -> bool:
     Raises:
         CliError: it does, and all namespaces are asked for.
     """
-    settings = app.settings
-    named = settings.user is not None or settings.service_account is not None or settings.token_is_typed
+    settings, named = app.settings, is_somebody_named(app)
     if everywhere:
         if named:
             raise CliError(
@@ -29,3 +28,9 @@ def is_gateway_chosen(app: App, *, everywhere: bool = False) -> bool:
     except NoCluster:
         # Whoever connects to it says that a token is missing.
         return True
+
+
+def is_somebody_named(app: App) -> bool:
+    """Whether the command line says in whose name to ask, which only the gateway can."""
+    settings = app.settings
+    return settings.user is not None or settings.service_account is not None or settings.token_is_typed
