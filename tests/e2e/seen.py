@@ -54,6 +54,14 @@ def running(cluster: Cluster, namespace: str, task: str | None = None) -> list[s
     ]
 
 
+def says(cluster: Cluster, namespace: str, task: str, words: str) -> bool:
+    """Whether a running pod of a task has written something into its log."""
+    return any(
+        words in cluster.kubectl("logs", "-n", namespace, pod, "--all-containers", check=False)
+        for pod in running(cluster, namespace, task)
+    )
+
+
 def wait_kstatus(cluster: Cluster, kind: str, namespace: str, name: str, verdict: str) -> None:
     """Wait until an object that is there reads so to kstatus."""
 

@@ -10,7 +10,7 @@ import pytest
 from tests.cluster import SYSTEM_NAMESPACE, Cluster, condition, desire, step_of, wait_step
 from tests.e2e.conftest import LONG_SCRIPT, Store, agent, container, gives, reply, session, task
 from tests.e2e.disruption import all_ready
-from tests.e2e.seen import attempts, pods, running, stop_containers
+from tests.e2e.seen import attempts, pods, running, says, stop_containers
 from tests.kstatus import kstatus
 
 pytestmark = pytest.mark.cluster
@@ -336,9 +336,12 @@ def test_a_namespace_runs_so_many_tasks_at_a_time(cluster: Cluster, namespace: s
 
 def test_the_pods_of_a_cancelled_task_get_their_grace(cluster: Cluster, namespace: str) -> None:
     # Given a container that writes down that it was asked to stop
-    script = "trap 'sleep 2; printf bye > /dev/termination-log; exit 0' TERM; sleep 300 & wait"
+    script = (
+        "trap 'sleep 2; printf bye > /dev/termination-log; exit 0' TERM; echo listening; sleep 300 & wait"
+    )
     cluster.apply(namespace, task("polite", steps=[{"name": "slow", "container": container(script)}]))
-    cluster.wait("its pod runs", namespace, lambda: running(cluster, namespace, "polite"))
+    # A container runs before its shell has read a line: a signal before the trap would go unheard.
+    cluster.wait("its shell listens", namespace, lambda: says(cluster, namespace, "polite", "listening"))
     desire(cluster, namespace, "polite", "Cancelled")
     body = cluster.wait_task(namespace, "polite")
     assert step_of(body, "slow")["phase"] == "Cancelled"
