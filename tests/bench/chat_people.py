@@ -104,7 +104,11 @@ class Person:
         return Turn(self.session, message, str(done.get("output")), began, seconds, repeats)
 
     async def _read(self, message: str, key: str) -> dict[str, Any]:
+        done: dict[str, Any] | None = None
+        # To its end: the connection is the next message's then.
         async for name, data in self._gateways.chat(self._path, self.session, {"content": message}, key):
             if name == "done":
-                return data
-        raise EOFError("the stream ended before the turn did")
+                done = data
+        if done is None:
+            raise EOFError("the stream ended before the turn did")
+        return done
