@@ -112,16 +112,18 @@ class Observer:
 
     async def _load(self, task: TaskUnderWork) -> TaskRecord:
         context, resource = self._context, task.resource
+        session_uid = task.session.uid if task.session else None
         async with context.store() as connection:
-            record = await load_task(connection, resource.uid)
-            session_uid = task.session.uid if task.session else None
+            # Of one that nobody has said or planned anything of, the store mostly knows nothing.
+            is_new = not resource.status and resource.uid not in context.ready_steps
+            record = None if is_new else await load_task(connection, resource.uid)
             begun = record is not None and (record.attempts or record.steps)
             unbound = record is not None and not begun and record.session_uid != session_uid
             if record is None or unbound:
                 if task.session is not None:
                     await self._sessions.register(connection, task.session)
                 owner = resource.owner
-                await register_task(
+                record = await register_task(
                     connection,
                     context.fence,
                     uid=resource.uid,
@@ -135,7 +137,6 @@ class Observer:
                     parent=NewParent(owner.uid) if owner is not None and owner.kind == TASK.kind else None,
                 )
                 self._after_registration(task)
-                record = await load_task(connection, resource.uid)
         if record is None:
             raise RuntimeError(f"the row of {task.title} vanished")
         return record

@@ -19,6 +19,10 @@ class ReadySteps:
     def __init__(self) -> None:
         self._steps: dict[str, tuple[str, ...]] = {}
 
+    def __contains__(self, task_uid: str) -> bool:
+        """Whether a task has been planned."""
+        return task_uid in self._steps
+
     def note(self, task_uid: str, steps: tuple[str, ...]) -> bool:
         """Remember a plan's answer; tells whether it is another than before."""
         changed = self._steps.get(task_uid) != steps

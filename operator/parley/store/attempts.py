@@ -1,6 +1,6 @@
 """Attempts as the leader writes them: insert, close, and the result of a container."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Literal, cast
 
 from pydantic import JsonValue
@@ -59,12 +59,14 @@ WHERE u.session_uid = %(session_uid)s AND u.task_uid = %(task_uid)s AND u.step =
            AND NOT EXISTS (SELECT FROM turns h WHERE h.session_uid = u.session_uid AND h.state = 'Held')
            AND u.ticket = (SELECT min(w.ticket) FROM turns w
                            WHERE w.session_uid = u.session_uid AND w.state = 'Waiting')))
-RETURNING u.ticket
 """
 INSERT = """
 INSERT INTO attempts (task_uid, step, item, number, cause, job, index, session_uid, ticket, request, deadline,
                       runtime, pool, child, run_timeout, state, reason, message, definite, ended_at)
-SELECT %(task_uid)s, %(step)s, %(item)s, %(number)s, %(cause)s, %(job)s, %(index)s, %(turn_session)s, %(ticket)s,
+SELECT %(task_uid)s, %(step)s, %(item)s, %(number)s, %(cause)s, %(job)s, %(index)s, %(turn_session)s,
+       (SELECT u.ticket FROM turns u
+        WHERE u.session_uid = %(turn_session)s AND u.task_uid = %(task_uid)s AND u.step = %(step)s
+          AND u.state = 'Held'),
        %(request)s::json, now() + %(timeout)s, %(runtime)s, %(pool)s, %(child)s,
        %(item_timeout)s::interval,
        %(state)s, %(reason)s, %(message)s, %(state)s <> 'Open',
@@ -107,11 +109,14 @@ async def insert_attempt(conn: Connection, fence: Fence, new: NewAttempt) -> Ins
     Only after ``Inserted`` may the Job be created.
     """
     try:
-        async with leading(conn, fence):
-            await _admit(conn, new)
-            await _prepare(conn, new)
-            ticket = await _take_turn(conn, new)
-            return await _insert(conn, new, ticket, state="Open", reason=None, message=None)
+        async with leading(conn, fence, *([] if is_child(new) else _claims(new))) as claimed:
+            if is_child(new):
+                # Before any task's row is locked.
+                await _admit(conn, new)
+            _require(await execute_all(conn, *_claims(new)) if is_child(new) else claimed)
+            if new.close is not None:
+                await close_old(conn, new.task_uid, new.close)
+            return await _insert(conn, new, state="Open", reason=None, message=None)
     except Refused as refused:
         return refused.answer
 
@@ -126,8 +131,10 @@ async def insert_failed_attempt(
     try:
         async with leading(conn, fence):
             await lock_session_of_task(conn, new.task_uid)
-            await _prepare(conn, new)
-            inserted = await _insert(conn, new, None, state="Failed", reason=reason, message=message)
+            _require(await execute_all(conn, *_locks(new)))
+            if new.close is not None:
+                await close_old(conn, new.task_uid, new.close)
+            inserted = await _insert(conn, new, state="Failed", reason=reason, message=message)
             await end_turns(conn, new.task_uid, step=new.step, why=f"The step {new.step} failed: {reason}.")
             return inserted
     except Refused as refused:
@@ -140,20 +147,25 @@ def _step(new: NewAttempt) -> dict[str, object]:
 
 async def _admit(conn: Connection, new: NewAttempt) -> None:
     """Keep a family within its limits."""
-    if is_child(new) and (why := await refuse_child(conn, new.task_uid)) is not None:
+    if (why := await refuse_child(conn, new.task_uid)) is not None:
         raise Refused(why)
 
 
-async def _prepare(conn: Connection, new: NewAttempt) -> None:
-    """Lock the session and the task, and close the attempt that the new one follows."""
+def _locks(new: NewAttempt) -> list[Statement]:
+    """Return what locks the task, after its session if the step needs a turn of it."""
     task = LOCK_LIVE_TASK, _step(new)
-    session: list[Statement] = (
-        [] if new.session_uid is None else [(LOCK_SESSION, {"session_uid": new.session_uid})]
-    )
-    if not all(await execute_all(conn, *session, task)):
-        raise Refused("task")
-    if new.close is not None:
-        await close_old(conn, new.task_uid, new.close)
+    return [task] if new.session_uid is None else [(LOCK_SESSION, {"session_uid": new.session_uid}), task]
+
+
+def _claims(new: NewAttempt) -> list[Statement]:
+    """Return what takes all that an attempt needs before it is inserted: the locks, and the session's turn."""
+    return _locks(new) if new.session_uid is None else [*_locks(new), (TAKE_TURN, _step(new))]
+
+
+def _require(claimed: Sequence[int]) -> None:
+    """Refuse an attempt of which something was not to be had, the turn being the third."""
+    if not all(claimed):
+        raise Refused("task" if not all(claimed[:2]) else "turn")
 
 
 async def close_old(conn: Connection, task_uid: str, old: Close) -> None:
@@ -174,20 +186,9 @@ def is_child(new: NewAttempt) -> bool:
     return new.request.get("kind") == "Task"
 
 
-async def _take_turn(conn: Connection, new: NewAttempt) -> int | None:
-    """Hold the session's turn, if the step needs it; return its ticket."""
-    if new.session_uid is None:
-        return None
-    ticket = await fetch_value(conn, int, TAKE_TURN, _step(new))
-    if ticket is None:
-        raise Refused("turn")
-    return ticket
-
-
 async def _insert(
     conn: Connection,
     new: NewAttempt,
-    ticket: int | None,
     *,
     state: Literal["Open", "Failed"],
     reason: str | None,
@@ -198,8 +199,7 @@ async def _insert(
         "cause": new.cause,
         "job": new.job,
         "index": new.index,
-        "turn_session": None if ticket is None else new.session_uid,
-        "ticket": ticket,
+        "turn_session": new.session_uid if state == "Open" else None,
         "request": encode(dict(new.request)),
         "timeout": new.timeout,
         "runtime": new.runtime,

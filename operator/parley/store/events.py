@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import LiteralString
 from uuid import UUID, uuid5
 
 from pydantic import JsonValue
@@ -9,7 +10,7 @@ from pydantic import JsonValue
 from parley.protocol.messages import EventDraft, EventType
 from parley.store.pool import Connection
 from parley.store.records import NO_ITEM
-from parley.store.rows import Statement, encode_limited, execute_all, fetch_value, fetch_values, storable_text
+from parley.store.rows import Statement, ask, encode_limited, fetch_value, storable_text
 
 NAMESPACE = UUID("0d6ed7c4-6f0c-5d3c-9d0e-7b0b6c1f4a11")
 """Names of Parley's version-5 UUIDs live in it. Never changes: ids of stored events derive from it."""
@@ -22,22 +23,28 @@ INSERT INTO inputs (task_uid, step, item, next_position)
 VALUES (%(task_uid)s, %(step)s, %(item)s, %(next_position)s)
 ON CONFLICT (task_uid, step, item) DO UPDATE SET next_position = excluded.next_position
 """
-KNOWN = "SELECT id::text FROM events WHERE session_uid = %(session_uid)s AND id = ANY(%(ids)s::uuid[])"
-RESERVE = """
-UPDATE sessions SET last_sequence = last_sequence + %(events)s, messages = messages + %(messages)s
-WHERE uid = %(session_uid)s
-RETURNING last_sequence - %(events)s
-"""
-INSERT = """
-INSERT INTO events (session_uid, sequence, id, type, role, content, speaker, task_uid, task, step, item, attempt,
-                    ticket)
-SELECT %(session_uid)s, %(base)s + nth, id::uuid, type, role, content::json, speaker, task_uid, task, step, item,
-       attempt, ticket
-FROM unnest(%(ids)s::text[], %(types)s::text[], %(roles)s::text[], %(contents)s::text[], %(speakers)s::text[],
-            %(task_uids)s::text[], %(tasks)s::text[], %(steps)s::text[], %(items)s::int[], %(attempts)s::int[],
-            %(tickets)s::bigint[])
-  WITH ORDINALITY AS new (id, type, role, content, speaker, task_uid, task, step, item, attempt, ticket, nth)
-ORDER BY nth
+# In one statement: the caller holds the session's row, so nobody else appends to it meanwhile.
+APPEND: LiteralString = """
+WITH new AS (
+  SELECT * FROM unnest(%(ids)s::uuid[], %(types)s::text[], %(roles)s::text[], %(contents)s::text[],
+                       %(speakers)s::text[], %(task_uids)s::text[], %(tasks)s::text[], %(steps)s::text[],
+                       %(items)s::int[], %(attempts)s::int[], %(tickets)s::bigint[])
+    WITH ORDINALITY AS given (id, type, role, content, speaker, task_uid, task, step, item, attempt, ticket, nth)
+  WHERE NOT EXISTS (SELECT FROM events e WHERE e.session_uid = %(session_uid)s AND e.id = given.id)
+), counted AS (
+  SELECT count(*) AS events, count(*) FILTER (WHERE type = 'message') AS messages FROM new
+), reserved AS (
+  UPDATE sessions s SET last_sequence = s.last_sequence + c.events, messages = s.messages + c.messages
+  FROM counted c WHERE s.uid = %(session_uid)s AND c.events > 0
+  RETURNING s.last_sequence - c.events AS base
+), inserted AS (
+  INSERT INTO events (session_uid, sequence, id, type, role, content, speaker, task_uid, task, step, item, attempt,
+                      ticket)
+  SELECT %(session_uid)s, r.base + row_number() OVER (ORDER BY n.nth), n.id, n.type, n.role, n.content::json,
+         n.speaker, n.task_uid, n.task, n.step, n.item, n.attempt, n.ticket
+  FROM new n, reserved r
+)
+SELECT c.events, r.base FROM counted c LEFT JOIN reserved r ON true
 """
 
 
@@ -69,6 +76,27 @@ class NewEvent:
     item: int = NO_ITEM
     attempt: int | None = None
     ticket: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What became of events that were to be appended: how many the session lacked, and the sequence before them."""
+
+    events: int
+    base: int | None
+
+    @property
+    def sequences(self) -> tuple[int, int] | None:
+        """The first and the last sequence, None when nothing was appended.
+
+        Raises:
+            LookupError: there is no such session.
+        """
+        if self.events == 0:
+            return None
+        if self.base is None:
+            raise LookupError("there is no such session")
+        return self.base + 1, self.base + self.events
 
 
 def derived_id(task_uid: str, step: str, item: int, *place: int | str) -> UUID:
@@ -141,31 +169,35 @@ async def append_to(
     Raises:
         ResultTooLarge: an event's content is over MAX_OUTPUT_BYTES as JSON.
     """
-    ids = [str(event.id) for event in events]
-    known = set(await fetch_values(conn, str, KNOWN, {"session_uid": session_uid, "ids": ids}))
-    fresh = [event for event in {event.id: event for event in events}.values() if str(event.id) not in known]
-    if not fresh:
-        await execute_all(conn, *also)
-        return None
-    messages = sum(event.type == "message" for event in fresh)
-    reserved = {"session_uid": session_uid, "events": len(fresh), "messages": messages}
-    base = await fetch_value(conn, int, RESERVE, reserved)
-    if base is None:
-        raise LookupError(f"no session {session_uid}")
+    async with conn.pipeline():
+        answer = await ask(conn, Appended, *appending(session_uid, events))
+        for query, parameters in also:
+            await conn.execute(query, parameters)
+    appended = await answer.fetchone()
+    return appended.sequences if appended is not None else None
+
+
+def appending(session_uid: str, events: Sequence[NewEvent]) -> Statement:
+    """Return what appends events whose ids the session lacks, and answers with ``Appended``.
+
+    Whoever runs it holds the session's row.
+
+    Raises:
+        ResultTooLarge: an event's content is over MAX_OUTPUT_BYTES as JSON.
+    """
+    distinct = {event.id: event for event in events}.values()
     rows = {
         "session_uid": session_uid,
-        "base": base,
-        "ids": [str(event.id) for event in fresh],
-        "types": [event.type for event in fresh],
-        "roles": [event.role for event in fresh],
-        "contents": [encode_limited(event.content, "An event's content") for event in fresh],
-        "speakers": [None if event.speaker is None else storable_text(event.speaker) for event in fresh],
-        "task_uids": [event.task_uid for event in fresh],
-        "tasks": [event.task for event in fresh],
-        "steps": [event.step for event in fresh],
-        "items": [event.item for event in fresh],
-        "attempts": [event.attempt for event in fresh],
-        "tickets": [event.ticket for event in fresh],
+        "ids": [event.id for event in distinct],
+        "types": [event.type for event in distinct],
+        "roles": [event.role for event in distinct],
+        "contents": [encode_limited(event.content, "An event's content") for event in distinct],
+        "speakers": [None if event.speaker is None else storable_text(event.speaker) for event in distinct],
+        "task_uids": [event.task_uid for event in distinct],
+        "tasks": [event.task for event in distinct],
+        "steps": [event.step for event in distinct],
+        "items": [event.item for event in distinct],
+        "attempts": [event.attempt for event in distinct],
+        "tickets": [event.ticket for event in distinct],
     }
-    await execute_all(conn, (INSERT, rows), *also)
-    return base + 1, base + len(fresh)
+    return APPEND, rows

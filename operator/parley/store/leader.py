@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from parley.store.errors import Fenced
 from parley.store.pool import Connection
-from parley.store.rows import ask, beginning, execute, fetch_value
+from parley.store.rows import Statement, ask, beginning, execute, fetch_value
 
 __all__ = ["Fence", "Fenced", "leading", "raise_epoch", "tick"]
 
@@ -109,10 +109,15 @@ async def raise_epoch(conn: Connection, cluster: str, install: str, holder: str)
 
 
 @asynccontextmanager
-async def leading(conn: Connection, fence: Fence) -> AsyncGenerator[None, None]:
+async def leading(conn: Connection, fence: Fence, *first: Statement) -> AsyncGenerator[list[int], None]:
     """Run the block in a transaction that holds the leader's epoch: the frame of every operator write.
 
     The first write after a gap is preceded by a tick: no deadline strikes for the time when nobody was there.
+
+    Args:
+        conn: a connection to the store.
+        fence: the leader's claim.
+        first: statements that go along with the first question; the block is told how many rows each touched.
 
     Raises:
         Fenced: another leader has raised the epoch.
@@ -122,11 +127,12 @@ async def leading(conn: Connection, fence: Fence) -> AsyncGenerator[None, None]:
             # In one round trip: this is how most of what the leader asks begins.
             async with beginning(conn, transaction):
                 cursor = await ask(conn, _Leading, LOCK_LEADER, asdict(fence))
+                touched = [await conn.execute(query, parameters) for query, parameters in first]
             found = await cursor.fetchone()
             if found is None:
                 raise _fenced(fence)
             if found.since_tick <= GAP:
-                yield
+                yield [each.rowcount for each in touched]
                 return
         await tick(conn, fence)
 

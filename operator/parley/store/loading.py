@@ -98,7 +98,7 @@ SELECT json_build_object(
                              'cleared_through', s.cleared_through, 'restored_from', s.restored_from)
     FROM sessions s WHERE s.uid = t.session_uid),
   'input_tokens', used.input_tokens, 'output_tokens', used.output_tokens
-)::text
+)::text AS task
 FROM tasks t
 CROSS JOIN LATERAL (SELECT coalesce(sum(input_tokens), 0) AS input_tokens,
                            coalesce(sum(output_tokens), 0) AS output_tokens

@@ -12,17 +12,17 @@ from pydantic import JsonValue
 
 from parley.store.ending import wake_next, waking
 from parley.store.errors import KeyReused, SessionNotReady, SessionOver
-from parley.store.events import NewEvent, append_to, derived_id
+from parley.store.events import Appended, NewEvent, appending, derived_id
 from parley.store.leader import Fence, leading
 from parley.store.lifecycle import FINAL
 from parley.store.locks import lock_session
 from parley.store.pool import Connection
 from parley.store.records import NO_ITEM
-from parley.store.rows import Statement, ask, beginning, encode, execute, execute_all, fetch_all, fetch_value
+from parley.store.rows import Statement, ask, beginning, encode, execute, fetch_all, fetch_value
 from parley.store.session_records import LifeState
 
 LOCK = """
-SELECT state, last_ticket, gone_since IS NOT NULL AS gone, restored_from
+SELECT state, last_ticket, last_sequence, gone_since IS NOT NULL AS gone, restored_from
 FROM sessions WHERE uid = %(session_uid)s FOR NO KEY UPDATE
 """
 KNOWN = """
@@ -49,7 +49,8 @@ SELECT EXISTS (SELECT FROM turns WHERE session_uid = %(session_uid)s AND task_ui
 # From now on the message is of this task: no model is shown it as history beside the turn it is the input of.
 BIND: LiteralString = """
 WITH made AS (
-  SELECT * FROM unnest(%(task_uids)s::text[], %(task_names)s::text[], %(steps)s::text[]) AS made (uid, name, step)
+  SELECT made.* FROM unnest(%(task_uids)s::text[], %(task_names)s::text[], %(steps)s::text[]) AS made (uid, name, step)
+  JOIN tasks t ON t.uid = made.uid AND t.ended_at IS NULL AND t.gone_since IS NULL
 ), bound AS (
   UPDATE turns u SET task_uid = made.uid FROM made
   WHERE u.session_uid = %(session_uid)s AND u.state = 'Waiting' AND u.task_uid IS NULL
@@ -133,6 +134,7 @@ class Orphan:
 class _Locked:
     state: LifeState
     last_ticket: int
+    last_sequence: int
     gone: bool
     restored_from: str | None
 
@@ -191,6 +193,7 @@ async def post_message(
                 raise KeyReused(key)
             return Posted(known.sequence, known.event_id, known.task_name, repeated=True, waits=known.waits)
         _require_ready(session, restores)
+        sequence = session.last_sequence + 1
         row = {
             **place,
             "body_hash": body_hash,
@@ -210,29 +213,31 @@ async def post_message(
             step=turn.step if turn else None,
             ticket=session.last_ticket + 1,
         )
+        row |= {"sequence": sequence, "event_id": event.id}
         try:
-            sequence = await _write(conn, session_uid, event, row)
+            appended = await _write(conn, session_uid, event, row)
         except UniqueViolation as error:
             # The session is held, so it is no repeat: the Task of another message has this one's name.
             raise KeyReused(key) from error
-        if sequence is None:
+        if not appended:
+            # The session has such an event without a post.
             raise KeyReused(key)
         name = turn.task_name if turn else None
         return Posted(sequence, event.id, name, repeated=False, waits=turn is not None)
 
 
-async def _write(
-    conn: Connection, session_uid: str, event: NewEvent, row: Mapping[str, object]
-) -> int | None:
-    """Write a message and its place; returns its sequence, None when the session has such an event without a post."""
-    await execute_all(conn, (COUNT_TICKET, row), (TAKE_PLACE, row))
-    appended = await append_to(conn, session_uid, [event])
-    if appended is None:
-        return None
-    remembering = REMEMBER, {**row, "sequence": appended[0], "event_id": event.id}
-    # Without a turn no Task comes that would let the leader look at the session.
-    await execute_all(conn, remembering, *([waking(session_uid)] if event.task is None else []))
-    return appended[0]
+async def _write(conn: Connection, session_uid: str, event: NewEvent, row: Mapping[str, object]) -> bool:
+    """Write a message and its place; returns whether the session lacked the message."""
+    async with conn.pipeline():
+        await conn.execute(COUNT_TICKET, row)
+        await conn.execute(TAKE_PLACE, row)
+        answer = await ask(conn, Appended, *appending(session_uid, [event]))
+        await conn.execute(REMEMBER, row)
+        if event.task is None:
+            # Without a turn no Task comes that would let the leader look at the session.
+            await conn.execute(*waking(session_uid))
+    appended = await answer.fetchone()
+    return appended is not None and appended.events > 0
 
 
 def _require_ready(session: _Locked, restores: str | None) -> None:

@@ -6,6 +6,7 @@ answer again. All of them raise ``OtherHolder`` (409), ``Stopped`` (410) and, wh
 """
 
 import logging
+from contextlib import AsyncExitStack
 
 from psycopg import DataError
 from pydantic import ValidationError
@@ -37,8 +38,15 @@ from parley.store.outcomes import close_held, require_own_events
 from parley.store.pausing import pause
 from parley.store.pool import Connection
 from parley.store.posting import IS_POSTED, is_posted
-from parley.store.rows import encode, encode_limited, execute, execute_all, fetch_one, fetch_value
-from parley.store.taking import describe, input_messages, take_attempt, take_next_attempt, take_next_warm
+from parley.store.rows import Statement, encode, encode_limited, execute, execute_all, fetch_one, fetch_value
+from parley.store.taking import (
+    describe,
+    find_next_warm,
+    input_messages,
+    take_attempt,
+    take_next_attempt,
+    taking,
+)
 
 __all__ = [
     "NotAllowed",
@@ -134,9 +142,11 @@ async def take_warm(
     while True:
         held = None
         try:
-            async with conn.transaction():
-                held = await take_next_warm(conn, pool, namespace, holder, own=own)
-                return None if held is None else await _give(conn, held)
+            async with AsyncExitStack() as transaction:
+                held = await find_next_warm(conn, transaction, pool, namespace, holder, own=own)
+                if held is None:
+                    return None
+                return await _give(conn, held, *([taking(held)] if held.is_new else []))
         except (DataError, ValidationError) as error:
             if held is None:
                 raise
@@ -165,14 +175,14 @@ async def _give_up(conn: Connection, given: Held) -> None:
         await execute_all(conn, closing, waking(attempt.task_uid))
 
 
-async def _give(conn: Connection, held: Held) -> TakeAnswer:
+async def _give(conn: Connection, held: Held, *first: Statement) -> TakeAnswer:
     """Tell the runner what it must know; what was posted is its input already, and the runner need not store it."""
     origin, text = held.origin, _literal_text(held)
     if origin is not None and text is not None:
         said = {"messages": encode([{"role": "user", "content": text}]), "next_position": 1}
         said |= {"session_uid": origin.session_uid}
-        await execute(conn, STORE_POSTED_INPUT, held.attempt.place | said)
-    return await describe(conn, held)
+        first = *first, (STORE_POSTED_INPUT, held.attempt.place | said)
+    return await describe(conn, held, *first)
 
 
 def _literal_text(held: Held) -> str | None:

@@ -1,5 +1,6 @@
 """The first of the runner's calls: which attempt this pod runs, and all it must know."""
 
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
@@ -18,7 +19,7 @@ from parley.store.errors import Stopped
 from parley.store.history import ask_history, stored_events
 from parley.store.holding import Held, LockedAttempt, LockedTask, require_holder
 from parley.store.pool import Connection
-from parley.store.rows import ask, fetch_one, fetch_value
+from parley.store.rows import Statement, ask, beginning, fetch_one, fetch_value
 
 SHARE_TASK = """
 SELECT name, session_uid, gone_since, ended_at, end_reason FROM tasks
@@ -71,7 +72,8 @@ FOR NO KEY UPDATE
 # The task's row first, as everywhere, and waited for: mostly it is held by who has just inserted the attempt. An
 # attempt that another slot takes at this moment is left to it, and the next one is looked at.
 FIND_NEXT_WARM = """
-SELECT a.id, a.task_uid, a.step, a.item, a.number, a.state, a.holder, a.session_uid, a.ticket, a.deadline, a.reason,
+SELECT a.id, a.task_uid, a.step, a.item, a.number, a.state, a.holder, a.session_uid, a.ticket, a.reason,
+       least(a.deadline, CASE WHEN a.run_timeout IS NULL THEN a.deadline ELSE now() + a.run_timeout END) AS deadline,
        a.request, a.answer, t.name AS task_name, t.session_uid AS task_session
 FROM attempts a JOIN tasks t ON t.uid = a.task_uid
 WHERE a.pool = %(pool)s AND a.state = 'Open' AND a.runtime = 'Warm' AND t.namespace = %(namespace)s
@@ -103,10 +105,9 @@ WITH taken AS (
   SET state = 'Running', holder = %(holder)s, taken_at = now(), lease_until = now() + %(lease)s::interval,
       deadline = least(deadline, CASE WHEN run_timeout IS NULL THEN deadline ELSE now() + run_timeout END)
   WHERE id = %(id)s
-  RETURNING deadline, task_uid, created_at
+  RETURNING task_uid, created_at
 )
-SELECT deadline, CASE WHEN created_at + %(soon)s::interval < now() THEN pg_notify('parley', task_uid)::text END AS told
-FROM taken
+SELECT CASE WHEN created_at + %(soon)s::interval < now() THEN pg_notify('parley', task_uid)::text END FROM taken
 """
 
 _SOON = timedelta(milliseconds=250)
@@ -218,26 +219,39 @@ async def take_next_attempt(conn: Connection, task_uid: str, namespace: str, hol
     return None if attempt is None else Held(attempt, task)
 
 
-async def take_next_warm(
-    conn: Connection, pool: str, namespace: str, holder: str, *, own: bool = False
+async def find_next_warm(
+    conn: Connection,
+    transaction: AsyncExitStack,
+    pool: str,
+    namespace: str,
+    holder: str,
+    *,
+    own: bool = False,
 ) -> Held | None:
-    """Make the caller the holder of the pool's oldest open attempt in this namespace, in the caller's transaction.
+    """Begin a transaction and lock the pool's oldest open attempt in this namespace; ``taking`` makes it the holder's.
 
     What it holds already comes first; with ``own`` it gets nothing else. Attempts of tasks that have ended or gone, or
     are suspended, are left where they are.
     """
     parameters = {"pool": pool, "namespace": namespace, "holder": holder}
-    async with conn.pipeline():
+    async with beginning(conn, transaction):
         ours = await ask(conn, _Own, FIND_OWN_WARM, parameters)
         found = None if own else await ask(conn, _InPool, FIND_NEXT_WARM, parameters)
     mine, attempt = await ours.fetchone(), await found.fetchone() if found else None
     if attempt is None:
         return None if mine is None else await _own_warm(conn, namespace, mine.id, holder)
     task = LockedTask(attempt.task_name, attempt.task_session, None, None, None)
-    taken = {"id": attempt.id, "holder": holder, "lease": LEASE, "soon": _SOON}
-    return Held(
-        _held_by(holder, attempt, await fetch_value(conn, datetime, TAKE_WARM, taken)), task, is_new=True
-    )
+    return Held(_held_by(holder, attempt, attempt.deadline), task, is_new=True)
+
+
+def taking(held: Held) -> Statement:
+    """Return what makes the holder the holder of an attempt that ``find_next_warm`` has locked."""
+    return TAKE_WARM, {
+        "id": held.attempt.id,
+        "holder": held.attempt.holder,
+        "lease": LEASE,
+        "soon": _SOON,
+    }
 
 
 async def _own_warm(conn: Connection, namespace: str, attempt_id: int, holder: str) -> Held | None:
@@ -261,14 +275,22 @@ def _held_by(holder: str, attempt: LockedAttempt, deadline: datetime | None) -> 
     return replace(attempt, deadline=deadline or attempt.deadline, state="Running", holder=holder)
 
 
-async def describe(conn: Connection, held: Held) -> TakeAnswer:
-    """Collect what the attempt's runner must know: its request and what earlier attempts left."""
+async def describe(conn: Connection, held: Held, *first: Statement) -> TakeAnswer:
+    """Collect what the attempt's runner must know: its request and what earlier attempts left.
+
+    Args:
+        conn: a connection to the store, in a transaction.
+        held: the attempt.
+        first: statements that are run before, in the same round trip.
+    """
     attempt = held.attempt
     request = runner_request(attempt.request)
     # What a first attempt journals and what is decided of it comes after it was given out.
     is_first = held.is_new and attempt.number == 1
     steps = attempt.place | {"steps": request.needs_outputs}
     async with conn.pipeline():
+        for query, parameters in first:
+            await conn.execute(query, parameters)
         inputs = await ask(conn, _Input, INPUT, attempt.place)
         entries = None if is_first else await ask(conn, _Entry, JOURNAL, attempt.place)
         needed = await ask(conn, _Output, OUTPUTS, steps) if request.needs_outputs else None

@@ -17,12 +17,11 @@ from parley.store.queued import tell_end
 from parley.store.records import EndPhase, NewParent, OpenObject, TaskRecord
 from parley.store.rows import (
     MAX_STORED_BYTES,
+    ask,
     encode,
     encode_limited,
     execute,
-    execute_all,
     fetch_all,
-    fetch_one,
     fetch_value,
     storable_text,
 )
@@ -62,11 +61,11 @@ WITH bound AS (
       IS DISTINCT FROM (excluded.install, excluded.session_uid, excluded.spec::text)
   RETURNING uid
 )
-SELECT EXISTS (SELECT FROM made) AS changed, EXISTS (SELECT FROM bound) AS bound
+SELECT EXISTS (SELECT FROM bound) AS bound
 """
 # In one order; the session that queued the task hears of its end, should it have ended before it was bound.
 LOCK_SESSIONS = """
-SELECT s.uid, s.uid = (SELECT t.session_uid FROM tasks t WHERE t.uid = %(uid)s) AS own FROM sessions s
+SELECT s.uid FROM sessions s
 WHERE s.uid IN (SELECT t.session_uid FROM tasks t WHERE t.uid = %(uid)s
                 UNION ALL
                 SELECT %(session_uid)s
@@ -82,6 +81,7 @@ UPDATE turns u SET state = 'Withdrawn', ended_at = now()
 FROM tasks t
 WHERE t.uid = %(uid)s AND u.task_uid = t.uid AND u.state = 'Waiting'
   AND u.session_uid IS DISTINCT FROM t.session_uid
+RETURNING u.session_uid
 """
 END = """
 UPDATE tasks SET ended_at = now(), end_phase = %(phase)s, end_reason = %(reason)s, end_message = %(message)s,
@@ -124,15 +124,18 @@ _TASK = TypeAdapter(TaskRecord)
 
 
 @dataclass(frozen=True, slots=True)
-class _Session:
-    uid: str
-    own: bool | None
+class _Registered:
+    bound: bool
 
 
 @dataclass(frozen=True, slots=True)
-class _Registered:
-    changed: bool
-    bound: bool
+class _Left:
+    session_uid: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Loaded:
+    task: str
 
 
 async def register_task(  # noqa: PLR0913 - a row's columns
@@ -148,14 +151,14 @@ async def register_task(  # noqa: PLR0913 - a row's columns
     timeout: timedelta | None,  # noqa: ASYNC109 - the task's, not this call's
     created_at: datetime,
     parent: NewParent | None = None,
-) -> None:
-    """Make the task's row, or find it made already.
+) -> TaskRecord | None:
+    """Make the task's row, or find it made already; returns it as ``load_task`` does.
 
     The deadline (``timeout`` from now) and the parent are set by the first registration. ``session_uid`` and ``spec``
     may change until the task has an attempt or a step was entered: by its first step a task is bound to both for good.
     A task that changes its session loses its tickets in the old one. One that was made for a posted message gets the
-    place of that. One that claims a parent which has no attempt
-    for a child of this name is registered without a parent. One that a tool queued is of its caller's family.
+    place of that. One that claims a parent which has no attempt for a child of this name is registered without a
+    parent. One that a tool queued is of its caller's family.
     """
     parameters = {
         "uid": uid,
@@ -170,17 +173,20 @@ async def register_task(  # noqa: PLR0913 - a row's columns
         "parent_uid": parent.parent_uid if parent else None,
         "parent_attempt": parent.parent_attempt if parent else None,
     }
-    async with leading(conn, fence):
-        locked = await fetch_all(conn, _Session, LOCK_SESSIONS, parameters)
-        registered = await fetch_one(conn, _Registered, REGISTER, parameters)
+    posted = [binding(session_uid, [(uid, name, MESSAGE_STEP)])] if session_uid is not None else []
+    async with leading(conn, fence, (LOCK_SESSIONS, parameters)):
+        async with conn.pipeline():
+            answer = await ask(conn, _Registered, REGISTER, parameters)
+            for query, values in posted:
+                await conn.execute(query, values)
+            left = await ask(conn, _Left, WITHDRAW_ELSEWHERE, parameters)
+            loaded = await ask(conn, _Loaded, LOAD_TASK, {"uid": uid})
+        registered, record = await answer.fetchone(), await loaded.fetchone()
         if registered is not None and registered.bound:
             await tell_end(conn, uid)
-        if registered is None or not registered.changed:
-            return
-        posted = [binding(session_uid, [(uid, name, MESSAGE_STEP)])] if session_uid is not None else []
-        if (await execute_all(conn, *posted, (WITHDRAW_ELSEWHERE, parameters)))[-1]:
-            for before in (session.uid for session in locked if session.own):
-                await wake_next(conn, before)
+        for before in {row.session_uid for row in await left.fetchall()}:
+            await wake_next(conn, before)
+        return None if record is None else _TASK.validate_json(record.task)
 
 
 async def load_task(conn: Connection, uid: str) -> TaskRecord | None:

@@ -122,7 +122,9 @@ async def _chat_frames(
     if name is None:
         yield frame("done", Done(phase="Succeeded"))
         return
-    stream = SessionStream(backend, live, session_uid, begin, task=name, silence=HEARTBEAT_SECONDS)
+    stream = SessionStream(
+        backend, live, session_uid, begin, task=name, begun=not posted.repeated, silence=HEARTBEAT_SECONDS
+    )
     async with aclosing(stream.items()) as items:
         async for item in items:
             done = _done(name, item)

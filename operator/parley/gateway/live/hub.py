@@ -10,7 +10,7 @@ from parley.gateway.live.deltas import Deltas
 from parley.gateway.live.pools import Pools
 from parley.gateway.live.readers import Reader, Readers
 from parley.store.errors import StoreUnavailable
-from parley.store.listener import DELTAS_CHANNEL, EVENTS_CHANNEL, POOLS_CHANNEL, listen_to
+from parley.store.listener import DELTAS_CHANNEL, EVENTS_CHANNEL, POOLS_CHANNEL, PROGRESS_CHANNEL, listen_to
 from parley.store.pool import Pool, connect, url_of
 from parley.store.readers import forget_old_readers, forget_readers, note_readers
 
@@ -55,9 +55,15 @@ class Live:
         self.pools.wake_all()
 
     @asynccontextmanager
-    async def reading(self, session_uid: str) -> AsyncGenerator[Reader]:
-        """Read a session along from now on: events by looking into the store when woken, pieces as they come."""
+    async def reading(self, session_uid: str, *, begun: bool = False) -> AsyncGenerator[Reader]:
+        """Read a session along from now on: events by looking into the store when woken, pieces as they come.
+
+        With ``begun`` the reader knows what the session has until now, and the first look has time.
+        """
         with self.readers.reader(session_uid) as reader:
+            if begun:
+                reader.take_changed()
+                reader.notice_soon()
             # At once, else a turn that runs already sends no pieces for some seconds.
             self._newcomers.add(session_uid)
             self._to_note.set()
@@ -82,6 +88,7 @@ class Live:
     async def _listen(self) -> None:
         hears: dict[str, Callable[[str], None]] = {
             EVENTS_CHANNEL: self.readers.notice,
+            PROGRESS_CHANNEL: self.readers.notice_soon,
             POOLS_CHANNEL: self.pools.notify,
             DELTAS_CHANNEL: self.deltas.hear,
         }

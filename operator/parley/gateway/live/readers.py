@@ -8,6 +8,9 @@ from dataclasses import dataclass
 
 MOST_DELTAS = 64
 """Pieces kept for a reader that is slow; older ones are dropped, and the next one's offset shows the gap."""
+SOON_SECONDS = 0.1
+"""How late a task's progress is told. A turn begins in several steps within that: one look tells of all, and takes no
+time from the turn's own work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +33,24 @@ class Reader:
         self._awake = asyncio.Event()
         self._changed = True
         self._deltas: deque[Delta] = deque(maxlen=MOST_DELTAS)
+        self._soon: asyncio.TimerHandle | None = None
 
     def notice(self) -> None:
         """Something in the store changed, or may have."""
+        self.close()
         self._changed = True
         self._awake.set()
+
+    def notice_soon(self) -> None:
+        """Something changed that may wait a moment, for more like it."""
+        if self._soon is None and not self._changed:
+            self._soon = asyncio.get_running_loop().call_later(SOON_SECONDS, self.notice)
+
+    def close(self) -> None:
+        """Wait for nothing more."""
+        if self._soon is not None:
+            self._soon.cancel()
+            self._soon = None
 
     def hear(self, delta: Delta) -> None:
         """Take a piece in."""
@@ -79,6 +95,7 @@ class Readers:
         try:
             yield reader
         finally:
+            reader.close()
             readers = self._readers[session_uid]
             readers.discard(reader)
             if not readers:
@@ -101,6 +118,11 @@ class Readers:
         """Let a session's readers look."""
         for reader in self._readers.get(session_uid, ()):
             reader.notice()
+
+    def notice_soon(self, session_uid: str) -> None:
+        """Let a session's readers look in a moment."""
+        for reader in self._readers.get(session_uid, ()):
+            reader.notice_soon()
 
     def hear(self, delta: Delta) -> None:
         """Give a piece to those who read its session."""
