@@ -5,14 +5,18 @@ import json
 import signal
 from collections.abc import AsyncIterator
 
+import httpx2
 import pytest
 from parley.api.events import EventView
 from parley.api.messages import MessageAccepted
-from parley.api.stream import DeltaView, Done
+from parley.api.stream import LAST_EVENT_ID_HEADER, DeltaView, Done
 from parley.client import AsyncParley, ChatItem, Retries, StreamItem
+from parley.client.base import content_of
+from parley.client.operation import Endpoint, Request
+from parley.client.operations import CHAT, STREAM, message
 
-from tests.cluster import LONG, SYSTEM_NAMESPACE, Cluster
-from tests.e2e.conftest import Store, agent, session
+from tests.cluster import LONG, SYSTEM_NAMESPACE, Cluster, collection
+from tests.e2e.conftest import ONE_RUNNER, Store, agent, session, task
 from tests.e2e.disruption import all_ready, parts, processes, send
 
 pytestmark = pytest.mark.cluster
@@ -67,6 +71,28 @@ async def until_event(items: AsyncIterator[StreamItem], sequence: int) -> list[E
     return seen
 
 
+async def told_again(parley: AsyncParley, endpoint: Endpoint, request: Request, until: int) -> list[int]:
+    """The sequences that a new connection brings to who has seen 2 last: up to one, or to the end of a turn."""
+    seen: list[int] = []
+    headers = parley.headers(endpoint, request, {LAST_EVENT_ID_HEADER: "2"})
+    url, query, body = parley.url_of(endpoint, request), request.parameters(), content_of(request)
+    try:
+        async with (
+            asyncio.timeout(LONG),
+            httpx2.AsyncClient(timeout=LONG) as http,
+            http.stream(endpoint.method, url, params=query, headers=headers, content=body) as answer,
+        ):
+            assert answer.is_success, await answer.aread()
+            async for told in httpx2.EventSource(answer):
+                if told.event == "event":
+                    seen.append(int(told.id))
+                if told.event == "done" or until in seen:
+                    break
+    except TimeoutError:
+        raise AssertionError(f"neither event {until} nor the end of a turn comes, after {seen}") from None
+    return seen
+
+
 def output(told: list[ChatItem]) -> object:
     done = told[-1]
     assert isinstance(done, Done), told
@@ -115,6 +141,80 @@ async def test_a_conversation_is_heard_by_all_who_read_and_is_one_in_the_store(
         " WHERE s.namespace = %s GROUP BY 1 ORDER BY 1",
         namespace,
     ) == [("again", 6, 6), ("alice", 4, 4)]
+
+
+async def test_a_connection_goes_on_after_what_was_seen_last(cluster: Cluster, namespace: str) -> None:
+    # Given two turns, the first of them one whose end its caller may not have heard
+    cluster.apply(namespace, agent(runtime=ONE_RUNNER), session("alice"))
+    first = message(
+        "alice", "echo: one", turn=True, user=None, agent=None, runtime=None, key="said-once-by-alice"
+    )
+    async with client(cluster, namespace) as parley:
+        async with asyncio.timeout(LONG):
+            told = [item async for item in parley.chat("alice", "echo: one", key=first.key)]
+        assert output(told) == "one"
+        assert output(await chat(parley, "alice", "echo: two")) == "two"
+
+        # When connections are made again, as they were first and with the id that was seen last
+        stream = Request({"name": "alice"}, query=[("after", 0)])
+        follows = await told_again(parley, STREAM, stream, until=4)
+        chats = await told_again(parley, CHAT, first, until=4)
+
+        # Then they bring what came after that, and nothing again
+        assert (follows, chats) == ([3, 4], [])
+        assert [event.sequence for event in (await parley.list_events("alice")).items] == [1, 2, 3, 4]
+
+
+async def test_an_answer_is_shown_while_it_is_given(cluster: Cluster, namespace: str) -> None:
+    # Given a model that takes its time for each word
+    cluster.apply(namespace, agent(runtime=ONE_RUNNER), session("alice"))
+    words = " ".join(f"word-{number}" for number in range(20))
+    pieces: list[DeltaView] = []
+    async with client(cluster, namespace) as parley:
+        # When somebody reads answers along; none of them waits for its pieces, so one may come without
+        for _ in range(6):
+            told = await chat(parley, "alice", f"[pace 0.5s] echo: {words}")
+            answer = output(told)
+            pieces = [item for item in told if isinstance(item, DeltaView)]
+            if pieces:
+                break
+
+    # Then pieces came, each of them what the answer has in that place
+    assert pieces, f"six answers, and not a piece of any; the last one: {told}"
+    assert answer == words
+    shown = [(piece.offset, piece.text) for piece in pieces]
+    assert shown == [(offset, words[offset : offset + len(text)]) for offset, text in shown]
+
+
+async def test_a_message_that_got_no_task_at_once_is_answered_later(cluster: Cluster, namespace: str) -> None:
+    # Given a namespace that has no room for Tasks
+    quota = {"hard": {"count/tasks.parley.dev": "0"}}
+    cluster.apply(
+        namespace,
+        agent(runtime=ONE_RUNNER),
+        session("alice"),
+        {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "no-tasks"}, "spec": quota},
+    )
+    tasks, tried = collection("task", namespace), task("tried", sessionRef={"name": "alice"}, message="Hello")
+
+    def refused() -> bool:
+        return cluster.request("POST", tasks, params={"dryRun": "All"}, json=tried).status_code == 403
+
+    cluster.wait("the quota counts", namespace, refused)
+    async with client(cluster, namespace) as parley:
+        # When something is said, then it is kept, though its Task cannot be made
+        accepted = await parley.post_message("alice", "echo: late")
+        assert accepted.task is not None
+        assert cluster.list("task", namespace) == []
+
+        # When there is room again, then nobody has to repeat it
+        cluster.kubectl("delete", "quota", "no-tasks", "-n", namespace)
+        ended = await asyncio.to_thread(cluster.wait_task, namespace, accepted.task)
+        assert (ended["status"]["phase"], ended["status"]["output"]) == ("Succeeded", "late")
+        said = (await parley.list_events("alice")).items
+        assert [(event.role, event.content) for event in said] == [
+            ("user", "echo: late"), ("assistant", "late"),
+        ]  # fmt: skip
 
 
 @pytest.mark.disruptive
