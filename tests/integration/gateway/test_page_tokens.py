@@ -152,3 +152,21 @@ async def test_such_a_token_is_good_at_every_gateway_for_its_own_list_and_caller
     ):
         answer = await desk.ask(token, "GET", f"/sessions?limit=1&{query}")
         assert problem(answer) == (400, "InvalidPageToken", "pageToken"), query
+
+
+async def test_such_a_token_is_good_for_a_quarter_of_an_hour(desk: Desk, story: Story) -> None:
+    alice = desk.person("alice", *OWN)
+    for name in ("a", "b"):
+        await desk.session(name, registered=False, spec={"user": {"id": "alice"}})
+    token = (await desk.ask(alice, "GET", "/sessions?limit=1")).json()["nextPageToken"]
+    path = f"/sessions?limit=1&pageToken={token}"
+
+    # Given a caller who takes their time, then the token is good again and again
+    await story.sql("UPDATE idempotency SET at = at - interval '14 min'")
+    assert (await desk.ask(alice, "GET", path)).status_code == 200
+    assert (await desk.ask(alice, "GET", path)).status_code == 200
+    # and once they took too long, they are told to begin again
+    await story.sql("UPDATE idempotency SET at = at - interval '2 min'")
+    answer = await desk.ask(alice, "GET", path)
+    assert problem(answer) == (400, "InvalidPageToken", "pageToken")
+    assert "begin again without pageToken" in answer.json()["detail"]

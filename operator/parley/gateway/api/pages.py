@@ -1,7 +1,8 @@
 """Pages of lists that Kubernetes keeps, with filters that it does not know.
 
 The API server's token of a chunk names the object that the chunk ended with. Who sees the whole list may carry it, in a
-token of ours; for who sees some of it only, it stays in the store, and what they carry is drawn at random.
+token of ours; for who sees some of it only, it stays in the store for 15 minutes, and what they carry is drawn at
+random. Later, or with other filters, a token is refused (400, ``InvalidPageToken``): the list is begun again without.
 """
 
 import base64
@@ -10,6 +11,7 @@ import json
 import re
 import secrets
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import Annotated, Generic, NamedTuple, Protocol, TypeVar
 
 from fastapi import Query
@@ -31,7 +33,8 @@ CHUNK = 200
 """Objects read at a time when not all of them are wanted: with a status of 64 KiB each they take 13 MB."""
 MOST_CHUNKS = 10
 """Then a page ends, however few were found; the caller goes on with its token."""
-
+HIDDEN_FOR = timedelta(minutes=15)
+"""How long the store keeps a position: each page has its own. The API server's own last 5 to 10 minutes."""
 
 _HIDDEN = re.compile(r"[A-Za-z0-9_-]{32}")
 
@@ -89,7 +92,7 @@ class OpenTokens:
 
 
 class HiddenTokens:
-    """Tokens that say nothing: their positions are in the store for a day, where every gateway finds them.
+    """Tokens that say nothing: their positions are in the store for 15 minutes, where every gateway finds them.
 
     Args:
         backend: the store.
@@ -121,7 +124,7 @@ class HiddenTokens:
         """See ``Tokens``."""
         token = secrets.token_urlsafe(24)
         async with self._backend.store() as conn:
-            await remember(conn, self._scope, token, self._filters, position.model_dump())
+            await remember(conn, self._scope, token, self._filters, position.model_dump(), HIDDEN_FOR)
         return token
 
 
@@ -207,7 +210,7 @@ def _read(token: str | None, filters: str) -> Position:
 def _no_token() -> Refusal:
     return bad_request(
         "pageToken",
-        "this is no nextPageToken of this list with these filters: begin again without pageToken",
+        "this is no nextPageToken of this list with these filters, or it is too old: begin again without pageToken",
         reason="InvalidPageToken",
     )
 
