@@ -28,6 +28,10 @@ VALUES (%(scope)s, %(key)s, %(body_hash)s, %(answer)s::json, now() + %(keep)s - 
 ON CONFLICT (scope, key) DO UPDATE SET body_hash = excluded.body_hash, answer = excluded.answer, at = excluded.at
 WHERE old.at <= now() - %(day)s
 """
+REPLACE = """
+UPDATE idempotency SET answer = %(answer)s::json
+WHERE scope = %(scope)s AND key = %(key)s AND body_hash = %(body_hash)s
+"""
 FORGET = """
 DELETE FROM idempotency WHERE (scope, key) IN
   (SELECT scope, key FROM idempotency WHERE at <= now() - %(day)s ORDER BY at LIMIT %(most)s)
@@ -64,6 +68,12 @@ async def remember(
     # One that runs out between the two is an answer still.
     found = await _stored(conn, scope, key)
     return answer if found is None else _checked(found, key, body_hash)
+
+
+async def replace_answer(conn: Connection, scope: str, key: str, body_hash: str, answer: JsonValue) -> None:
+    """Put another answer in the place of the one that is kept, for the rest of its time."""
+    row = {"scope": scope, "key": key, "body_hash": body_hash, "answer": encode(answer)}
+    await execute(conn, REPLACE, row)
 
 
 async def forget_answers(conn: Connection, fence: Fence, most: int = MOST_FORGOTTEN) -> int:

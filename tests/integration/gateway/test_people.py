@@ -145,6 +145,23 @@ async def test_a_request_that_was_refused_or_lost_can_be_repeated(desk: Desk) ->
     assert statuses == [503, 422, 201, 200]
 
 
+async def test_a_key_that_ran_out_is_free_for_another_body(desk: Desk, story: Story) -> None:
+    # Given a Session that an almost day old key made only when the request was repeated
+    ann = desk.person("ann", *EVERYTHING)
+    key = {"Idempotency-Key": "k"}
+    desk.kube.fail(KubeUnavailable(503, "", "no"), verb="create", kind=SESSION.kind)
+    lost = await desk.ask(ann, "POST", "/sessions", headers=key, json={"spec": SPEC})
+    await story.sql("UPDATE idempotency SET at = at - interval '23 h'")
+    made = await desk.ask(ann, "POST", "/sessions", headers=key, json={"spec": SPEC})
+    assert [lost.status_code, made.status_code] == [503, 201]
+    # When that day is over
+    await story.sql("UPDATE idempotency SET at = at - interval '2 h'")
+    # Then the key makes another one
+    other = await desk.ask(ann, "POST", "/sessions", headers=key, json={"spec": SPEC, "labels": {"a": "b"}})
+    assert other.status_code == 201, other.text
+    assert other.json()["metadata"]["uid"] != made.json()["metadata"]["uid"]
+
+
 async def test_a_name_that_is_taken_is_a_conflict(desk: Desk) -> None:
     ann = desk.person("ann", *EVERYTHING)
     await desk.session("taken")

@@ -14,7 +14,7 @@ from parley.gateway.calling import Backend
 from parley.kube.client import JsonObject
 from parley.kube.errors import AlreadyExists
 from parley.kube.kinds import SESSION
-from parley.store.idempotency import remember, remembered
+from parley.store.idempotency import remember, replace_answer
 
 REQUEST_ANNOTATION = "parley.dev/request"
 """On a Session that was made with an idempotency key: which request made it."""
@@ -107,18 +107,18 @@ async def _claim(
     answer: JsonObject = {"name": name or f"s-{request[:12]}"}
     async with backend.store() as conn:
         stored = await remember(conn, scope, key, body_hash, answer)
-        was_made = await remembered(conn, _of_made(scope), key, body_hash) is not None
-    return _Claim(str(cast("JsonObject", stored)["name"]), request, scope, key, body_hash, was_made)
+    known = cast("JsonObject", stored)
+    return _Claim(str(known["name"]), request, scope, key, body_hash, was_made=known.get("made") is True)
 
 
 async def _confirm(backend: Backend, claim: _Claim) -> None:
-    """Note that the Session was there, before anybody is told so: without it now, it was deleted."""
+    """Note that the Session was there, before anybody is told so: without it now, it was deleted.
+
+    In the claim itself, so that the key runs out as a whole.
+    """
+    answer: JsonObject = {"name": claim.name, "made": True}
     async with backend.store() as conn:
-        await remember(conn, _of_made(claim.scope), claim.key, claim.body_hash, {"name": claim.name})
-
-
-def _of_made(scope: str) -> str:
-    return f"{scope} made"
+        await replace_answer(conn, claim.scope, claim.key, claim.body_hash, answer)
 
 
 async def _earlier(people: People, access: NamespaceAccess, claim: _Claim) -> JsonObject:
