@@ -115,7 +115,7 @@ class Observer:
         session_uid = task.session.uid if task.session else None
         async with context.store() as connection:
             # Of one that nobody has said or planned anything of, the store mostly knows nothing.
-            is_new = not resource.status and resource.uid not in context.ready_steps
+            is_new = "phase" not in resource.status and resource.uid not in context.ready_steps
             record = None if is_new else await load_task(connection, resource.uid)
             begun = record is not None and (record.attempts or record.steps)
             unbound = record is not None and not begun and record.session_uid != session_uid

@@ -25,7 +25,8 @@ TRUNCATE = "Truncate"
 # where one of the two was erased. The end of a queued task may have come between them: it comes after its turn. What
 # this step itself has said already is its input, not its history; but a summary that it has made stands for what it
 # says, in its next attempt too. Turns older than the oldest message in the window are not even read: a call and its
-# result are of one turn. OFFSET 0: turn by turn, by the index; the planner would read the whole session.
+# result are of one turn. OFFSET 0: turn by turn, by the index; the planner would read the whole session. What fits is
+# asked for by subqueries, which are run once: joined, it was counted anew for each event.
 HISTORY = """
 WITH summary AS (
   SELECT sequence, time, type, role, content, speaker, task, step, item, attempt
@@ -78,8 +79,9 @@ SELECT sequence, time, type, role, content, speaker, task, step, item, attempt
 FROM (SELECT *, 0 AS ticket, false AS aside FROM summary
       UNION ALL
       SELECT sequence, time, type, role, content, speaker, task, step, item, attempt, ticket, aside
-      FROM shown, fitting
-      WHERE newest < fitting.messages OR (newest = fitting.messages AND type = 'message')
+      FROM shown
+      WHERE newest < (SELECT messages FROM fitting)
+         OR (newest = (SELECT messages FROM fitting) AND type = 'message')
          OR (newest = 0 AND type = 'state' AND size <= %(bytes)s)) history
 ORDER BY ticket, aside, sequence
 """
