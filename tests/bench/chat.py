@@ -49,7 +49,7 @@ def run(bench: Bench) -> None:
         after = world.memory()
         problems = [problem for name in world.sessions for problem in world.problems_of(name, chats.turns)]
         say_spent(cpu, chats.cpu, chats.counted, "turn")
-        _report(chats, world.model_times(), before, after, problems)
+        _report(chats, world.model_times(), world.posted_times(), before, after, problems)
 
 
 async def _chat(world: ChatWorld, count: int, seconds: float) -> Chats:
@@ -99,6 +99,7 @@ async def _disturb(world: ChatWorld, gateways: Gateways, chats: Chats, seconds: 
 def _report(
     chats: Chats,
     asked: dict[str, float],
+    posted: dict[str, float],
     before: dict[str, float],
     after: dict[str, float],
     problems: Sequence[str],
@@ -111,11 +112,17 @@ def _report(
     for when, some in (
         ("before anything was killed", before_kill),
         ("from the first kill to the end", afterwards),
+        ("in all", turns),
     ):
-        firsts = [asked[turn.message] - turn.began for turn in some if turn.message in asked]
+        known = [turn for turn in some if turn.message in asked and turn.message in posted]
+        firsts = [asked[turn.message] - turn.began for turn in known]
+        since_posted = [asked[turn.message] - posted[turn.message] for turn in known]
         say(f"  {when}:")
         say(f"    Parley's share of a turn: {in_words([turn.seconds - MODEL_SECONDS for turn in some])}")
-        say(f"    from posting to the model's first request: {in_words(firsts)}")
+        say(f"    from the caller's request to the model's first request: {in_words(firsts)}")
+        say(
+            f"    from the message's time in its session to the model's first request: {in_words(since_posted)}"
+        )
     say(f"  the longest turn: {max(turn.seconds for turn in turns):.1f} s")
     for pod in sorted(after):
         say(f"  memory of {pod}: {before.get(pod, 0):.0f} MiB before, {after[pod]:.0f} MiB after")

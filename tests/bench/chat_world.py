@@ -2,7 +2,9 @@
 
 import json
 import signal
+import time
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -116,6 +118,16 @@ class ChatWorld:
             message = str(entry["request"]["messages"][-1]["content"])
             found.setdefault(message, float(entry["seconds"]))
         return found
+
+    def posted_times(self) -> dict[str, float]:
+        """When each message was in its session, by the same clock: its event has Postgres's time, of this machine."""
+        ahead = time.time() - time.monotonic()
+        return {
+            str(event["content"]): datetime.fromisoformat(event["time"]).timestamp() - ahead
+            for name in self.sessions
+            for event in self._events(name)
+            if event["type"] == "message" and event["role"] == "user"
+        }
 
     def problems_of(self, name: str, turns: Sequence[Turn]) -> list[str]:
         """What is wrong with a session's transcript: it has each message once, its answer after it, and no other."""
