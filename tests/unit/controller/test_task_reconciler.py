@@ -1,154 +1,54 @@
-"""One round of a task: what is noted for its session's turns, written to its status, told, and woken later.
+"""One round of a task: what is read, written to its status, told, and woken later."""
 
-The rows come from a script; what the plan does with them is tested with the engine.
-"""
-
-import copy
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any, cast
 
 import pytest
-from parley.controller import observation
-from parley.controller.context import TASK_KEY, Context
-from parley.controller.finality import is_final
-from parley.controller.session_reconciler import SessionReconciler
+from parley.controller.context import TASK_KEY
 from parley.controller.sights import Sights
-from parley.controller.task_reconciler import TaskReconciler
 from parley.engine.pods import PodView
 from parley.kube.errors import Conflict, Forbidden, Invalid
-from parley.kube.events import Transition
-from parley.kube.kinds import AGENT, JOB, POD, SESSION, TASK
+from parley.kube.kinds import TASK
 from parley.resources.reasons import Reason
-from parley.store.records import Inserted, OutputRecord, TaskEnd, TaskRecord, TurnRecord
+from parley.store.records import Inserted, OutputRecord
 
-from tests.fake_kube import FakeKube
 from tests.kstatus import kstatus
-from tests.unit.controller.contexts import storeless, woken
-from tests.unit.controller.objects import NAMESPACE, agent_body, body, sample, session_body, task_body
+from tests.unit.controller.contexts import woken
+from tests.unit.controller.objects import NAMESPACE, task_body
 from tests.unit.controller.records import NOW, RUNNING, UID, record
-
-STEPS = [{"name": "step", "container": {"image": "i"}}]
-ENDED = TaskEnd("Succeeded", "Succeeded", "all steps are done", OutputRecord("ok"), NOW)
-DONE = replace(RUNNING, state="Succeeded", reason="Succeeded", ended_at=NOW)
-
-
-class Story:
-    """A Task ``exit-0`` with rows, its Job and pod running; ``log`` has the writes in order."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, rows: TaskRecord, session: str | None = None) -> None:
-        self.rows = rows
-        self.kube = FakeKube()
-        self.context: Context = storeless(self.kube)
-        self.log: list[str] = []
-        self.told: list[Transition] = []
-        self.context.tell = self.told.append
-        self.kube.on_change = lambda _, kind, made: self.log.append(f"{kind.kind} {made['metadata']['name']}")  # type: ignore[index, call-overload]
-        reference: dict[str, Any] = {"sessionRef": {"name": session}} if session else {}
-        self.see(task_body("exit-0", uid=UID) | {"spec": {"steps": STEPS, **reference}})
-        for kind, made in ((AGENT, agent_body()), (SESSION, session_body("alice"))):
-            Sights(self.context).see(kind, made, False)
-        for kind, name in ((JOB, "job-new"), (POD, "pod-running")):
-            Sights(self.context).see(kind, sample(name), False)
-        self.log.clear()
-        monkeypatch.setattr(observation, "load_task", self._load)
-        self.reconciler = TaskReconciler(self.context, cast("SessionReconciler", self))
-
-    def see(self, made: dict[str, Any]) -> None:
-        self.kube.objects["Task", NAMESPACE, "exit-0"] = copy.deepcopy(made)
-        self.kube._version = 100
-        Sights(self.context).see(TASK, made, False)
-
-    async def reconcile(self) -> dict[str, Any]:
-        """Return the status afterwards."""
-        await woken(self.context)
-        await self.reconciler.reconcile(NAMESPACE, "exit-0")
-        return cast("dict[str, Any]", self.kube.objects["Task", NAMESPACE, "exit-0"]["status"])
-
-    # The session reconciler's part.
-
-    async def register(self, *_: object) -> None:
-        self.log.append("register the session")
-
-    async def show(self, namespace: str, name: str) -> None:
-        self.log.append(f"show session {namespace}/{name}")
-
-    async def _load(self, _: object, uid: str) -> TaskRecord:
-        assert uid == UID
-        return self.rows
+from tests.unit.controller.task_story import DONE, ENDED, IN_SESSION, STEPS, Rendered, Story
 
 
 @pytest.fixture
 def story(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Story]:
-    return lambda rows, session=None: Story(monkeypatch, rows, session)
+    return partial(Story, monkeypatch)
 
 
-IN_SESSION = {"session_uid": "uid-of-alice"}
-
-
-async def test_a_task_that_takes_no_turn_does_not_hold_up_the_sessions_tickets(
+async def test_a_task_of_which_nothing_is_known_is_registered_without_a_look(
     story: Callable[..., Story],
 ) -> None:
-    """Tickets wait until each open task of the session was planned: this one is, and needs none."""
-    given = story(record(attempts=[RUNNING], **IN_SESSION), "alice")
-    other = body("other", uid="uid-of-other", message="hello", sessionRef={"name": "alice"})
-    Sights(given.context).see(TASK, other, False)
+    """Of a new one the store knows nothing, and registering finds what it does know."""
+    given = story(record(attempts=[RUNNING]))
+
+    status = await given.reconcile()
+    assert (given.asked, status["phase"]) == (["register"], "Running")
+
+    await given.reconcile()
+    assert given.asked == ["register", "load"]
+
+
+async def test_a_task_with_a_phase_is_looked_up_by_another_leader_too(story: Callable[..., Story]) -> None:
+    given = story(record(attempts=[RUNNING]))
+    given.see(
+        task_body("exit-0", uid=UID, version=9, status={"phase": "Running"}) | {"spec": {"steps": STEPS}}
+    )
 
     await given.reconcile()
 
-    tasks = given.context.projection.tasks.referring_to(NAMESPACE, "alice")
-    planned = [task for task in tasks if task.name == "exit-0"]
-    assert given.context.ready_steps.in_order(planned) == []
-    assert "Turns alice" in await woken(given.context), "others may have waited for this first plan"
-
-
-TICKET = TurnRecord("uid-of-alice", 1, UID, "exit-0", "reply", "Waiting", None, None)
-
-
-@pytest.mark.parametrize(
-    ("turns", "phase", "expected"),
-    [
-        ([TICKET], "Active", False),
-        ([], "Active", True),
-        ([TICKET, replace(TICKET, ticket=2, step="another")], "Active", True),
-        ([TICKET], "Dormant", True),
-    ],
-    ids=[
-        "its message has brought its ticket",
-        "it needs one",
-        "one is to be withdrawn",
-        "its session is to wake up",
-    ],
-)
-async def test_the_queue_is_looked_at_when_there_is_something_to_do_in_it(
-    story: Callable[..., Story], turns: list[TurnRecord], phase: str, expected: bool
-) -> None:
-    """A chat's turn has its place already: the queue's transaction would only keep it from its start."""
-    given = story(record(turns=turns, **IN_SESSION))
-    given.see(body("exit-0", uid=UID, version=2, message="hello", sessionRef={"name": "alice"}))
-    session = session_body("alice", version=2)
-    Sights(given.context).see(SESSION, session | {"status": {"phase": phase}}, False)
-    await woken(given.context)
-
-    task = await given.reconciler._read(given.context.projection.tasks.get(NAMESPACE, "exit-0"))
-    seen = await given.reconciler._observer.observe(task)
-    plan, around = given.reconciler._plan(task, seen)
-    news = given.reconciler._note_turns(task, plan, around)
-
-    assert plan.ready_turns == ("reply",)
-    assert (news, "Turns alice" in await woken(given.context)) == (expected, expected)
-
-
-async def test_a_task_that_cannot_be_read_does_not_either(story: Callable[..., Story]) -> None:
-    given = story(record(ended=replace(ENDED, phase="Failed", reason="InvalidSpec")))
-    given.see(body("exit-0", uid=UID, version=2, message={"not": "text"}, sessionRef={"name": "alice"}))
-
-    status = await given.reconcile()
-
-    assert status["phase"] == "Failed"
-    waiting = [t for t in given.context.projection.tasks.referring_to(NAMESPACE, "alice") if not is_final(t)]
-    assert given.context.ready_steps.in_order(waiting) == []
+    assert given.asked == ["load"]
 
 
 async def test_a_running_task_shows_it_and_looks_again_at_its_deadline(story: Callable[..., Story]) -> None:
@@ -400,13 +300,6 @@ async def test_work_that_another_store_holds_is_never_done_again(
     await given.reconcile()
 
     assert ended == (["StoreMismatch"] if lacks else [])
-
-
-class Rendered:
-    """An evaluator for templates that hold none."""
-
-    async def render(self, fields: dict[str, Any], _: object) -> dict[str, Any]:
-        return {path: field.source for path, field in fields.items()}
 
 
 async def test_a_task_with_many_attempts_is_looked_at_twice_a_second_at_most(
