@@ -6,5 +6,6 @@ checks of ``*_check*`` and ``installation``. Objects of Kubernetes are read as t
 those of another version can be.
 
 It may import ``client``, ``api``, ``kube`` and ``resources``. What takes long to import is imported by the command
-that needs it: ``--help`` answers at once. Only ``live_kube`` imports the Kubernetes client.
+that needs it: ``--help`` answers at once. Only ``live_kube`` and ``kubeconfig`` import the Kubernetes
+client.
 """

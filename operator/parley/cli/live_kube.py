@@ -1,24 +1,21 @@
 """The CLI's way to an API server: the official client's synchronous transport, with the user's kubeconfig.
 
-Of the CLI only this module imports ``kubernetes``. Kinds are known beforehand, so there is no discovery.
+Kinds are known beforehand, so there is no discovery.
 """
 
 import json
-import logging
-import os
-from collections.abc import Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, cast
 
 import urllib3
-from kubernetes import config as kubernetes_config
 from kubernetes.client import ApiClient, Configuration
 from kubernetes.client.exceptions import ApiException
 from pydantic import JsonValue
 
 from parley.cli.failures import CliError, NoCluster
 from parley.cli.kube import Change, Listed, LogLine, Right
+from parley.cli.kubeconfig import listening_to_complaints, read_kubeconfig
 from parley.cli.reading import dig, mapping, objects, text
 from parley.kube.client import JsonObject
 from parley.kube.errors import Invalid, KubeError, KubeUnavailable, NotFound, error_for
@@ -45,58 +42,6 @@ class _Answer(Protocol):
     def headers(self) -> Mapping[str, str]: ...
 
 
-class _Complaints(logging.Handler):
-    """Keeps what the package logs while it reads a kubeconfig: it does not raise it."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self.said: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.said.append(record.getMessage())
-
-
-@contextmanager
-def _listening() -> Generator[_Complaints]:
-    root, complaints = logging.getLogger(), _Complaints()
-    root.addHandler(complaints)
-    try:
-        yield complaints
-    finally:
-        root.removeHandler(complaints)
-
-
-def _load(path: str | None, context: str | None) -> tuple[Configuration, str, Mapping[str, str]]:
-    """The configuration, the context's namespace, and what tells kubectl the same."""
-    configuration = Configuration()
-    load = cast("Any", kubernetes_config)  # its functions are untyped
-    in_cluster = path is None and context is None and "KUBECONFIG" not in os.environ
-    if (
-        in_cluster
-        and "KUBERNETES_SERVICE_HOST" in os.environ
-        and not Path("~/.kube/config").expanduser().exists()
-    ):
-        load.load_incluster_config(client_configuration=configuration)
-        namespace = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace").read_text(
-            encoding="utf-8"
-        )
-        return configuration, namespace.strip(), {}
-    with _listening() as complaints:
-        load.load_kube_config(
-            config_file=path, context=context, client_configuration=configuration, persist_config=False
-        )
-        contexts, current = load.list_kube_config_contexts(config_file=path)
-    if complaints.said:
-        raise CliError(
-            f"the kubeconfig's login failed: {complaints.said[-1]}",
-            "log in as your cluster wants it, then try `kubectl get ns`",
-        )
-    named = context or current["name"]
-    namespaces = [text(one, "context", "namespace") for one in contexts if one["name"] == named]
-    arguments = {"--kubeconfig": path, "--context": context}
-    return configuration, next(iter(namespaces), "") or "default", {k: v for k, v in arguments.items() if v}
-
-
 class LiveKube:
     """``Kube`` against a real API server."""
 
@@ -118,7 +63,7 @@ class LiveKube:
         if path is not None and not Path(path).is_file():
             raise CliError(f"--kubeconfig {path}: there is no such file", "give the path of a kubeconfig")
         try:
-            configuration, namespace, arguments = _load(path, context)
+            configuration, namespace, arguments = read_kubeconfig(path, context)
         except CliError:
             raise
         except Exception as error:  # the package lets a malformed file raise whatever its code trips over
@@ -278,7 +223,7 @@ class LiveKube:
 
     def token(self) -> str | None:
         """See ``Kube``."""
-        with _listening() as complaints:
+        with listening_to_complaints() as complaints:
             whole = self._configuration.get_api_key_with_prefix("BearerToken")
         if complaints.said:
             raise CliError(f"the kubeconfig's login failed: {complaints.said[-1]}", "log in again")

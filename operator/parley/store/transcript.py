@@ -10,7 +10,7 @@ from pydantic import JsonValue
 
 from parley.protocol.messages import EventType
 from parley.store.pool import Connection
-from parley.store.rows import ask, fetch_all, fetch_value
+from parley.store.rows import Parameters, ask, fetch_all, fetch_value
 
 PAGE_BYTES = 2 * 1024 * 1024
 """Content of a page, as JSON, after which it ends: an event alone may have 1 MiB."""
@@ -20,7 +20,7 @@ WITH page AS (
   SELECT sequence, id, time, type, role, content, speaker, task, step, item, attempt,
          octet_length(content::text) AS size
   FROM events
-  WHERE session_uid = %(session_uid)s AND sequence > %(after)s
+  WHERE session_uid = %(session_uid)s AND sequence > %(begin)s
     AND (%(types)s::text[] IS NULL OR type = ANY(%(types)s::text[]))
   ORDER BY sequence LIMIT %(limit)s
 ), sized AS (
@@ -34,7 +34,7 @@ WITH page AS (
   SELECT sequence, id, time, type, role, content, speaker, task, step, item, attempt,
          octet_length(content::text) AS size
   FROM events
-  WHERE session_uid = %(session_uid)s AND sequence < %(before)s
+  WHERE session_uid = %(session_uid)s AND sequence < %(begin)s
     AND (%(types)s::text[] IS NULL OR type = ANY(%(types)s::text[]))
   ORDER BY sequence DESC LIMIT %(limit)s
 ), sized AS (
@@ -87,14 +87,7 @@ async def ask_events_after(
     page_bytes: int = PAGE_BYTES,
 ) -> AsyncCursor[EventRow]:
     """Ask for the same; in a ``conn.pipeline()`` the answer is there once that is left."""
-    parameters = {
-        "session_uid": session_uid,
-        "after": after,
-        "limit": limit,
-        "types": None if types is None else list(types),
-        "bytes": page_bytes,
-    }
-    return await ask(conn, EventRow, EVENTS_AFTER, parameters)
+    return await ask(conn, EventRow, EVENTS_AFTER, _page(session_uid, after, limit, types, page_bytes))
 
 
 async def events_before(
@@ -107,14 +100,21 @@ async def events_before(
     page_bytes: int = PAGE_BYTES,
 ) -> list[EventRow]:
     """Return the last events before a sequence, in their order, as ``events_after`` does."""
-    parameters = {
+    return await fetch_all(
+        conn, EventRow, EVENTS_BEFORE, _page(session_uid, before, limit, types, page_bytes)
+    )
+
+
+def _page(
+    session_uid: str, begin: int, limit: int, types: Sequence[EventType] | None, page_bytes: int
+) -> Parameters:
+    return {
         "session_uid": session_uid,
-        "before": before,
+        "begin": begin,
         "limit": limit,
         "types": None if types is None else list(types),
         "bytes": page_bytes,
     }
-    return await fetch_all(conn, EventRow, EVENTS_BEFORE, parameters)
 
 
 async def last_sequence(conn: Connection, session_uid: str) -> int | None:

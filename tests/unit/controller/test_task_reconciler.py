@@ -112,7 +112,7 @@ async def test_whoever_sees_the_end_sees_its_events(story: Callable[..., Story])
 
     await given.reconcile()
 
-    assert given.log == [f"show session {NAMESPACE}/alice", "Task exit-0"]
+    assert given.log == ["register the session", f"show session {NAMESPACE}/alice", "Task exit-0"]
 
 
 async def test_an_ended_task_is_never_planned_again(story: Callable[..., Story]) -> None:
