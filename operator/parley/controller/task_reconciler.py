@@ -180,7 +180,8 @@ class TaskReconciler:
         Tickets wait for each open task of the session, so those without a turn say so too.
         """
         resource, session = task.resource, task.spec.session_ref
-        if session is None or not self._context.ready_steps.note(resource.uid, plan.ready_turns):
+        is_news = self._context.ready_steps.note(resource.uid, plan.ready_turns)
+        if session is None or not is_news:
             return False
         if self._is_queued_alone(task, plan, around):
             return False

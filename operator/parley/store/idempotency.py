@@ -32,9 +32,11 @@ REPLACE = """
 UPDATE idempotency SET answer = %(answer)s::json
 WHERE scope = %(scope)s AND key = %(key)s AND body_hash = %(body_hash)s
 """
+# Asked twice: a row may be taken anew between the two.
 FORGET = """
 DELETE FROM idempotency WHERE (scope, key) IN
   (SELECT scope, key FROM idempotency WHERE at <= now() - %(day)s ORDER BY at LIMIT %(most)s)
+  AND at <= now() - %(day)s
 """
 
 

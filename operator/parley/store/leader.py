@@ -5,6 +5,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 
+from psycopg import Rollback
+
 from parley.store.errors import Fenced
 from parley.store.pool import Connection
 from parley.store.rows import Statement, ask, beginning, execute, fetch_value
@@ -134,6 +136,8 @@ async def leading(conn: Connection, fence: Fence, *first: Statement) -> AsyncGen
             if found.since_tick <= GAP:
                 yield [each.rowcount for each in touched]
                 return
+            # The tick comes before all of it.
+            raise Rollback
         await tick(conn, fence)
 
 

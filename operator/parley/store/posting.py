@@ -50,7 +50,7 @@ SELECT EXISTS (SELECT FROM turns WHERE session_uid = %(session_uid)s AND task_ui
 BIND: LiteralString = """
 WITH made AS (
   SELECT made.* FROM unnest(%(task_uids)s::text[], %(task_names)s::text[], %(steps)s::text[]) AS made (uid, name, step)
-  JOIN tasks t ON t.uid = made.uid AND t.ended_at IS NULL AND t.gone_since IS NULL
+  JOIN tasks t ON t.uid = made.uid AND t.session_uid = %(session_uid)s AND t.ended_at IS NULL AND t.gone_since IS NULL
 ), bound AS (
   UPDATE turns u SET task_uid = made.uid FROM made
   WHERE u.session_uid = %(session_uid)s AND u.state = 'Waiting' AND u.task_uid IS NULL

@@ -9,7 +9,7 @@ from parley.store import attempts, children, replies, rounds, sessions, slots, s
 from parley.store.entries import Done, Sleep
 from parley.store.leader import Fence, Fenced, raise_epoch, tick
 from parley.store.pool import Connection
-from parley.store.records import Inserted, TaskRecord
+from parley.store.records import Inserted, NotGranted, TaskRecord
 
 from tests.integration.store.story import Story, child_request, container_request
 
@@ -182,3 +182,16 @@ async def _raise(story: Story, cluster: str) -> Fence:
 def _deadline(record: TaskRecord) -> datetime:
     assert record.deadline is not None
     return record.deadline
+
+
+async def test_an_attempt_refused_after_a_gap_leaves_the_turn_where_it_was(story: Story) -> None:
+    """Given a store that was away, when the first write is an attempt that is refused, then nobody holds the turn."""
+    alice = await story.session()
+    task = await story.task(alice)
+    await story.queue(alice, task)
+    await story.sql(f"UPDATE leader SET tick = tick - {AWAY}")
+
+    refused = await story.insert(task, session_uid=alice, number=2)
+
+    assert isinstance(refused, NotGranted)
+    assert await story.queue(alice, task) == [(task, "Waiting")]

@@ -1,5 +1,6 @@
 -- What is worth a look at once, and what may wait a moment: a turn is registered, begun and taken within milliseconds,
--- and a look at each costs those who wait for its answer.
+-- and a look at each costs those who wait for its answer. Streams at a gateway of the version before tell of progress
+-- with what is said next, or within 15 s, as they do of notices that were lost.
 
 -- In the order in which transactions take them, the leader's first: so nobody holds one and waits for another.
 LOCK TABLE leader, sessions, tasks, turns, attempts, waits IN ACCESS EXCLUSIVE MODE;
