@@ -79,9 +79,11 @@ async def connect(pool: Pool) -> AsyncGenerator[Connection, None]:
             had not committed is undone. Whether a commit that was under way took place is unknown: repeat the
             call, each one is idempotent.
     """
+    before = _cancellations()
     try:
         conn = await _checked(pool)
         try:
+            _raise_lost_cancellation(before)
             yield conn
             _used[conn] = asyncio.get_running_loop().time()
         except BaseException:
@@ -102,6 +104,23 @@ async def connect(pool: Pool) -> AsyncGenerator[Connection, None]:
         errors.IdleInTransactionSessionTimeout,
     ) as error:
         raise StoreUnavailable(f"The database cannot be used: {first_line(error)}") from error
+
+
+def _cancellations() -> int:
+    """Return how often the current task was asked to end and has not answered."""
+    task = asyncio.current_task()
+    return 0 if task is None else task.cancelling()
+
+
+def _raise_lost_cancellation(before: int) -> None:
+    """End the current task where that was asked for meanwhile and nobody heard it.
+
+    The pool waits by ``asyncio.wait_for``, which until Python 3.12 forgets a cancellation that comes together
+    with what is waited for (https://github.com/python/cpython/issues/86296): the task would run on, and whoever
+    cancelled it wait for ever.
+    """
+    if _cancellations() > before:
+        raise asyncio.CancelledError
 
 
 async def _checked(pool: Pool) -> Connection:
