@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from typing import TypeVar
 
 import pytest
 from parley.gateway.calling import Backend
 from parley.gateway.live.readers import MOST_DELTAS, Delta
-from parley.gateway.live.stream import Ended, SessionStream
+from parley.gateway.live.stream import Ended, SessionIs, SessionStream, TaskIs
 from parley.store import sessions, tasks
 from parley.store.errors import StoreUnavailable
 from parley.store.lifecycle import set_session_state
@@ -83,6 +84,24 @@ async def test_what_happens_is_told_in_its_order(gateway: Gateway, story: Story,
         async with story.conn() as conn:
             await sessions.session_gone(conn, story.fence, alice)
         assert (await stream.rest())[-1].data == {"reason": "SessionGone"}
+
+
+async def test_how_far_a_turn_got_is_heard_of(pool: Pool, gateway: Gateway, story: Story, alice: str) -> None:
+    """Given a stream that looks at nothing unasked, when a turn is made, begun and taken, then it tells each."""
+    task = ""
+    stream = SessionStream(Backend(None, pool, LONG), gateway.live, alice, 0, silence=10 * LONG)  # type: ignore[arg-type]
+
+    async with asyncio.timeout(LONG), aclosing(stream.items()) as items:
+        async for item in items:
+            if isinstance(item, SessionIs):
+                task = await story.task(alice, "hello")
+                await story.queue(alice, task)
+            elif isinstance(item, TaskIs) and item.change.phase == "Queued":
+                await story.start(task, session_uid=alice)
+                await story.take(task)
+            elif isinstance(item, TaskIs):
+                assert (item.change.phase, item.change.step) == ("Running", "reply")
+                break
 
 
 @pytest.mark.usefixtures("alice")

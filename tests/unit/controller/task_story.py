@@ -10,8 +10,9 @@ from parley.controller.context import Context
 from parley.controller.session_reconciler import SessionReconciler
 from parley.controller.sights import Sights
 from parley.controller.task_reconciler import TaskReconciler
+from parley.kube.client import JsonObject
 from parley.kube.events import Transition
-from parley.kube.kinds import AGENT, JOB, POD, SESSION, TASK
+from parley.kube.kinds import AGENT, JOB, POD, SESSION, TASK, Kind
 from parley.store.records import OutputRecord, TaskEnd, TaskRecord
 
 from tests.fake_kube import FakeKube
@@ -35,7 +36,7 @@ class Story:
         self.log: list[str] = []
         self.told: list[Transition] = []
         self.context.tell = self.told.append
-        self.kube.on_change = lambda _, kind, made: self.log.append(f"{kind.kind} {made['metadata']['name']}")  # type: ignore[index, call-overload]
+        self.kube.on_change = self._changed
         reference: dict[str, Any] = {"sessionRef": {"name": session}} if session else {}
         self.see(task_body("exit-0", uid=UID) | {"spec": {"steps": STEPS, **reference}})
         for kind, made in ((AGENT, agent_body()), (SESSION, session_body("alice"))):
@@ -58,6 +59,9 @@ class Story:
         await woken(self.context)
         await self.reconciler.reconcile(NAMESPACE, "exit-0")
         return cast("dict[str, Any]", self.kube.objects["Task", NAMESPACE, "exit-0"]["status"])
+
+    def _changed(self, _: str, kind: Kind, made: JsonObject) -> None:
+        self.log.append(f"{kind.kind} {cast('JsonObject', made['metadata'])['name']}")
 
     # The session reconciler's part.
 

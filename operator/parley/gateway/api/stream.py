@@ -123,7 +123,13 @@ async def _chat_frames(
         yield frame("done", Done(phase="Succeeded"))
         return
     stream = SessionStream(
-        backend, live, session_uid, begin, task=name, begun=not posted.repeated, silence=HEARTBEAT_SECONDS
+        backend,
+        live,
+        session_uid,
+        begin,
+        task=name,
+        up_to_date=not posted.repeated,
+        silence=HEARTBEAT_SECONDS,
     )
     async with aclosing(stream.items()) as items:
         async for item in items:

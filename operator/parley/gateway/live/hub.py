@@ -55,13 +55,13 @@ class Live:
         self.pools.wake_all()
 
     @asynccontextmanager
-    async def reading(self, session_uid: str, *, begun: bool = False) -> AsyncGenerator[Reader]:
+    async def reading(self, session_uid: str, *, up_to_date: bool = False) -> AsyncGenerator[Reader]:
         """Read a session along from now on: events by looking into the store when woken, pieces as they come.
 
-        With ``begun`` the reader knows what the session has until now, and the first look has time.
+        A reader that is up to date knows what the session has until now: the first look has time.
         """
         with self.readers.reader(session_uid) as reader:
-            if begun:
+            if up_to_date:
                 reader.take_changed()
                 reader.notice_soon()
             # At once, else a turn that runs already sends no pieces for some seconds.

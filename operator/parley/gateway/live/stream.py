@@ -88,7 +88,7 @@ class SessionStream:
         session_uid: of the session.
         after: the last sequence that the reader has.
         task: name of the only task to follow; None: all of the session.
-        begun: nothing that the reader lacks can be there yet, so the first look has time.
+        up_to_date: nothing that the reader lacks can be there yet, so the first look has time.
         silence: seconds without an item after which ``Silence`` comes.
         life: seconds after which it ends: whoever reads on is asked anew who they are and what they may.
     """
@@ -101,7 +101,7 @@ class SessionStream:
         after: int,
         *,
         task: str | None = None,
-        begun: bool = False,
+        up_to_date: bool = False,
         silence: float,
         life: float = LIFE_SECONDS,
     ) -> None:
@@ -110,7 +110,7 @@ class SessionStream:
         self._session_uid = session_uid
         self._after = after
         self._task = task
-        self._begun = begun
+        self._up_to_date = up_to_date
         self._task_uid: str | None = None
         self._silence = silence
         self._life = life
@@ -124,7 +124,7 @@ class SessionStream:
     async def items(self) -> AsyncGenerator[Item]:
         """Yield what there is to tell until the session is gone, the gateway ends, or the caller closes it."""
         clock = asyncio.get_running_loop().time
-        async with self._live.reading(self._session_uid, begun=self._begun) as reader:
+        async with self._live.reading(self._session_uid, up_to_date=self._up_to_date) as reader:
             told = clock()
             end = told + self._life
             while True:
