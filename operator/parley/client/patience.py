@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import httpx2
 
-_FIRST_SECONDS = 0.2
+_FIRST_SECONDS = 0.1
 _MOST_SECONDS = 10.0
 
 
@@ -18,7 +18,7 @@ class Retries:
         seconds: how long it may wait between all of them together.
     """
 
-    attempts: int = 6
+    attempts: int = 8
     seconds: float = 30.0
 
 
@@ -52,7 +52,7 @@ class Patience:
         if self.sent >= self.retries.attempts:
             return None
         # Many clients that were refused at once must not come back at once.
-        backoff = min(_MOST_SECONDS, _FIRST_SECONDS * 2.0**self.sent) * random.uniform(0.5, 1.0)  # noqa: S311
+        backoff = min(_MOST_SECONDS, _FIRST_SECONDS * 2.0 ** (self.sent - 1)) * random.uniform(0.5, 1.0)  # noqa: S311
         pause = backoff if asked is None else asked + random.uniform(0.0, 0.2)  # noqa: S311
         if self.waited + pause > self.retries.seconds:
             return None

@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 NOT_ADMITTED_SECONDS = 60.0
 """How long 401 and 403 are repeated: an API server that restarts reviews no tokens."""
-FIRST_WAIT_SECONDS = 0.2
+FIRST_WAIT_SECONDS = 0.1
 LONGEST_WAIT_SECONDS = 5.0
 LONGEST_RETRY_AFTER_SECONDS = 30.0
 
