@@ -16,6 +16,7 @@ from tests.bench.chat_people import Gateways, Person, Turn
 from tests.bench.chat_world import MODEL_SECONDS, ChatWorld
 from tests.bench.cpu import say_spent, spent
 from tests.bench.figures import in_words
+from tests.e2e.disruption import send
 
 SESSIONS = 200
 SECONDS = 180.0
@@ -66,7 +67,7 @@ async def _chat(world: ChatWorld, count: int, seconds: float) -> Chats:
             asyncio.create_task(_talk(person, world, chats, end, random.Random(chance.random())))
             for person in people
         ]
-        await _disturb(world, gateways, chats, seconds)
+        await _disturb(world, chats, seconds)
         await asyncio.gather(*talks)
     return chats
 
@@ -83,17 +84,20 @@ async def _talk(person: Person, world: ChatWorld, chats: Chats, end: float, chan
         await asyncio.sleep(min(chance.expovariate(1 / THINKING_SECONDS), max(end - time.monotonic(), 0)))
 
 
-async def _disturb(world: ChatWorld, gateways: Gateways, chats: Chats, seconds: float) -> None:
+async def _disturb(world: ChatWorld, chats: Chats, seconds: float) -> None:
     """Kill a gateway, then a runner, two thirds into the run."""
-    await asyncio.sleep(seconds * 2 / 3)
+    # What looks at the cluster weighs on it: that is over when something is killed.
+    settling = min(5.0, seconds / 12)
+    await asyncio.sleep(seconds * 2 / 3 - settling)
     chats.cpu = await asyncio.to_thread(spent, world.cluster, world.namespace)
     chats.counted = len(chats.turns)
-    for what, kill in (("gateway", world.kill_gateway), ("runner", world.kill_runner)):
+    victims = await asyncio.to_thread(world.find_victims)
+    await asyncio.sleep(settling)
+    for victim in victims:
         chats.killed_at = chats.killed_at or time.monotonic()
-        killed = await asyncio.to_thread(kill, signal.SIGKILL)
-        say(f"  killed a {what} ({killed}) after {len(chats.turns)} turns")
+        send(victim.pids, signal.SIGKILL)
+        say(f"  killed a {victim.what} ({victim.pod}) after {len(chats.turns)} turns")
         await asyncio.sleep(min(15.0, seconds / 8))
-        gateways.urls = await asyncio.to_thread(world.gateway_urls)
 
 
 def _report(

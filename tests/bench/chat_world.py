@@ -1,9 +1,9 @@
 """What the chatting people need: sessions, rights, two gateways; and what is looked at when they are done."""
 
 import json
-import signal
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -14,7 +14,7 @@ import httpx2
 from tests.bench.chat_people import Turn
 from tests.cluster import SYSTEM_NAMESPACE, Cluster
 from tests.e2e.conftest import agent, session
-from tests.e2e.disruption import processes, send
+from tests.e2e.disruption import processes
 from tests.e2e.servers import ask
 
 MODEL_SECONDS = 0.3
@@ -25,6 +25,15 @@ _RIGHTS = [
     {"apiGroups": ["parley.dev"], "resources": ["sessions/own"], "verbs": ["get", "create"]},
 ]
 """Of a backend that knows its users by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Victim:
+    """A pod whose processes are to be killed."""
+
+    what: str
+    pod: str
+    pids: list[int]
 
 
 class ChatWorld:
@@ -89,17 +98,16 @@ class ChatWorld:
     def _runners(self) -> list[dict[str, Any]]:
         return [pod for pod in self.cluster.list("pod", self.namespace, _WARM) if _is_ready(pod)]
 
-    def kill_gateway(self, number: signal.Signals) -> str:
-        """Kill a gateway's process; returns its pod's name."""
-        name = str(self._gateways()[0]["metadata"]["name"])
-        send(processes(self.cluster, SYSTEM_NAMESPACE, name), number)
-        return name
-
-    def kill_runner(self, number: signal.Signals) -> str:
-        """Kill a runner's process; returns its pod's name."""
-        name = str(self._runners()[0]["metadata"]["name"])
-        send(processes(self.cluster, self.namespace, name), number)
-        return name
+    def find_victims(self) -> list[Victim]:
+        """Who is to be killed: a gateway and a runner."""
+        found: list[Victim] = []
+        for what, namespace, pods in (
+            ("gateway", SYSTEM_NAMESPACE, self._gateways()),
+            ("runner", self.namespace, self._runners()),
+        ):
+            name = str(pods[0]["metadata"]["name"])
+            found.append(Victim(what, name, processes(self.cluster, namespace, name)))
+        return found
 
     def memory(self) -> dict[str, float]:
         """Resident MiB of each gateway and each runner, by pod."""

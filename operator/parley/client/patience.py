@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import httpx2
 
-_FIRST_SECONDS = 0.1
+_FIRST_SECONDS = 0.05
 _MOST_SECONDS = 10.0
 
 
@@ -18,7 +18,7 @@ class Retries:
         seconds: how long it may wait between all of them together.
     """
 
-    attempts: int = 8
+    attempts: int = 9
     seconds: float = 30.0
 
 

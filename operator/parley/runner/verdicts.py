@@ -6,7 +6,8 @@ from http import HTTPStatus
 
 NOT_ADMITTED_SECONDS = 60.0
 """How long 401 and 403 are repeated: an API server that restarts reviews no tokens."""
-FIRST_WAIT_SECONDS = 0.1
+FIRST_WAIT_SECONDS = 0.025
+"""Short: behind the Service another gateway may answer at once."""
 LONGEST_WAIT_SECONDS = 5.0
 LONGEST_RETRY_AFTER_SECONDS = 30.0
 
