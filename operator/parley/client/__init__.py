@@ -4,7 +4,7 @@ It may import ``api``, ``protocol`` and ``resources``; nothing of a cluster, so 
 """
 
 from parley.client.async_client import AsyncParley
-from parley.client.errors import ParleyError, Unreachable
+from parley.client.errors import InvalidRequest, ParleyError, Unreachable
 from parley.client.patience import Retries
 from parley.client.streams import ChatItem, StreamItem
 from parley.client.sync_client import Parley
@@ -12,6 +12,7 @@ from parley.client.sync_client import Parley
 __all__ = [
     "AsyncParley",
     "ChatItem",
+    "InvalidRequest",
     "Parley",
     "ParleyError",
     "Retries",

@@ -8,10 +8,16 @@ from types import NoneType
 import httpx2
 from pydantic import ValidationError
 
-from parley.api.common import IDEMPOTENCY_HEADER, USER_HEADER, ApiModel
+from parley.api.common import (
+    IDEMPOTENCY_HEADER,
+    MAX_IDEMPOTENCY_KEY,
+    MAX_USER_ID,
+    USER_HEADER,
+    ApiModel,
+)
 from parley.api.transfer import JSON_LINES
 from parley.client import operations
-from parley.client.errors import ParleyError, Unreachable
+from parley.client.errors import InvalidRequest, ParleyError, Unreachable
 from parley.client.operation import Endpoint, Request
 from parley.client.patience import Patience, Retries
 
@@ -67,21 +73,32 @@ class Base(Operations):
 
     def headers(
         self, endpoint: Endpoint, request: Request, more: Mapping[str, str] | None = None
-    ) -> dict[str, str]:
-        """What a request says of itself; the token is asked for anew."""
+    ) -> httpx2.Headers:
+        """What a request says of itself; the token is asked for anew.
+
+        Raises:
+            InvalidRequest: the token, the user or the key is none.
+        """
         token = self._token() if callable(self._token) else self._token
         headers = {"User-Agent": f"parley-client/{version('parley')}", **(more or {})}
         if token:
-            headers["Authorization"] = f"Bearer {token}"
+            # Files with tokens end with a line break.
+            headers["Authorization"] = f"Bearer {_printable('token', token.strip())}"
         if self._user:
+            if not self._user.isprintable() or len(self._user) > MAX_USER_ID:
+                raise InvalidRequest(f"it must be 1 to {MAX_USER_ID} printable characters", "user")
             headers[USER_HEADER] = self._user
         if endpoint.keyed:
-            headers[IDEMPOTENCY_HEADER] = request.key or new_key()
+            key = _printable("key", request.key or new_key())
+            if len(key) > MAX_IDEMPOTENCY_KEY:
+                raise InvalidRequest(f"it has {len(key)} characters, of {MAX_IDEMPOTENCY_KEY} at most", "key")
+            headers[IDEMPOTENCY_HEADER] = key
         if request.body is not None:
             headers["Content-Type"] = "application/json"
         if request.content is not None:
             headers["Content-Type"] = JSON_LINES
-        return headers
+        # Ids of users may be of any script.
+        return httpx2.Headers(headers, encoding="utf-8")
 
     def answer(self, endpoint: Endpoint, response: httpx2.Response) -> ApiModel | None:
         """What an answer says.
@@ -99,6 +116,12 @@ class Base(Operations):
             raise Unreachable(
                 self.url, f"the answer is no {endpoint.answer.__name__}; is this a gateway of this version?"
             ) from error
+
+
+def _printable(field: str, value: str) -> str:
+    if not (value.isascii() and value.isprintable()):
+        raise InvalidRequest("it must be printable characters of ASCII", field)
+    return value
 
 
 def content_of(request: Request) -> bytes | None:

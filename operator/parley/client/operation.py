@@ -12,6 +12,7 @@ from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast, overload
 from urllib.parse import quote
 
 from parley.api.common import ApiBody, ApiModel
+from parley.client.errors import InvalidRequest, checking
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -67,12 +68,20 @@ class Endpoint:
         return self.keyed or self.repeats or self.method in {"GET", "DELETE"}
 
     def url(self, namespace: str, names: Mapping[str, str]) -> str:
-        """The path for these names; whatever is in a name, it stays one part of the path."""
-        filled = {key: quote(value, safe="") for key, value in (*names.items(), ("namespace", namespace))}
-        for key, value in filled.items():
+        """The path for these names; whatever is in a name, it stays one part of the path.
+
+        Raises:
+            InvalidRequest: one of them is no name.
+        """
+        filled: dict[str, str] = {}
+        for key, value in (*names.items(), ("namespace", namespace)):
+            try:
+                filled[key] = quote(value, safe="")
+            except UnicodeEncodeError as error:
+                raise InvalidRequest("this is no text that UTF-8 can write: give a name", key) from error
             # A dot by itself would be taken for the folder above.
             if value in {"", ".", ".."}:
-                raise ValueError(f"{key} is {value!r}: give a name")
+                raise InvalidRequest(f"it is {value!r}: give a name", key)
         return (ROOT + self.path).format(**filled)
 
 
@@ -117,7 +126,9 @@ class Operation(Generic[P, T]):
         send = getattr(client, "send", None) or cast("Any", client).send_async
 
         def call(*arguments: P.args, **options: P.kwargs) -> T:
-            return send(endpoint, build(*arguments, **options))
+            with checking():
+                request = build(*arguments, **options)
+            return send(endpoint, request)
 
         call.__doc__, call.__name__ = build.__doc__, build.__name__
         cast("Any", call).__signature__ = inspect.signature(build)

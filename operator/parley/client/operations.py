@@ -18,6 +18,7 @@ from parley.api.sessions import (
 )
 from parley.api.tasks import AttemptLog, TaskAuditList, TaskView
 from parley.api.transfer import ImportResult
+from parley.client.errors import checking
 from parley.client.operation import Endpoint, Request, operation
 from parley.resources.common import ObjectReference
 from parley.resources.runtime import RuntimeMode
@@ -189,7 +190,11 @@ def message(
     runtime: RuntimeMode | None,
     key: str | None,
 ) -> Request:
-    """The request that says something in a session; what was not given is left out of its body."""
+    """The request that says something in a session; what was not given is left out of its body.
+
+    Raises:
+        InvalidRequest: it cannot be said, as when it is empty.
+    """
     body: dict[str, JsonValue] = {"content": content}
     if not turn:
         body["turn"] = False
@@ -199,4 +204,5 @@ def message(
         body["agent"] = agent
     if runtime is not None:
         body["runtime"] = {"mode": runtime.value}
-    return Request({"name": name}, body=PostMessage.model_validate(body), key=key)
+    with checking():
+        return Request({"name": name}, body=PostMessage.model_validate(body), key=key)

@@ -1,13 +1,16 @@
 """What a client sends, what it makes of the answers, and when it sends again."""
 
+from collections.abc import Callable
+
 import httpx2
 import pytest
+from parley.api.messages import MAX_CONTENT
 from parley.api.sessions import UpdateSession
-from parley.client import ParleyError, Unreachable
+from parley.client import InvalidRequest, ParleyError, Unreachable
 from parley.resources.common import ObjectReference
 from parley.resources.session import SessionSpec
 
-from tests.unit.client.scripted import Make, problem
+from tests.unit.client.scripted import Both, Make, problem
 
 SESSION = {
     "metadata": {"name": "alice", "namespace": "shop", "uid": "u1"},
@@ -78,9 +81,60 @@ def test_a_name_stays_one_part_of_the_path(client: Make, name: str, path: bytes)
 def test_a_name_that_would_be_another_path_is_refused(client: Make, name: str) -> None:
     parley = client(ok(SESSION))
 
-    with pytest.raises(ValueError, match="give a name"):
+    with pytest.raises(InvalidRequest, match="give a name") as raised:
         parley.ask("get_session", name)
+    assert raised.value.problem.field == "name"
     assert parley.gateway.requests == []
+
+
+@pytest.mark.parametrize(
+    ("call", "field"),
+    [
+        (lambda one: one.ask("post_message", "alice", ""), "content"),
+        (lambda one: one.ask("post_message", "alice", "x" * (MAX_CONTENT + 1)), "content"),
+        (lambda one: one.read("chat", "alice", ""), "content"),
+        (lambda one: one.ask("create_reply", "t", "w", choice=""), "choice"),
+        (lambda one: one.ask("create_session", {"agentRef": {"name": "Nobody!"}}), "spec.agentRef.name"),
+        (lambda one: one.ask("post_message", "alice", "hi", key="schlüssel"), "key"),
+        (lambda one: one.ask("post_message", "alice", "hi", key="k" * 129), "key"),
+        (lambda one: one.ask("get_session", "\udcff"), "name"),
+    ],
+)
+def test_what_no_gateway_would_take_is_an_error_that_names_the_field_and_is_not_sent(
+    client: Make, call: Callable[[Both], object], field: str
+) -> None:
+    parley = client(ok(SESSION))
+
+    with pytest.raises(ParleyError) as raised:
+        call(parley)
+
+    assert isinstance(raised.value, InvalidRequest)
+    assert isinstance(raised.value, ValueError), "as Python says it of a wrong argument"
+    assert (raised.value.status, raised.value.problem.field) == (422, field)
+    assert raised.value.problem.detail
+    assert "xxx" not in str(raised.value), "what somebody says is not for logs"
+    assert parley.gateway.requests == []
+
+
+def test_a_token_may_end_its_line_and_is_never_shown(client: Make) -> None:
+    parley = client(ok(SESSION), token="secret\n")
+    parley.ask("get_session", "alice")
+    assert parley.gateway.requests[0].headers["Authorization"] == "Bearer secret"
+
+    with pytest.raises(InvalidRequest, match="token: ") as raised:
+        client(ok(SESSION), token="geheim\nnis").ask("get_session", "alice")
+    assert "geheim" not in str(raised.value)
+
+
+def test_a_person_may_be_of_any_script(client: Make) -> None:
+    parley = client(ok(SESSION), user="zoë@company.com")
+
+    parley.ask("get_session", "alice")
+
+    sent = dict(parley.gateway.requests[0].headers.raw)
+    assert sent[b"Parley-User"] == "zoë@company.com".encode()
+    with pytest.raises(InvalidRequest, match="user: "):
+        client(ok(SESSION), user="a\nb").ask("get_session", "alice")
 
 
 def test_null_is_said_only_on_purpose(client: Make) -> None:
