@@ -1,5 +1,6 @@
 """Talk: say something, print the answer as it comes, ask the person what the agent's tools ask."""
 
+import shlex
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
@@ -9,15 +10,16 @@ from importlib import import_module
 import click
 
 from parley.api.events import EventView
-from parley.api.messages import MessageAccepted
+from parley.api.messages import MAX_CONTENT, MessageAccepted
 from parley.api.stream import DeltaView, Done, TaskChange, WaitingFor
 from parley.cli.answer_printer import AnswerPrinter
 from parley.cli.app import App
 from parley.cli.failures import CliError, ExitCode
-from parley.cli.gateway import FOLLOWING
+from parley.cli.gateway import FOLLOWING, explained
 from parley.cli.options import wants_colour
 from parley.cli.output import print_value
 from parley.cli.text import clean, one_line
+from parley.cli.way import is_cluster_known
 from parley.client import ChatItem, Parley, ParleyError
 
 _CODES = {"Succeeded": ExitCode.OK, "Failed": ExitCode.FAILED, "Cancelled": ExitCode.CANCELLED}
@@ -44,9 +46,10 @@ def chat(
     """Talk in a session; returns the exit code."""
     interactive = message is None and sys.stdin.isatty()
     if message is None and not interactive:
-        message = sys.stdin.read().strip()
-        if not message:
-            raise CliError("there is nothing to say: stdin is empty", "parley chat SESSION -m TEXT")
+        message = _of_stdin()
+    if message is not None:
+        # Before a session is begun for it.
+        _must_be_sayable(message)
     with app.gateway() as parley:
         created = _make_sure_of(parley, session, agent)
         parley.retries = FOLLOWING
@@ -55,6 +58,28 @@ def chat(
         if message is not None:
             return _one_turn(talk, message, key)
         return _converse(talk)
+
+
+def _of_stdin() -> str:
+    try:
+        message = sys.stdin.read().strip()
+    except UnicodeDecodeError as error:
+        raise CliError(
+            "what comes from stdin is no text in UTF-8", "say it in UTF-8: iconv -t UTF-8"
+        ) from error
+    if not message:
+        raise CliError("there is nothing to say: stdin is empty", "parley chat SESSION -m TEXT")
+    return message
+
+
+def _must_be_sayable(message: str) -> None:
+    if not message:
+        raise CliError("there is nothing to say: the message (-m) is empty", "parley chat SESSION -m TEXT")
+    if len(message) > MAX_CONTENT:
+        raise CliError(
+            f"the message has {len(message):,} characters, and a message may have {MAX_CONTENT:,}",
+            "say it in parts, or put it where a tool of the agent reads it",
+        )
 
 
 def _make_sure_of(parley: Parley, session: str, agent: str | None) -> bool:
@@ -93,7 +118,7 @@ def _end(talk: Talk, done: Done) -> int:
     if done.phase != "Succeeded":
         why = f"{done.reason}: {done.message}" if done.message else done.reason or ""
         click.echo(f"the turn {done.phase.lower()}: {clean(why)}", err=True)
-        if done.task:
+        if done.task and is_cluster_known(talk.app):
             click.echo(f"next:  parley tasks {done.task} -n {talk.parley.namespace}", err=True)
     return _CODES[done.phase]
 
@@ -114,11 +139,15 @@ def _converse(talk: Talk) -> int:
         if not line:
             continue
         try:
-            done = _follow(talk, talk.say(line), quiet=False, ask=True)
-        except ParleyError as error:
+            with explained():
+                _must_be_sayable(line)
+                done = _follow(talk, talk.say(line), quiet=False, ask=True)
+        except CliError as error:
             # What was typed is wrong, or the gateway is away: the conversation is not over for that.
-            click.echo(f"error: {error}", err=True)
+            error.show()
             continue
+        except EOFError:
+            return ExitCode.OK
         if done is not None:
             _end(talk, done)
 
@@ -151,29 +180,47 @@ def _follow(talk: Talk, items: Iterator[ChatItem], *, quiet: bool, ask: bool) ->
         printer.end_line()
         if not ask:
             raise
-        click.echo(
-            f"left; the turn goes on. To end it: parley cancel {task} -n {talk.parley.namespace}", err=True
-        )
+        click.echo(f"left; the turn goes on. {_afterwards(talk, task)}", err=True)
     return None
+
+
+def _afterwards(talk: Talk, task: str) -> str:
+    """What to do about a turn that goes on: who has no cluster, has no command that ends it."""
+    if is_cluster_known(talk.app):
+        return f"To end it: parley cancel {task} -n {talk.parley.namespace}"
+    return f"How it ends: parley events {talk.session} -n {talk.parley.namespace}"
 
 
 def _waiting(talk: Talk, task: str, waiting: WaitingFor, *, ask: bool) -> None:
     detail = f"\n  {waiting.tool}({waiting.arguments or ''})" if waiting.tool else ""
     click.echo(f"? {one_line(waiting.question)}{clean(detail)}", err=True)
-    where = f"{task} -n {talk.parley.namespace} --question {waiting.wait_id}"
     choices = waiting.choices or []
+    how = _how_to_answer(waiting, f"{task} -n {talk.parley.namespace} --question {waiting.wait_id}")
     if not ask or not choices:
-        how = f"parley reply {where} --value JSON"
-        if choices:
-            approval = {"approve", "reject"} <= set(choices)
-            how = f"parley {'approve' if approval else 'reply'} {where}"
-            how += "" if approval else f" --choice {choices[0]}"
         click.echo(f"  to answer: {how}", err=True)
         return
-    chosen = click.prompt("  answer", type=click.Choice([*choices, "later"]), default="later", err=True)
+    try:
+        chosen = click.prompt("  answer", type=click.Choice([*choices, "later"]), default="later", err=True)
+    except click.Abort as left:
+        click.echo(f"  later: {how}", err=True)
+        # Of click it is one error; here Ctrl-C leaves the answer, and Ctrl-D the conversation.
+        raise (left.__context__ or KeyboardInterrupt()) from None
     if chosen == "later":
-        click.echo(f"  later: parley reply {where} --choice {choices[0]}", err=True)
+        click.echo(f"  later: {how}", err=True)
         return
+    _reply(talk, task, waiting, chosen)
+
+
+def _how_to_answer(waiting: WaitingFor, where: str) -> str:
+    choices = waiting.choices or []
+    if not choices:
+        return f"parley reply {where} --value JSON"
+    if {"approve", "reject"} <= set(choices):
+        return f"parley approve {where}"
+    return f"parley reply {where} --choice {shlex.quote(choices[0])}"
+
+
+def _reply(talk: Talk, task: str, waiting: WaitingFor, chosen: str) -> None:
     try:
         said = talk.parley.create_reply(task, waiting.wait_id, choice=chosen)
     except ParleyError as error:

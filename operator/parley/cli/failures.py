@@ -101,6 +101,10 @@ def _of_the_api_server(error: KubeError) -> CliError:
         return CliError(error.message, hint or "look at its name and namespace (-n)")
     if isinstance(error, Invalid):
         return CliError(error.message, "mend the field that it names")
+    if error.status == 400:
+        return CliError(
+            error.message, "mend what it names; selectors are written as kubectl has them: -l a=b,c!=d"
+        )
     if isinstance(error, (Conflict, AlreadyExists)):
         return CliError(error.message, "look at the object, then try again")
     return CliError(str(error), "try `parley doctor`")

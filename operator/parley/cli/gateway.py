@@ -10,7 +10,7 @@ from parley.cli.installations import serving
 from parley.cli.kube import SERVICE
 from parley.cli.port_forward import PortForward
 from parley.cli.reading import name_of, namespace_of, objects, text
-from parley.client import Parley, ParleyError, Retries, Unreachable
+from parley.client import InvalidRequest, Parley, ParleyError, Retries, Unreachable
 from parley.client.base import Token
 from parley.kube.client import JsonObject
 from parley.kube.errors import Forbidden, KubeUnavailable
@@ -19,6 +19,16 @@ GATEWAY = "app.kubernetes.io/name=parley,app.kubernetes.io/component=gateway"
 _USUAL_NAMESPACE = "parley-system"
 FOLLOWING = Retries(attempts=60, seconds=120.0)
 """How long a gateway may be away that has answered before: as long as an API server (``following``)."""
+_HINTS = {
+    401: "the gateway does not know your token: log in again, or give --token",
+    403: "ask for the right it names; which roles there are: docs/cli.md",
+    404: "look at the name and the namespace (-n); what you may not see is not found either",
+    409: "look at what is there now (parley sessions, parley events), then do what it says",
+    413: "send less at once",
+    415: "this gateway may be of another version than your parley: parley version",
+    429: "wait a moment: you ask more than the gateway allows one caller",
+}
+"""By HTTP status; of those of no mention the gateway's own words say what to mend."""
 _FRESH_SECONDS = 300.0
 """How long a token is used: clusters and clouds let one live at least ten minutes."""
 
@@ -59,16 +69,27 @@ def explained() -> Generator[None]:
         yield
     except Unreachable as error:
         raise CliError(str(error.problem.detail), "see whether the gateway runs: parley doctor") from error
-    except ParleyError as error:
-        hints = {
-            401: "the gateway does not know your token: log in again, or give --token",
-            403: "ask for the right it names; which roles there are: docs/cli.md",
-            404: "look at the name and the namespace (-n); what you may not see is not found either",
-            429: "wait a moment: you ask more than the gateway allows one caller",
-        }
+    except InvalidRequest as error:
         raise CliError(
-            f"{error.problem.title}: {error.problem.detail or error.status}", hints.get(error.status)
+            f"{_named(error)}{error.problem.detail}", "nothing was sent: mend it and try again"
         ) from error
+    except ParleyError as error:
+        said = f"{_named(error)}{error.problem.title}: {error.problem.detail or error.status}"
+        raise CliError(said, _next_step(error)) from error
+
+
+def _next_step(error: ParleyError) -> str:
+    if error.status >= 500:
+        known = f", which knows it as request {error.request_id}" if error.request_id else ""
+        return (
+            f"try again in a moment; then look at what is wrong: parley doctor, and the gateway's log{known}"
+        )
+    return _HINTS.get(error.status, "mend what it names, and try again")
+
+
+def _named(error: ParleyError) -> str:
+    """The field that is meant, before what is wrong with it."""
+    return f"{error.problem.field}: " if error.problem.field else ""
 
 
 def lasting_token(app: App, now: Callable[[], float] = time.monotonic) -> Token:

@@ -34,3 +34,11 @@ def is_somebody_named(app: App) -> bool:
     """Whether the command line says in whose name to ask, which only the gateway can."""
     settings = app.settings
     return settings.user is not None or settings.service_account is not None or settings.token_is_typed
+
+
+def is_cluster_known(app: App) -> bool:
+    """Whether there is an API server to send the caller to."""
+    try:
+        return bool(app.kube.server)
+    except CliError:
+        return False

@@ -24,6 +24,7 @@ NO_KIND = NotFound(404, "NotFound", "the server could not find the requested res
         (KubeError(401, "Unauthorized", "Unauthorized"), "does not know you", "log in again"),
         (Forbidden(403, "Forbidden", "eve cannot list"), "you may not: eve cannot list", "administrator"),
         (NO_KIND, "could not find", "install Parley's kinds"),
+        (KubeError(400, "BadRequest", "unable to parse: a=b=c"), "a=b=c", "mend what it names"),
         (Invalid(422, "Invalid", "spec.timeout: Invalid"), "spec.timeout", "mend the field"),
         (RuntimeError("boom"), "a fault in parley itself: RuntimeError: boom", "PARLEY_DEBUG=1"),
     ],

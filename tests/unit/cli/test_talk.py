@@ -1,5 +1,6 @@
 """Chat, events, export and import through the gateway's client."""
 
+import io
 import json
 import signal
 import sys
@@ -12,7 +13,7 @@ from parley.api.events import EventView
 from parley.api.stream import DeltaView
 from parley.cli.answer_printer import AnswerPrinter
 from parley.cli.app import App
-from parley.cli.failures import CliError
+from parley.cli.failures import CliError, NoCluster
 from parley.cli.gateway import client, find_gateway, lasting_token, token_for
 from parley.cli.kube import DEPLOYMENT, SERVICE
 from parley.cli.main import end
@@ -62,8 +63,21 @@ def test_a_failed_turn_is_an_exit_code_and_says_why(talk: Talk) -> None:
 
     assert said.code == 1
     assert "the turn failed: ModelError: no such model" in said.err
+    assert "next:  parley tasks m-1 -n shop" in said.err
     cancelled = talk("chat", "alice", "-m", "x", answers=[found(), streaming(ACCEPTED, done("Cancelled"))])
     assert cancelled.code == 3
+
+
+def test_who_has_no_cluster_is_sent_to_none(talk: Talk) -> None:
+    def no_cluster(_settings: object) -> FakeCluster:
+        raise NoCluster("there is no way to a cluster")
+
+    talk.open_kube = no_cluster
+    turn = streaming(ACCEPTED, done("Failed", reason="ModelError", message="no such model"))
+
+    said = talk("chat", "alice", "-n", "shop", "-m", "hello", answers=[found(), turn])
+
+    assert said.err == "the turn failed: ModelError: no such model\n"
 
 
 def test_a_session_that_is_not_there_begins_with_the_agent_that_is_named(talk: Talk) -> None:
@@ -166,6 +180,68 @@ def test_a_conversation_outlives_ctrl_c_in_an_answer_but_not_sigterm(
     assert next(lines) == "never said"
 
 
+ASKS = {
+    "waitID": "w1",
+    "step": "say",
+    "kind": "Approval",
+    "question": "May it run?",
+    "choices": ["approve", "reject"],
+    "since": "2026-11-23T10:00:00Z",
+}
+WAITS = frame("task", {"name": "m-1", "phase": "WaitingForInput", "waiting": [ASKS]})
+
+
+@pytest.mark.parametrize(
+    ("key", "code", "unsaid"),
+    [(KeyboardInterrupt, 0, []), (EOFError, 0, ["again"])],
+    ids=["Ctrl-C leaves the answer", "Ctrl-D ends the conversation"],
+)
+def test_a_person_may_leave_while_an_approval_is_asked(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch, key: type[BaseException], code: int, unsaid: list[str]
+) -> None:
+    lines = iter(["hello", "again"])
+
+    def typed(prompt: str) -> str:
+        if "answer" in prompt:
+            raise key
+        try:
+            return next(lines)
+        except StopIteration:
+            raise EOFError from None
+
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", typed)
+    monkeypatch.setattr("click.termui.visible_prompt_func", typed)
+    turns = [streaming(ACCEPTED, WAITS, done()), streaming(ACCEPTED, event(4, "Yes?"), done())]
+
+    said = talk("chat", "alice", answers=[found(), *turns])
+
+    assert said.code == code
+    assert "parley approve m-1 -n shop --question w1" in said.err, "how to answer later"
+    assert list(lines) == unsaid
+    assert ("Yes?" in said.out) == (not unsaid)
+
+
+def test_a_conversation_goes_on_after_what_cannot_be_said(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = ["hello", "x" * 40_000]
+
+    def typed(_prompt: str) -> str:
+        if not lines:
+            raise EOFError
+        return lines.pop()
+
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", typed)
+
+    said = talk("chat", "alice", answers=[found(), streaming(ACCEPTED, event(4, "Yes?"), done())])
+
+    assert (said.code, said.out) == (0, "Yes?\n\n")
+    assert "40,000 characters" in said.err
+    assert len(talk.gateways[0].requests) == 2
+
+
 def page(*sequences: int, **more: object) -> httpx2.Response:
     items = [json.loads(event(one, f"said {one}").split(b"data: ")[1]) for one in sequences]
     return httpx2.Response(200, json={"items": items, "lastSequence": 9, **more})
@@ -230,6 +306,14 @@ def test_an_export_is_whole_or_leaves_no_file(talk: Talk, tmp_path: Path) -> Non
         (problem(401), "log in again, or give --token"),
         (problem(403, "you may not create sessions/messages"), "you may not create sessions/messages"),
         (problem(404, "no Session alice"), "what you may not see is not found either"),
+        (problem(400, "no such page", field="pageToken"), "error: pageToken: Refused: no such page"),
+        (problem(409, "the Session is over. Make another."), "look at what is there now"),
+        (problem(413, "Send less."), "send less at once"),
+        (problem(415, "send application/json"), "parley version"),
+        (problem(422, "too short", field="body.content"), "error: body.content: Refused: too short"),
+        (problem(422, "too short"), "mend what it names"),
+        (problem(500, "KeyError", {"X-Request-ID": "r-7"}), "knows it as request r-7"),
+        (httpx2.Response(502, text="no upstream"), "parley doctor"),
         (httpx2.Response(200, text="<html>"), "parley doctor"),
     ],
 )
@@ -237,9 +321,51 @@ def test_a_refusal_says_what_to_do(talk: Talk, answer: httpx2.Response, says: st
     said = talk("events", "alice", answers=[answer])
 
     assert said.code == 1
-    assert said.err.startswith("error: ")
+    first, second = said.err.splitlines()
+    assert first.startswith("error: ")
+    assert second.startswith("next:  ")
     assert says in said.err
-    assert "Traceback" not in said.err
+
+
+@pytest.mark.parametrize(
+    ("message", "says"),
+    [("", "the message (-m) is empty"), ("x" * 40_000, "40,000 characters, and a message may have 32,768")],
+)
+def test_what_cannot_be_said_begins_nothing(talk: Talk, message: str, says: str) -> None:
+    said = talk("chat", "bob", "--agent", "support", "-m", message, answers=[problem(404)])
+
+    assert said.code == 1
+    assert says in said.err
+    assert "next:  " in said.err
+    assert "fault" not in said.err
+    assert talk.gateways[0].requests == [], "no Session is begun for it"
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [(b" \n", "stdin is empty"), (b"\xff\xfe", "no text in UTF-8"), (b"x" * 40_000, "40,000 characters")],
+)
+def test_what_comes_by_a_pipe_is_looked_at_too(
+    talk: Talk, monkeypatch: pytest.MonkeyPatch, given: bytes, says: str
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(given), "utf-8"))
+
+    said = talk("chat", "alice", answers=[found()])
+
+    assert said.code == 1
+    assert says in said.err
+    assert "next:  " in said.err
+    assert "fault" not in said.err
+
+
+def test_a_name_that_is_none_is_told_by_its_field(talk: Talk) -> None:
+    said = talk("events", "..", answers=[found()])
+
+    assert said == (
+        1,
+        "",
+        "error: name: it is '..': give a name\nnext:  nothing was sent: mend it and try again\n",
+    )
 
 
 def test_the_token_is_the_one_given_or_a_service_accounts_or_the_kubeconfigs(cluster: FakeCluster) -> None:
