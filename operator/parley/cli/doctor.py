@@ -12,13 +12,14 @@ from parley.cli.installation import (
     check_operator_and_gateway,
     check_pods,
     check_policies,
-    check_store,
+    check_versions,
     find_installation,
 )
 from parley.cli.kinds_check import check_kinds
 from parley.cli.options import wants_colour
 from parley.cli.output import print_value
 from parley.cli.reading import as_value
+from parley.cli.store_check import check_store
 from parley.cli.text import clean
 from parley.cli.usage_checks import check_agents, check_rights, check_token, check_waiting_tasks
 from parley.kube.errors import Forbidden, KubeError, KubeUnavailable
@@ -80,6 +81,7 @@ def _installation(app: App, installation: Installation) -> Iterator[Finding]:
         "get leases",
         lambda: check_operator_and_gateway(kube, installation),
     )
+    yield from check_versions(installation)
     yield from _guarded("store", "get configmaps", lambda: check_store(kube, installation))
     yield from _guarded("policies", "list validatingadmissionpolicies", lambda: check_policies(kube))
     yield from _guarded("pods", "list pods", lambda: check_pods(kube, installation))

@@ -1,9 +1,10 @@
-"""Checks of what is installed: Deployments, the leader's Lease, the store's id, policies, pods."""
+"""Checks of what is installed: Deployments and their versions, the leader's Lease, policies, pods."""
 
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from importlib.metadata import version
 
 from parley.cli.failures import CliError
 from parley.cli.findings import Finding, note, ok, wrong
@@ -13,12 +14,11 @@ from parley.cli.reading import dig, mapping, name_of, namespace_of, number, obje
 from parley.cli.text import age, instant
 from parley.kube.client import JsonObject
 from parley.kube.errors import NotFound
-from parley.kube.kinds import CONFIG_MAP, EVENT, LEASE, POD
+from parley.kube.kinds import LEASE, POD
 
 PARLEY = "app.kubernetes.io/name=parley"
 COMPONENT = "app.kubernetes.io/component"
 LEASE_NAME = "parley-operator"
-STORE_NAME = "parley-store"
 _RECENT = timedelta(hours=1)
 _RENEWED = timedelta(seconds=30)
 _LOOK_AGAIN_SECONDS = 4.0
@@ -111,29 +111,26 @@ def _leader(kube: Kube, namespace: str) -> Finding:
     return wrong("leader", f"{says}: it does not renew its Lease", f"see why: {logs}")
 
 
-def check_store(kube: Kube, installation: Installation) -> Iterator[Finding]:
-    """Is it known which store this is, and is it the right one?"""
-    namespace = installation.namespace
-    try:
-        config = kube.get(CONFIG_MAP, namespace, STORE_NAME)
-    except NotFound:
-        yield wrong(
-            "store",
-            f"the ConfigMap {STORE_NAME} is missing: the operator has never reached Postgres",
-            f"see why: kubectl logs -n {namespace} -l {PARLEY},{COMPONENT}=operator",
+def check_versions(installation: Installation) -> Iterator[Finding]:
+    """Are operator and gateway of one version, and is it this program's?"""
+    own = version("parley")
+    found = {
+        _component(one): text(one, "metadata", "labels", "app.kubernetes.io/version")
+        for one in (installation.operator, installation.gateway)
+        if one is not None
+    }
+    said = ", ".join(f"{component} {one or 'unknown'}" for component, one in found.items())
+    others = {one for one in found.values() if one}
+    if len(others) > 1:
+        yield wrong("versions", f"they differ: {said}", "install the chart parley again, at one version")
+    elif others - {own}:
+        yield note(
+            "versions",
+            f"{said}, and this parley is {own}: what one of them does not know it refuses or leaves out",
+            "use the parley of the version that is installed, or upgrade with helm: README.md",
         )
-        return
-    if number(installation.operator, "status", "readyReplicas") < number(
-        installation.operator, "spec", "replicas"
-    ):
-        # While the store is another one the leader is not ready; an Event of a mismatch that is over stays for an hour.
-        for event in kube.list(EVENT, namespace, fields=f"regarding.name={STORE_NAME}").items:
-            if text(event, "reason") == "StoreMismatch":
-                yield wrong(
-                    "store", text(event, "note"), f"kubectl describe configmap {STORE_NAME} -n {namespace}"
-                )
-                return
-    yield ok("store", f"id {text(config, 'data', 'id')}")
+    else:
+        yield ok("versions", f"{said}, this parley {own}")
 
 
 def check_policies(kube: Kube) -> Iterator[Finding]:

@@ -15,6 +15,7 @@ CRD = Kind(
     namespaced=False,
 )
 DEPLOYMENT = Kind("apps", "v1", "deployments", "Deployment")
+STATEFUL_SET = Kind("apps", "v1", "statefulsets", "StatefulSet")
 SERVICE = Kind("", "v1", "services", "Service")
 VALIDATING_POLICY = Kind(
     "admissionregistration.k8s.io",
@@ -140,6 +141,14 @@ class Kube(Protocol):
             container: its name.
             tail: so many lines from the end to begin with; None: all.
             since: a line's time; then ``tail`` does not count, and lines of that second come once more.
+        """
+        ...
+
+    def ask_pod(self, namespace: str, pod: str, port: int, path: str) -> tuple[int, str]:
+        """GET a path of a pod by way of the API server; returns the pod's status and body.
+
+        Raises:
+            KubeError: the pod was not asked, or did not answer.
         """
         ...
 

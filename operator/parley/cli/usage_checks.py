@@ -4,9 +4,12 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 
 from parley.cli.app import App
+from parley.cli.failures import CliError, explained
 from parley.cli.findings import Finding, note, ok, wrong
 from parley.cli.kube import Kube, Right
 from parley.cli.reading import condition, name_of, namespace_of, text
+from parley.client import Parley, ParleyError, Retries
+from parley.kube.errors import KubeError
 from parley.kube.kinds import AGENT, TASK
 
 _READ = tuple(
@@ -59,14 +62,50 @@ def check_rights(app: App) -> Iterator[Finding]:
 
 def check_token(app: App) -> Iterator[Finding]:
     """Can the caller log in at the gateway?"""
-    if app.settings.token or app.settings.service_account or app.kube.token() is not None:
-        yield ok("token", "your kubeconfig has a token for the gateway")
+    settings = app.settings
+    if settings.token:
+        whose = "the one given by PARLEY_TOKEN or --token"
+    elif settings.service_account:
+        whose = f"that of the ServiceAccount {settings.service_account}"
+    elif app.kube.token() is not None:
+        whose = "your kubeconfig's"
     else:
         yield note(
             "token",
             "your kubeconfig has a certificate and no token: chat, events, export and import need one",
             "give them --as-service-account NAME, or PARLEY_TOKEN",
         )
+        return
+    try:
+        with app.gateway() as parley:
+            yield _tried(parley, whose)
+    except (CliError, KubeError) as error:
+        problem = explained(error)
+        yield note(
+            "token",
+            f"there is one ({whose}), and it could not be tried at the gateway: {problem.message}",
+            problem.hint or "try again",
+        )
+
+
+def _tried(parley: Parley, whose: str) -> Finding:
+    """What the gateway says to a token."""
+    # Whether it is there now is the question, not whether it will be.
+    parley.retries = Retries(attempts=1)
+    try:
+        parley.list_sessions(limit=1)
+    except ParleyError as error:
+        if error.status == 401:
+            return wrong(
+                "token",
+                f"the gateway does not take {whose}: {error.problem.detail}",
+                "log in again, or give another one: --as-service-account NAME, PARLEY_TOKEN",
+            )
+        # Who may see nothing of a namespace is told that it is not there.
+        if error.status not in {403, 404}:
+            raise
+        return ok("token", f"the gateway takes {whose}; to list the Sessions here it lacks the right")
+    return ok("token", f"the gateway takes {whose}")
 
 
 def check_agents(kube: Kube, namespace: str | None) -> Iterator[Finding]:

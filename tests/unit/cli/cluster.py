@@ -23,6 +23,7 @@ class FakeCluster:
         denied: rights that a review denies.
         watchers: the threads that watch, by label selector.
         logs: by pod and container.
+        pods_say: by pod, what it answers to a probe, or why it was not asked.
     """
 
     def __init__(self, namespace: str = "shop") -> None:
@@ -34,6 +35,7 @@ class FakeCluster:
         self.denied: set[Right] = set()
         self.watchers: dict[str, set[int]] = {}
         self.logs: dict[tuple[str, str], list[str]] = {}
+        self.pods_say: dict[str, tuple[int, str] | KubeError] = {}
         self.user_token: str | None = "token-of-the-user"
         self.server_version = "v1.37.2"
         self.away: KubeError | None = None
@@ -150,6 +152,15 @@ class FakeCluster:
             written = f"2026-11-23T10:00:{number:02}.000000000Z"
             if written >= since:
                 yield LogLine(written, line)
+
+    def ask_pod(self, namespace: str, pod: str, port: int, path: str) -> tuple[int, str]:
+        del namespace
+        self._arrive("get", "pods/proxy")
+        assert (port, path) == (8080, "/readyz")
+        said = self.pods_say.get(pod, (200, "ok"))
+        if isinstance(said, KubeError):
+            raise said
+        return said
 
     def token(self) -> str | None:
         self._arrive("get", "token")

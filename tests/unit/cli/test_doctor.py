@@ -4,17 +4,19 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+import httpx2
 import pytest
 from parley.cli.findings import Verdict
 from parley.cli.kinds_check import missing_field
-from parley.cli.kube import CRD, DEPLOYMENT, MUTATING_POLICY, VALIDATING_POLICY, Right
-from parley.kube.errors import KubeUnavailable
+from parley.cli.kube import CRD, DEPLOYMENT, MUTATING_POLICY, STATEFUL_SET, VALIDATING_POLICY, Right
+from parley.kube.errors import KubeUnavailable, NotFound
 from parley.kube.kinds import AGENT, CONFIG_MAP, EVENT, LEASE, POD, TASK
 from parley.resources.crd import build_crd
 from parley.resources.kinds import KINDS
 
 from tests.unit.cli.cluster import FakeCluster, condition
-from tests.unit.cli.conftest import Run
+from tests.unit.cli.conftest import Run, Said, Talk
+from tests.unit.client.scripted import Answer, ScriptedGateway, problem
 
 SYSTEM = "parley-system"
 
@@ -30,6 +32,25 @@ def labels(component: str) -> dict[str, Any]:
 
 
 @pytest.fixture
+def gateway() -> ScriptedGateway:
+    """A gateway that takes the caller's token."""
+    return ScriptedGateway(httpx2.Response(200, json={"items": []}))
+
+
+@pytest.fixture
+def parley(cluster: FakeCluster, gateway: ScriptedGateway, talk: Talk) -> Run:
+    """Run a command line against this gateway."""
+    del cluster
+
+    def parley(*arguments: str) -> Said:
+        said = talk(*arguments, answers=gateway.answers)
+        gateway.requests += talk.gateways[-1].requests
+        return said
+
+    return parley
+
+
+@pytest.fixture
 def healthy(cluster: FakeCluster) -> FakeCluster:
     """An installation with nothing wrong."""
     for kind in KINDS:
@@ -38,7 +59,10 @@ def healthy(cluster: FakeCluster) -> FakeCluster:
     for component, count in (("operator", 2), ("gateway", 1)):
         body = {"spec": {"replicas": count}, "status": {"readyReplicas": count}}
         cluster.put(DEPLOYMENT, f"parley-{component}", SYSTEM, metadata=labels(component), **body)
-        cluster.put(POD, f"{component}-pod", SYSTEM, metadata=labels(component), status={})
+        ports = [{"name": "http", "containerPort": 8080}]
+        status = {"phase": "Running", "conditions": [condition("Ready", "True", "")]}
+        pod = {"spec": {"containers": [{"ports": ports}]}, "status": status}
+        cluster.put(POD, f"{component}-pod", SYSTEM, metadata=labels(component), **pod)
     renewed = datetime.now(UTC).isoformat()
     cluster.put(
         LEASE, "parley-operator", SYSTEM, spec={"holderIdentity": "operator-pod_1", "renewTime": renewed}
@@ -68,8 +92,8 @@ def test_nothing_is_wrong_with_a_healthy_installation(healthy: FakeCluster, parl
     assert all(line.startswith("✓ ") for line in said.out.splitlines()[:-2])
     checks = {line[2:].split(":")[0] for line in said.out.splitlines()[:-2]}
     assert checks == {
-        "API server", "kinds", "operator", "leader", "gateway", "store", "policies", "pods", "rights", "token",
-        "agents", "tasks",
+        "API server", "kinds", "operator", "leader", "gateway", "versions", "store", "policies", "pods", "rights",
+        "token", "agents", "tasks",
     }  # fmt: skip
 
 
@@ -160,6 +184,108 @@ def test_rights_that_are_lacking_are_named_with_the_role_that_has_them(
     assert "create replies.parley.dev / " in notes["rights"]
     assert "--clusterrole=parley-approver" in notes["rights"]
     assert "--as-service-account" in notes["token"]
+
+
+AWAY = "The database gave no connection within 5 s."
+
+
+def test_a_postgres_that_is_away_is_named(healthy: FakeCluster, parley: Run) -> None:
+    # Given pods that cannot use it; the kubelet has not looked yet, so all count as ready
+    healthy.pods_say["gateway-pod"] = (503, json.dumps({"title": "Not ready", "detail": AWAY}))
+    healthy.pods_say["operator-pod"] = (503, f"the store is away: {AWAY}\n")
+
+    said = found(parley, Verdict.WRONG)
+
+    assert said.keys() == {"store"}
+    assert (
+        f"Postgres cannot be used, says gateway-pod and 1 more: {AWAY} / see whether Postgres runs"
+        in said["store"]
+    )
+    assert "✗ store: " in parley("doctor").out
+
+
+def test_an_operator_that_cannot_work_for_another_reason_says_which(
+    healthy: FakeCluster, parley: Run
+) -> None:
+    healthy.pods_say["operator-pod"] = (503, "listing: the API server does not answer\n")
+
+    assert "listing: the API server does not answer" in found(parley, Verdict.WRONG)["operator"]
+    assert "Postgres is there" not in found(parley, Verdict.OK)["store"]
+
+
+def test_who_may_not_ask_the_pods_is_told_what_is_known(healthy: FakeCluster, parley: Run) -> None:
+    healthy.forbidden.add(("get", "pods/proxy"))
+    assert found(parley, Verdict.OK)["store"] == "id store-1 / "
+
+    pod = healthy.get(POD, SYSTEM, "gateway-pod")
+    status = {**pod["status"], "conditions": [condition("Ready", "False", "ContainersNotReady")]}
+    healthy.update(POD, "gateway-pod", SYSTEM, status=status)
+
+    said = found(parley, Verdict.NOTE)["store"]
+    assert "gateway-pod: not ready, perhaps because Postgres is away" in said
+    assert "get pods/proxy" in said
+
+
+def test_the_charts_own_postgres_is_looked_at_itself(healthy: FakeCluster, parley: Run) -> None:
+    healthy.pods_say["gateway-pod"] = NotFound(404, "NotFound", "it is gone by now")
+    postgres = {"metadata": labels("postgres"), "spec": {"replicas": 1}}
+    healthy.put(STATEFUL_SET, "parley-postgres", SYSTEM, **postgres, status={"replicas": 1})
+    assert "Postgres (parley-postgres) is not ready" in found(parley, Verdict.WRONG)["store"]
+
+    healthy.update(STATEFUL_SET, "parley-postgres", SYSTEM, spec={"replicas": 0})
+    assert "kubectl scale statefulset/parley-postgres" in found(parley, Verdict.WRONG)["store"]
+
+    healthy.update(STATEFUL_SET, "parley-postgres", SYSTEM, spec={"replicas": 1}, status={"readyReplicas": 1})
+    assert "store" not in found(parley, Verdict.WRONG)
+
+
+@pytest.mark.parametrize(
+    ("answer", "verdict", "says"),
+    [
+        (httpx2.Response(200, json={"items": []}), Verdict.OK, "the gateway takes your kubeconfig's"),
+        (problem(403, "you may not"), Verdict.OK, "it lacks the right"),
+        (problem(404, "no such namespace"), Verdict.OK, "it lacks the right"),
+        (problem(401, "nobody knows it"), Verdict.WRONG, "does not take your kubeconfig's: nobody knows it"),
+        (problem(503, "not now"), Verdict.NOTE, "could not be tried at the gateway: Refused: not now"),
+        (httpx2.ConnectError("refused"), Verdict.NOTE, "could not be tried at the gateway: http://gateway"),
+    ],
+)
+def test_the_token_is_tried_at_the_gateway(
+    healthy: FakeCluster,
+    parley: Run,
+    gateway: ScriptedGateway,
+    answer: Answer,
+    verdict: Verdict,
+    says: str,
+) -> None:
+    del healthy
+    gateway.answers = [answer]
+
+    assert says in found(parley, verdict)["token"]
+    assert len(gateway.requests) == 1, "a gateway that is away is not waited for"
+
+
+def test_whose_token_it_is_is_said(
+    healthy: FakeCluster, parley: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    del healthy
+    assert "that of the ServiceAccount shop/bot" in parley("doctor", "--as-service-account", "shop/bot").out
+    monkeypatch.setenv("PARLEY_TOKEN", "secret")
+    assert "the one given by PARLEY_TOKEN" in found(parley, Verdict.OK)["token"]
+
+
+def test_versions_that_differ_are_told(healthy: FakeCluster, parley: Run) -> None:
+    for component, version in (("operator", "9.0.0"), ("gateway", "9.0.0")):
+        metadata = healthy.get(DEPLOYMENT, SYSTEM, f"parley-{component}")["metadata"]
+        metadata["labels"]["app.kubernetes.io/version"] = version
+        healthy.update(DEPLOYMENT, f"parley-{component}", SYSTEM, metadata=metadata)
+    assert (
+        "operator 9.0.0, gateway 9.0.0, and this parley is 0.1.0" in found(parley, Verdict.NOTE)["versions"]
+    )
+
+    metadata["labels"]["app.kubernetes.io/version"] = "0.1.0"
+    healthy.update(DEPLOYMENT, "parley-gateway", SYSTEM, metadata=metadata)
+    assert "they differ: operator 9.0.0, gateway 0.1.0" in found(parley, Verdict.WRONG)["versions"]
 
 
 def test_tasks_that_wait_for_what_is_missing_are_named(healthy: FakeCluster, parley: Run) -> None:

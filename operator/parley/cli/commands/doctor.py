@@ -2,7 +2,7 @@
 
 from parley.cli.app import App, pass_app
 from parley.cli.command import command
-from parley.cli.options import all_namespaces, cluster_options, output_option, system_option
+from parley.cli.options import all_namespaces, gateway_options, output_option
 
 
 @command(
@@ -13,8 +13,7 @@ from parley.cli.options import all_namespaces, cluster_options, output_option, s
 )
 @all_namespaces
 @output_option("table", "json", "yaml")
-@system_option
-@cluster_options
+@gateway_options
 @pass_app
 def doctor_command(app: App, all_namespaces: bool) -> int:
     """Look at the installation, one line a check: what is wrong, and what to do. Changes nothing.
