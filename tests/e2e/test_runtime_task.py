@@ -107,7 +107,9 @@ def test_a_runner_killed_in_the_middle_loses_nothing(cluster: Cluster, namespace
     assert (ended["status"]["phase"], ended["status"]["output"]) == ("Succeeded", "4"), cluster.describe(
         namespace
     )
-    assert len({pod["metadata"]["name"] for pod in pods(cluster, namespace, "torn")} - {first}) == 1
+    # Or two, where it took so long between two prompts that the first had ended.
+    others = {pod["metadata"]["name"] for pod in pods(cluster, namespace, "torn")} - {first}
+    assert 1 <= len(others) <= 2, others
     rows = attempts(store, namespace, "torn")
     assert [(a.step, a.cause) for a in rows] == [
         ("n0", "First"),
