@@ -12,12 +12,8 @@ import pytest
 from parley.api.events import EventView
 from parley.api.stream import DeltaView
 from parley.cli.answer_printer import AnswerPrinter
-from parley.cli.app import App
-from parley.cli.failures import CliError, NoCluster
-from parley.cli.gateway import client, find_gateway, lasting_token, token_for
-from parley.cli.kube import DEPLOYMENT, SERVICE
+from parley.cli.failures import NoCluster
 from parley.cli.main import end
-from parley.kube.errors import KubeUnavailable
 
 from tests.unit.cli.cluster import FakeCluster
 from tests.unit.cli.conftest import Talk
@@ -31,6 +27,21 @@ SESSION = {
 ACCEPTED = frame(
     "accepted", {"sequence": 3, "eventId": "00000000-0000-0000-0000-000000000003", "task": "m-1"}, 3
 )
+
+
+ASKS = {
+    "waitID": "w1",
+    "step": "say",
+    "kind": "Approval",
+    "question": "May it run?",
+    "choices": ["approve", "reject"],
+    "since": "2026-11-23T10:00:00Z",
+}
+
+
+def waits(**more: str) -> bytes:
+    asks = {**ASKS, **more}
+    return frame("task", {"name": "m-1", "phase": "WaitingForInput", "waiting": [asks]})
 
 
 def delta(offset: int, text: str, attempt: int = 1) -> bytes:
@@ -95,18 +106,8 @@ def test_a_session_that_is_not_there_begins_with_the_agent_that_is_named(talk: T
 
 def test_tools_and_questions_are_told_beside_the_answer(talk: Talk) -> None:
     call = event(4, type="toolCall", role=None, content={"tool": "refund", "arguments": {"order": 7}})
-    asks = {
-        "waitID": "w1",
-        "step": "say",
-        "kind": "Approval",
-        "question": "May it run?",
-        "choices": ["approve", "reject"],
-        "tool": "refund",
-        "arguments": '{"order": 7}',
-        "since": "2026-11-23T10:00:00Z",
-    }
-    waits = frame("task", {"name": "m-1", "phase": "WaitingForInput", "waiting": [asks]})
-    turn = streaming(ACCEPTED, call, waits, waits, event(5, "Done."), done())
+    asks = waits(tool="refund", arguments='{"order": 7}')
+    turn = streaming(ACCEPTED, call, asks, asks, event(5, "Done."), done())
 
     said = talk("chat", "alice", "-m", "refund it", answers=[found(), turn])
 
@@ -180,17 +181,6 @@ def test_a_conversation_outlives_ctrl_c_in_an_answer_but_not_sigterm(
     assert next(lines) == "never said"
 
 
-ASKS = {
-    "waitID": "w1",
-    "step": "say",
-    "kind": "Approval",
-    "question": "May it run?",
-    "choices": ["approve", "reject"],
-    "since": "2026-11-23T10:00:00Z",
-}
-WAITS = frame("task", {"name": "m-1", "phase": "WaitingForInput", "waiting": [ASKS]})
-
-
 @pytest.mark.parametrize(
     ("key", "code", "unsaid"),
     [(KeyboardInterrupt, 0, []), (EOFError, 0, ["again"])],
@@ -212,7 +202,7 @@ def test_a_person_may_leave_while_an_approval_is_asked(
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
     monkeypatch.setattr("builtins.input", typed)
     monkeypatch.setattr("click.termui.visible_prompt_func", typed)
-    turns = [streaming(ACCEPTED, WAITS, done()), streaming(ACCEPTED, event(4, "Yes?"), done())]
+    turns = [streaming(ACCEPTED, waits(), done()), streaming(ACCEPTED, event(4, "Yes?"), done())]
 
     said = talk("chat", "alice", answers=[found(), *turns])
 
@@ -366,104 +356,3 @@ def test_a_name_that_is_none_is_told_by_its_field(talk: Talk) -> None:
         "",
         "error: name: it is '..': give a name\nnext:  nothing was sent: mend it and try again\n",
     )
-
-
-def test_the_token_is_the_one_given_or_a_service_accounts_or_the_kubeconfigs(cluster: FakeCluster) -> None:
-    app = App(open_kube=lambda _settings: cluster)
-    assert token_for(app) == "token-of-the-user"
-
-    app.settings.service_account = "shop/talker"
-    assert token_for(app) == "token-of-shop-talker"
-
-    app.settings.namespace, app.settings.service_account = "office", "talker"
-    assert token_for(app) == "token-of-office-talker"
-
-    app.settings.token = "given"
-    assert token_for(app) == "given"
-
-
-def test_a_command_that_stays_open_asks_for_a_new_token_before_the_old_one_is_over(
-    cluster: FakeCluster,
-) -> None:
-    app, clock = App(open_kube=lambda _settings: cluster), [0.0]
-    token = lasting_token(app, lambda: clock[0])
-    assert callable(token)
-
-    # Given a login that gives another token by now
-    cluster.user_token = "a-newer-token"
-    assert token() == "token-of-the-user", "there is no need yet"
-
-    # When the first is five minutes old
-    clock[0] = 300
-    cluster.away = KubeUnavailable(0, "Unreachable", "gone")
-    assert token() == "token-of-the-user", "the cluster is away for a moment"
-    cluster.away = None
-    assert token() == "a-newer-token"
-
-    # But a token that was given is all there is
-    app.settings.token = "given"
-    assert lasting_token(app) == "given"
-
-
-def test_a_command_that_has_no_token_fails_at_once(cluster: FakeCluster) -> None:
-    cluster.user_token = None
-
-    with pytest.raises(CliError, match="logs in with a certificate"):
-        lasting_token(App(open_kube=lambda _settings: cluster))
-
-
-def test_who_has_a_certificate_only_is_told_how_to_get_a_token(cluster: FakeCluster) -> None:
-    cluster.user_token = None
-    app = App(open_kube=lambda _settings: cluster)
-
-    with pytest.raises(CliError) as raised:
-        token_for(app)
-    assert "--as-service-account NAME" in str(raised.value.hint)
-
-    app.settings.service_account = "shop/"
-    with pytest.raises(CliError, match="this is no ServiceAccount"):
-        token_for(app)
-
-
-def test_the_gateway_is_found_by_its_labels(cluster: FakeCluster) -> None:
-    app = App(open_kube=lambda _settings: cluster)
-    labels = {"app.kubernetes.io/name": "parley", "app.kubernetes.io/component": "gateway"}
-    with pytest.raises(CliError, match="there is no gateway"):
-        find_gateway(app)
-
-    cluster.put(SERVICE, "parley-gateway", "parley-system", metadata={"labels": labels})
-    assert find_gateway(app)["metadata"]["name"] == "parley-gateway"
-
-    cluster.put(SERVICE, "parley-gateway", "other", metadata={"labels": labels})
-    with pytest.raises(CliError, match="several gateways, in other, parley-system"):
-        find_gateway(app)
-    app.settings.system_namespace = "other"
-    assert find_gateway(app)["metadata"]["namespace"] == "other"
-
-    app.settings.system_namespace = None
-    for namespace, watched in (("parley-system", ""), ("other", "shop,office")):
-        env = [{"name": "PARLEY_WATCH_NAMESPACES", "value": watched}]
-        spec = {"replicas": 1, "template": {"spec": {"containers": [{"env": env}]}}}
-        operator = {"labels": labels | {"app.kubernetes.io/component": "operator"}}
-        cluster.put(DEPLOYMENT, "parley-operator", namespace, metadata=operator, spec=spec)
-    assert find_gateway(app)["metadata"]["namespace"] == "other", "it is there for this namespace"
-    app.settings.namespace = "lab"
-    assert find_gateway(app)["metadata"]["namespace"] == "parley-system", (
-        "the other serves shop and office only"
-    )
-
-    cluster.forbidden.add(("list", "services"))
-    with pytest.raises(CliError) as raised:
-        find_gateway(app)
-    assert "--gateway URL" in str(raised.value.hint)
-
-
-def test_with_a_url_and_a_token_no_cluster_is_needed() -> None:
-    def no_cluster(_settings: object) -> FakeCluster:
-        raise AssertionError("the cluster was asked")
-
-    app = App(open_kube=no_cluster)
-    app.settings.gateway, app.settings.token = "https://parley.company.com", "given"
-
-    with client(app, "https://parley.company.com", token_for(app)) as parley:
-        assert parley.namespace == "default"
