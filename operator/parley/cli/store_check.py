@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from parley.cli.findings import Finding, note, ok, wrong
 from parley.cli.installation import COMPONENT, PARLEY, Installation
@@ -15,22 +15,24 @@ from parley.kube.kinds import CONFIG_MAP, EVENT, POD
 STORE_NAME = "parley-store"
 _MOST_ASKED = 8
 _OF_THE_STORE = ("store", "database")
-"""One of these words is in what an operator's process says that cannot use it."""
+"""One of these words is in what an operator's process says that cannot use it. A gateway's says nothing else."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Said:
     """What Parley's processes say of themselves.
 
     Attributes:
-        troubles: by pod; those who can work have none.
+        without_store: why they cannot use it, by pod.
+        troubles: why operators that can use it cannot work, by pod.
         asked: how many pods answered.
         lacking: the caller may not ask them.
     """
 
-    troubles: dict[str, str]
-    asked: int
-    lacking: bool
+    without_store: dict[str, str] = field(default_factory=dict[str, str])
+    troubles: dict[str, str] = field(default_factory=dict[str, str])
+    asked: int = 0
+    lacking: bool = False
 
 
 def check_store(kube: Kube, installation: Installation) -> Iterator[Finding]:
@@ -47,18 +49,16 @@ def check_store(kube: Kube, installation: Installation) -> Iterator[Finding]:
     pods = _running(kube, namespace)
     said = _ask(kube, pods)
     away = _bundled_is_away(kube, namespace)
-    of_it = {pod: why for pod, why in said.troubles.items() if any(word in why for word in _OF_THE_STORE)}
     for pod, why in said.troubles.items():
-        if pod not in of_it:
-            yield wrong("operator", f"{pod}: {why}", f"see more: kubectl logs {pod} -n {namespace}")
+        yield wrong("operator", f"{pod}: {why}", f"see more: kubectl logs {pod} -n {namespace}")
     logs = f"kubectl logs -n {namespace} -l {PARLEY},{COMPONENT}=operator"
     if away is not None:
         yield away
-    elif of_it:
-        pod, why = next(iter(of_it.items()))
+    elif said.without_store:
+        (pod, why), *more = said.without_store.items()
         yield wrong(
             "store",
-            f"Postgres cannot be used, says {pod}{f' and {len(of_it) - 1} more' if len(of_it) > 1 else ''}: {why}",
+            f"Postgres cannot be used, says {pod}{f' and {len(more)} more' if more else ''}: {why}",
             "see whether Postgres runs, and whether the URL in the Secret of the chart's database.urlSecretRef is "
             f"right; then {logs}",
         )
@@ -108,21 +108,24 @@ def _is_ready(pod: JsonObject) -> bool:
 
 def _ask(kube: Kube, pods: Sequence[JsonObject]) -> _Said:
     """Ask each pod what its readiness probe asks: now, where its condition tells of up to ten seconds ago."""
-    troubles: dict[str, str] = {}
-    asked = 0
+    said = _Said()
     for pod in pods[:_MOST_ASKED]:
         port = next((number(one, "containerPort") for one in _ports(pod) if text(one, "name") == "http"), 0)
         try:
             status, body = kube.ask_pod(namespace_of(pod), name_of(pod), port, "/readyz")
         except Forbidden:
-            return _Said(troubles, asked, lacking=True)
+            said.lacking = True
+            return said
         except KubeError:
             # That it does not answer is told of the pods.
             continue
-        asked += 1
+        said.asked += 1
         if status != 200:
-            troubles[name_of(pod)] = _why(body)
-    return _Said(troubles, asked, lacking=False)
+            why = _why(body)
+            is_gateway = text(pod, "metadata", "labels", COMPONENT) == "gateway"
+            of_the_store = is_gateway or any(word in why for word in _OF_THE_STORE)
+            (said.without_store if of_the_store else said.troubles)[name_of(pod)] = why
+    return said
 
 
 def _ports(pod: JsonObject) -> Iterator[JsonObject]:

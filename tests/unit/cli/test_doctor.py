@@ -204,6 +204,17 @@ def test_a_postgres_that_is_away_is_named(healthy: FakeCluster, parley: Run) -> 
     assert "✗ store: " in parley("doctor").out
 
 
+def test_whatever_a_gateway_says_that_is_not_ready_is_about_postgres(
+    healthy: FakeCluster, parley: Run
+) -> None:
+    healthy.pods_say["gateway-pod"] = (
+        503,
+        json.dumps({"title": "Not ready", "detail": "connection refused"}),
+    )
+
+    assert found(parley, Verdict.WRONG).keys() == {"store"}
+
+
 def test_an_operator_that_cannot_work_for_another_reason_says_which(
     healthy: FakeCluster, parley: Run
 ) -> None:
