@@ -7,6 +7,7 @@ import httpx2
 
 _FIRST_SECONDS = 0.05
 _MOST_SECONDS = 10.0
+_SPREAD_SECONDS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +52,18 @@ class Patience:
     def _wait(self, asked: float | None) -> float | None:
         if self.sent >= self.retries.attempts:
             return None
-        # Many clients that were refused at once must not come back at once.
-        backoff = min(_MOST_SECONDS, _FIRST_SECONDS * 2.0 ** (self.sent - 1)) * random.uniform(0.5, 1.0)  # noqa: S311
-        pause = backoff if asked is None else asked + random.uniform(0.0, 0.2)  # noqa: S311
+        if asked is None:
+            longest = min(_MOST_SECONDS, _FIRST_SECONDS * 2.0 ** (self.sent - 1))
+            pause = _spread(longest / 2, longest)
+        else:
+            pause = _spread(asked, asked + _SPREAD_SECONDS)
         if self.waited + pause > self.retries.seconds:
             return None
         self.sent += 1
         self.waited += pause
         return pause
+
+
+def _spread(least: float, most: float) -> float:
+    """Many clients that were refused at once must not come back at once."""
+    return random.uniform(least, most)  # noqa: S311 - spreads load, hides nothing
