@@ -79,7 +79,7 @@ want() { show patch task.parley.dev "$1" --type merge -p "{\"spec\": {\"desiredS
 chat() {
   printf '\n$ parley'
   [ "$namespace" = default ] || printf ' -n %s' "$namespace"
-  printf " chat olivia -m '%s'\n" "$2"
+  printf " chat olivia -m '%s' --as-service-account lobby\n" "$2"
   parley --namespace "$namespace" chat olivia -m "$2" --key "$1" --as-service-account lobby
 }
 has_ended() { [ -n "$(k get task.parley.dev "$1" -o jsonpath="$ended")" ]; }
@@ -151,8 +151,8 @@ fi
 
 cat <<END
 
-* To look further, tell your shell where the cluster is; kubectl is in cluster/bin where there was none:
-    export KUBECONFIG=\$(make -s kubeconfig) PATH=\$PWD/cluster/bin:\$PATH
+* To look further, tell your shell where the cluster is; kubectl is in cluster/bin where there was none, parley in .venv/bin:
+    export KUBECONFIG=\$(make -s kubeconfig) PATH=\$PWD/cluster/bin:\$PWD/.venv/bin:\$PATH
     kubectl explain task.spec.steps
     kubectl -n $namespace get session alice -o yaml
     kubectl -n $namespace describe task refund-12345
