@@ -260,10 +260,15 @@ def test_the_small_commands(parley: Shell) -> None:
 
 
 def test_it_is_a_plugin_of_kubectl(parley: Shell) -> None:
-    done = subprocess.run(
-        ["kubectl-parley", "--help"], env=parley.environment, capture_output=True, text=True, check=True
-    )
-    assert "Usage: kubectl parley [OPTIONS]" in done.stdout
+    def plugin(*arguments: str) -> str:
+        command = ["kubectl", "parley", *arguments]
+        done = subprocess.run(command, env=parley.environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done
+        return done.stdout
+
+    assert "Usage: kubectl parley [OPTIONS]" in plugin("--help")
+    parley.cluster.apply(parley.namespace, session("alice"))
+    assert plugin("sessions", "-n", parley.namespace, "-o", "name").split() == ["session.parley.dev/alice"]
 
 
 def test_every_command_is_run_here() -> None:

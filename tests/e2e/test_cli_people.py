@@ -1,6 +1,7 @@
 """``parley`` for people who have the gateway only, in a terminal, and while the gateway is killed."""
 
 import json
+import re
 import signal
 from pathlib import Path
 
@@ -51,20 +52,32 @@ def test_a_tool_call_is_approved_in_the_conversation_that_asks_for_it(
         assert f'"{namespace}"' in chat.shown.partition("? May cashier")[2]
         assert shop_calls(cluster, namespace) == []
 
-        # When they approve it, then it runs, and the answer comes in the same conversation
+        # When they leave that with Ctrl-C, then the conversation is not over, and it is said how to answer later
+        chat.process.send_signal(signal.SIGINT)
+        chat.wait("the next line is asked for", lambda shown: shown.count("you> ") == 2)
+        (later,) = re.findall(r"later: parley (approve .+)", chat.shown)
+        person.succeed(*later.split())
+        cluster.wait("it runs", namespace, lambda: len(shop_calls(cluster, namespace)) == 1)
+
+        # When they say more and approve at once, then it runs, and the answer comes in the same conversation
+        chat.type(f"echo: it is done {call('refund', order=namespace, amount=41)}")
+        chat.wait(
+            "that call is asked about", lambda shown: shown.count("answer (approve, reject, later)") == 2
+        )
         chat.type("approve")
         chat.wait(
             "the answer comes, and the next line is asked for",
-            lambda shown: shown.partition("[later]: ")[2].count("you> ") == 1,
+            lambda shown: shown.rpartition("[later]: ")[2].count("you> ") == 1,
         )
         assert "· refund gave" in chat.shown
         chat.write(b"\x04")
         cluster.wait("Ctrl-D ends it", namespace, lambda: chat.process.poll() is not None)
         assert chat.process.returncode == 0, chat.shown
-    assert len(shop_calls(cluster, namespace)) == 1
+    assert len(shop_calls(cluster, namespace)) == 2
     said = json.loads(person.succeed("events", "frank", "-o", "json"))["items"]
-    (decision,) = [one["content"] for one in said if one["type"] == "reply"]
-    assert (decision["choice"], decision["by"]) == ("approve", f"system:serviceaccount:{namespace}:frank")
+    decisions = [one["content"] for one in said if one["type"] == "reply"]
+    frank = f"system:serviceaccount:{namespace}:frank"
+    assert [(one["choice"], one["by"]) for one in decisions] == [("approve", frank)] * 2
 
 
 def test_a_url_and_a_token_are_enough_for_sessions_and_answers(

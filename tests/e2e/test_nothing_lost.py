@@ -1,5 +1,6 @@
 """Point 4: kill, freeze and take away parts while tasks run. Each task ends right; each committed step ran once."""
 
+import json
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -19,6 +20,7 @@ from tests.e2e.disruption import (
     processes,
     send,
 )
+from tests.e2e.shell import Shell
 
 pytestmark = [pytest.mark.cluster, pytest.mark.disruptive]
 
@@ -159,12 +161,21 @@ def test_postgres_away_for_three_minutes(cluster: Cluster, namespace: str, store
     with away("postgres"):
         time.sleep(5)
         before = statuses(cluster, namespace)
-        time.sleep(175)
-        # Then nothing is said of tasks meanwhile
+        # Then who asks what is wrong is told
+        cluster.wait("doctor names Postgres", namespace, lambda: names_postgres(Shell(cluster, namespace)))
+        time.sleep(170)
+        # And nothing is said of tasks meanwhile
         assert statuses(cluster, namespace) == before
     # And all of it ends right, as the deadlines moved with the outage
     check_work(cluster, namespace, store, names)
     assert cluster.wait_task(namespace, "brief")["status"]["phase"] == "Succeeded"
+
+
+def names_postgres(parley: Shell) -> bool:
+    """Whether ``doctor`` says that Postgres cannot be used."""
+    found = json.loads(parley("doctor", "-o", "json").out)["items"]
+    said = [one["says"] for one in found if (one["check"], one["verdict"]) == ("store", "wrong")]
+    return any("Postgres cannot be used" in one for one in said)
 
 
 def statuses(cluster: Cluster, namespace: str) -> dict[str, object]:
