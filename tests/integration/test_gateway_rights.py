@@ -23,7 +23,7 @@ from parley.store.pool import Pool, connect, open_pool
 
 from tests.cluster import ROOT, SYSTEM_NAMESPACE, Cluster
 from tests.integration.gateway.people import SPEC, problem
-from tests.integration.gateway.test_access import ROUTES
+from tests.integration.gateway.test_access import CLOSED, ROUTES
 from tests.integration.store.story import Story
 
 pytestmark = [pytest.mark.cluster, pytest.mark.storeless]
@@ -201,6 +201,10 @@ async def test_each_right_opens_its_own_routes_and_no_other(front: Front) -> Non
                 continue
             answer = await front.ask(account, method, path, json=body)
             assert answer.status_code in statuses, (account, method, path, answer.text)
+    for _, method, path, body in CLOSED:
+        for account, status in (("nobody", 404), ("reader", 403)):
+            answer = await front.ask(account, method, path, json=body)
+            assert answer.status_code == status, (account, method, path, answer.text)
     gone = await front.ask("delete-sessions", "DELETE", "/sessions/first")
     assert gone.status_code == 202, gone.text
     await asyncio.to_thread(

@@ -171,6 +171,7 @@ def step_router() -> APIRouter:
         tags=["runner"],
         route_class=StepRoute,
         responses={
+            400: {"model": Problem, "description": "a header is missing, or not what the protocol says"},
             401: {"model": Problem, "description": "no token, or not one for Parley"},
             403: {"model": Problem, "description": "the token's pod is not a running step of a Task"},
             409: {"model": Problem, "description": "another process holds the attempt: stop"},

@@ -77,6 +77,17 @@ def unavailable(title: str, detail: str) -> JSONResponse:
     return problem_response(problem, {"Retry-After": str(RETRY_AFTER_SECONDS)})
 
 
+def _told(
+    request: Request, status: int, detail: str, *, title: str, reason: str, advice: str
+) -> JSONResponse:
+    """Answer a runner with a title and what is wrong, a person with a reason and what to do as well."""
+    headers = {"Retry-After": str(RETRY_AFTER_SECONDS)} if status == 503 else None
+    if _is_for_people(request):
+        refusal = Refusal(status, f"{detail}: {advice}", reason=reason)
+        return problem_response(refusal.problem, headers)
+    return problem_response(Problem(title=title, status=status, detail=detail), headers)
+
+
 async def _refused(_: Request, refusal: Refusal) -> JSONResponse:
     return problem_response(refusal.problem, refusal.headers)
 
@@ -129,7 +140,8 @@ async def _not_storable(request: Request, error: DataError) -> JSONResponse:
     # Never its text, which may hold the value. A repeat would fail alike, so it is not for the caller to try again.
     log.error("the store cannot hold what %s %s sent: %s", request.method, request.url.path, error.sqlstate)
     detail = f"the store cannot hold a value of this body ({type(error).__name__}, {error.sqlstate})"
-    return problem_response(Problem(title="Not storable", status=422, detail=detail))
+    advice = "send another, such as text without control characters and numbers within the usual bounds"
+    return _told(request, 422, detail, title="Not storable", reason="NotStorable", advice=advice)
 
 
 async def _not_allowed(request: Request, error: NotAllowed) -> JSONResponse:
@@ -142,13 +154,22 @@ async def _other_store(_: Request, error: OtherStore) -> JSONResponse:
     return unavailable("Another store", str(error))
 
 
-async def _no_store(_: Request, error: StoreUnavailable) -> JSONResponse:
+async def _no_store(request: Request, error: StoreUnavailable) -> JSONResponse:
     log.warning("the store is unavailable: %s", error)
-    return unavailable("The store is unavailable", "the database cannot be used now")
+    return _told(
+        request,
+        503,
+        "the database cannot be used now",
+        title="The store is unavailable",
+        reason="StoreUnavailable",
+        advice="repeat the same request",
+    )
 
 
-async def _busy(_: Request, error: Busy) -> JSONResponse:
-    return unavailable("The gateway is busy", str(error))
+async def _busy(request: Request, error: Busy) -> JSONResponse:
+    return _told(
+        request, 503, str(error), title="The gateway is busy", reason="Busy", advice="repeat the same request"
+    )
 
 
 async def _other_holder(_: Request, error: OtherHolder) -> JSONResponse:
@@ -193,7 +214,14 @@ async def _left(_: Request, __: ClientDisconnect) -> JSONResponse:
 
 async def _fault(request: Request, error: Exception) -> JSONResponse:
     log.error("a fault in %s %s", request.method, request.url.path, exc_info=error)
-    return problem_response(Problem(title="Fault in the gateway", status=500, detail=type(error).__name__))
+    return _told(
+        request,
+        500,
+        f"a fault in the gateway ({type(error).__name__})",
+        title="Fault in the gateway",
+        reason="InternalError",
+        advice="tell whoever runs Parley when it was and what you asked for; the gateway's log says more",
+    )
 
 
 _HANDLERS: list[tuple[type[Exception], Callable[[Request, Any], Awaitable[JSONResponse]]]] = [

@@ -40,6 +40,10 @@ class Invalid(KubeError):
     """400 or 422: the API server rejects what was sent; the same body never succeeds."""
 
 
+class TooLarge(Invalid):
+    """The object is larger than the API server or its etcd takes."""
+
+
 class KubeUnavailable(KubeError):
     """Try again later: no connection, no answer in time, 429 or a server error.
 
@@ -54,12 +58,16 @@ class KubeUnavailable(KubeError):
 
 # Server-side apply answers 500 without a reason to a body that does not fit the schema; it never will by waiting.
 _NOT_TYPED = "failed to create typed patch object"
+# etcd's limit of a request (1.5 MiB by default), and that of the connection to it: both come as 500.
+_TOO_LARGE_FOR_ETCD = ("etcdserver: request is too large", "trying to send message larger than max")
 
 
 def error_for(status: int, reason: str, message: str, *, retry_after: float | None = None) -> KubeError:
     """The error for an answer, by HTTP status and, where that is ambiguous, by the Status object's reason."""
     if status == 500 and message.startswith(_NOT_TYPED):
         return Invalid(status, reason, message)
+    if status == 413 or (status == 500 and any(words in message for words in _TOO_LARGE_FOR_ETCD)):
+        return TooLarge(status, reason, message)
     if status == 429 or status >= 500 or status == 0:
         return KubeUnavailable(status, reason, message, retry_after=retry_after)
     if status == 409:

@@ -33,6 +33,16 @@ ROUTES: list[tuple[str, str, str, dict[str, Any] | None]] = [
     ("get tasks", "GET", "/tasks/one", None),
 ]
 
+CLOSED: list[tuple[str, str, str, dict[str, Any] | None]] = [
+    # The same, of requests that answer at length, or change more than a test of rights should.
+    ("get sessions/events", "GET", "/sessions/first/stream", None),
+    ("get sessions/events", "POST", "/sessions/first/chat", {"content": "x"}),
+    ("create sessions/messages", "POST", "/sessions/first/chat", {"content": "x"}),
+    ("create sessions/import", "POST", "/sessions/first/import", None),
+    ("get tasks", "GET", "/tasks/one/attempts/1/log", None),
+    ("create replies", "POST", "/replies", {"taskRef": {"name": "one"}, "waitID": "w", "choice": "approve"}),
+]
+
 
 @pytest.fixture
 async def first(desk: Desk) -> str:
@@ -63,6 +73,44 @@ async def test_each_route_needs_its_own_right_and_no_other(
         assert f"may not {verb} {resource}" in told.json()["detail"]
     served = await desk.ask(has, method, path, json=body)
     assert served.status_code in {200, 201, 202}, served.text
+
+
+@pytest.mark.parametrize(
+    ("right", "method", "path", "body"), CLOSED, ids=[f"{r} for {m} {p}" for r, m, p, _ in CLOSED]
+)
+@pytest.mark.usefixtures("first")
+async def test_each_route_is_closed_to_whoever_lacks_its_right(
+    desk: Desk, right: str, method: str, path: str, body: dict[str, Any] | None
+) -> None:
+    # Given one who has all the other rights, one who may read Sessions beside, and one who may read Sessions only
+    others = set(EVERYTHING) - {right}
+    lacks = desk.person("lacks", *(others - {"get sessions", "list sessions"}))
+    sees = desk.person("sees", *others)
+    reads = desk.person("reads", "get sessions", "list sessions")
+
+    assert problem(await desk.ask(lacks, method, path, json=body))[:2] == (404, "NotFound")
+    for who in (sees, reads):
+        refused = await desk.ask(who, method, path, json=body)
+        assert problem(refused)[:2] == (403, "Forbidden")
+    verb, resource = right.split()
+    told = (await desk.ask(sees, method, path, json=body)).json()["detail"]
+    assert f"may not {verb} {resource}" in told
+
+
+async def test_no_route_is_left_out_of_the_tables(desk: Desk) -> None:
+    document = (await desk.http.get("/openapi.json")).json()
+    routes = {
+        (method.upper(), path.removeprefix("/v1/namespaces/{namespace}"))
+        for path, operations in document["paths"].items()
+        for method, operation in operations.items()
+        if "people" in operation["tags"]
+    }
+    names = {"first": "{name}", "one": "{name}", "1": "{attempt}"}
+    tried = {
+        (method, "/".join(names.get(part, part) for part in path.split("/")))
+        for _, method, path, _ in (*ROUTES, *CLOSED)
+    }
+    assert tried == routes
 
 
 @pytest.mark.usefixtures("first")

@@ -57,6 +57,15 @@ async def test_a_session_lives_from_its_making_to_its_deletion(desk: Desk) -> No
     assert problem(await desk.ask(ann, "GET", "/sessions/first"))[:2] == (404, "NotFound")
 
 
+async def test_a_session_begins_with_a_context_that_can_be_changed(desk: Desk) -> None:
+    ann = desk.person("ann", *EVERYTHING)
+    body = {"name": "first", "spec": {**SPEC, "context": {"a": "x" * 300_000}}}
+    refused = await desk.ask(ann, "POST", "/sessions", json=body)
+    assert problem(refused) == (413, "TooLarge", "body.spec.context")
+    assert "at most 262,144" in refused.json()["detail"]
+    assert (SESSION.kind, NAMESPACE, "first") not in desk.kube.objects
+
+
 async def test_a_list_goes_page_by_page_through_what_fits(desk: Desk) -> None:
     ann = desk.person("ann", *EVERYTHING)
     for number in range(7):

@@ -10,7 +10,9 @@ import pytest
 from fastapi import FastAPI
 from parley.gateway.app import create_app
 from parley.gateway.settings import GatewaySettings
-from parley.kube.errors import KubeUnavailable
+from parley.kube.client import TokenIdentity
+from parley.kube.errors import KubeUnavailable, TooLarge
+from parley.kube.kinds import SESSION
 from parley.store import pool as store_pool
 from parley.store import runner_calls
 from parley.store.errors import NotAllowed
@@ -99,6 +101,57 @@ async def test_a_store_that_is_away_is_503_and_never_stop(
     assert problem(response)["status"] == 503
     assert response.headers["Retry-After"] == "2"
     assert not problem(response)["stop"]
+
+
+@pytest.fixture
+async def ann(kube: FakeKube) -> dict[str, str]:
+    """Headers of somebody who may do everything, and whose Session is there."""
+    kube.identities["token-of-ann"] = TokenIdentity(
+        authenticated=True, username="ann", audiences=("https://kubernetes.default.svc",)
+    )
+    kube.allowed = lambda _question: True
+    spec: Any = {"agentRef": {"name": "support"}}
+    await kube.create(SESSION, "shop", {"metadata": {"name": "first"}, "spec": spec})
+    return {"Authorization": "Bearer token-of-ann"}
+
+
+async def test_people_are_told_what_to_do_while_the_store_is_away(
+    client: httpx2.AsyncClient, ann: dict[str, str]
+) -> None:
+    for path in ("/events", "/context", "/tasks", "/export"):
+        response = await client.get(f"/v1/namespaces/shop/sessions/first{path}", headers=ann)
+
+        told = problem(response)
+        assert (told["status"], told["reason"]) == (503, "StoreUnavailable"), path
+        assert "repeat the same request" in told["detail"], path
+        assert response.headers["Retry-After"] == "2", path
+        assert "stop" not in told, path
+
+
+async def test_people_are_told_of_a_fault_without_its_words(
+    client: httpx2.AsyncClient, kube: FakeKube, ann: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("said in confidence")
+
+    monkeypatch.setattr(kube, "page", broken)
+    told = problem(await client.get("/v1/namespaces/shop/sessions", headers=ann))
+
+    assert (told["status"], told["reason"]) == (500, "InternalError")
+    assert "whoever runs Parley" in told["detail"]
+    assert "confidence" not in str(told)
+
+
+async def test_what_the_api_server_finds_too_large_is_the_callers_to_mend(
+    client: httpx2.AsyncClient, kube: FakeKube, ann: dict[str, str]
+) -> None:
+    kube.fail(TooLarge(500, "InternalError", "etcdserver: request is too large"), verb="create")
+
+    body = {"spec": {"agentRef": {"name": "support"}}}
+    told = problem(await client.post("/v1/namespaces/shop/sessions", headers=ann, json=body))
+
+    assert (told["status"], told["reason"]) == (413, "TooLarge")
+    assert "Send less" in told["detail"]
 
 
 @pytest.mark.parametrize(

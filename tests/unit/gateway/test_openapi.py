@@ -51,6 +51,27 @@ def test_every_refusal_is_described_as_a_problem(of_people: dict[str, dict[str, 
             assert answer["description"], (what, status)
 
 
+def test_whoever_asks_of_one_session_may_meet_a_spec_that_cannot_be_read(
+    of_people: dict[str, dict[str, Any]],
+) -> None:
+    undeclared = [
+        what
+        for what, operation in of_people.items()
+        if "/sessions/{name}" in what and "409" not in operation["responses"]
+    ]
+    assert not undeclared
+
+
+def test_a_runners_malformed_headers_are_described(document: dict[str, Any]) -> None:
+    undeclared = [
+        path
+        for path, operations in document["paths"].items()
+        for operation in operations.values()
+        if "runner" in operation["tags"] and "400" not in operation["responses"]
+    ]
+    assert not undeclared
+
+
 def test_nothing_of_the_crds_machinery_is_in_it(document: dict[str, Any]) -> None:
     text = str(document)
     assert "x-kubernetes" not in text

@@ -19,6 +19,7 @@ from parley.kube.errors import (
     KubeError,
     KubeUnavailable,
     NotFound,
+    TooLarge,
 )
 from parley.kube.kinds import CONFIG_MAP, EVENT, JOB, NAMESPACE, POD, REPLY, TASK
 
@@ -245,6 +246,7 @@ async def test_a_token_not_proved_for_our_audience_is_refused(
 @pytest.mark.parametrize(
     ("status", "reason", "error"),
     [
+        (413, "RequestEntityTooLarge", TooLarge),
         (400, "BadRequest", Invalid),
         (401, "Unauthorized", KubeError),
         (403, "Forbidden", Forbidden),
@@ -271,6 +273,21 @@ async def test_refusals_become_errors(
     )
     if isinstance(caught.value, KubeUnavailable):
         assert caught.value.retry_after == 3.0
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "etcdserver: request is too large",
+        "rpc error: code = ResourceExhausted desc = trying to send message larger than max (2200000 vs. 2097152)",
+    ],
+)
+async def test_what_etcd_will_never_take_is_not_sent_again(
+    server: ApiServer, kube: LiveKube, message: str
+) -> None:
+    server.refuse(500, "InternalError", message)
+    with pytest.raises(TooLarge, match=r"too large|larger than max"):
+        await kube.create(JOB, "shop", {"metadata": {"name": "j"}})
 
 
 async def test_an_answer_that_is_no_json_is_unavailable(server: ApiServer, kube: LiveKube) -> None:

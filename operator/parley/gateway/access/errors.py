@@ -3,7 +3,7 @@
 import logging
 
 from parley.gateway.access.refusal import Refusal, conflict
-from parley.kube.errors import AlreadyExists, Conflict, Forbidden, Invalid, KubeError, NotFound
+from parley.kube.errors import AlreadyExists, Conflict, Forbidden, Invalid, KubeError, NotFound, TooLarge
 from parley.store.errors import (
     ContextChanged,
     KeyReused,
@@ -21,6 +21,9 @@ log = logging.getLogger("parley.gateway")
 
 def of_kubernetes(error: KubeError) -> Refusal:
     """Say what an API server's refusal of the gateway's own request means to the caller."""
+    if isinstance(error, TooLarge):
+        detail = f"it is larger than the API server takes: {error.message}. Send less."
+        return Refusal(413, detail, reason="TooLarge")
     if isinstance(error, Invalid):
         return Refusal(422, f"the API server refuses it: {error.message}", reason="Invalid")
     if isinstance(error, AlreadyExists):

@@ -12,7 +12,7 @@ from parley.store.errors import SessionOver
 router = people_router()
 
 
-@router.get("/sessions/{name}/context", operation_id="getContext")
+@router.get("/sessions/{name}/context", operation_id="getContext", responses=CONFLICT)
 async def get_context(
     access: Annotated[SessionAccess, session_access("get", "context")], people: PeopleOf, backend: Store
 ) -> ContextView:

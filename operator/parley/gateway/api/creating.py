@@ -14,7 +14,10 @@ from parley.gateway.calling import Backend
 from parley.kube.client import JsonObject
 from parley.kube.errors import AlreadyExists
 from parley.kube.kinds import SESSION
+from parley.store.context import MAX_CONTEXT_BYTES
+from parley.store.errors import ResultTooLarge
 from parley.store.idempotency import remember, replace_answer
+from parley.store.rows import encode_limited
 
 REQUEST_ANNOTATION = "parley.dev/request"
 """On a Session that was made with an idempotency key: which request made it."""
@@ -54,13 +57,14 @@ async def create_session(
 
     Raises:
         Refusal: the caller may make Sessions for another user only (422), the name is taken, or the Session of this key
-            was deleted (409).
+            was deleted (409), or its context is larger than is stored (413).
         KeyReused: the key came with another body.
         KubeError: the API server refuses it.
     """
     spec = asked.spec.model_dump(mode="json", by_alias=True, exclude_unset=True, exclude_none=True)
     if access.only_user is not None:
         _limit(spec, access.only_user)
+    _bound_context(asked)
     name, claim = asked.name or f"s-{secrets.token_hex(5)}", None
     if key is not None:
         body = asked.model_dump(mode="json", by_alias=True, exclude_unset=True)
@@ -135,6 +139,15 @@ async def _find(people: People, access: NamespaceAccess, claim: _Claim) -> JsonO
     if found is None or _annotations(found).get(REQUEST_ANNOTATION) != claim.request:
         return None
     return found
+
+
+def _bound_context(asked: CreateSession) -> None:
+    """Refuse a context that no step could change: with the change it would be over the store's bound."""
+    try:
+        encode_limited(asked.spec.context, "spec.context", MAX_CONTEXT_BYTES)
+    except ResultTooLarge as error:
+        detail = f"{error} Send less."
+        raise Refusal(413, detail, reason="TooLarge", field="body.spec.context") from None
 
 
 def _limit(spec: JsonObject, user: str) -> None:

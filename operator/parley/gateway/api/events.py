@@ -7,7 +7,7 @@ from fastapi import Query
 from parley.api.events import DEFAULT_EVENTS, MAX_EVENTS, EventList, EventType, EventView
 from parley.gateway.access.dependencies import SessionAccess, Store, session_access
 from parley.gateway.access.refusal import bad_request
-from parley.gateway.access.route import people_router
+from parley.gateway.access.route import CONFLICT, people_router
 from parley.store.transcript import EventRow, events_after, events_before, last_sequence
 
 _MAX_SEQUENCE = 2**53 - 1
@@ -47,7 +47,12 @@ def event_view(row: EventRow) -> EventView:
     )
 
 
-@router.get("/sessions/{name}/events", operation_id="listEvents", response_model_exclude_none=True)
+@router.get(
+    "/sessions/{name}/events",
+    operation_id="listEvents",
+    response_model_exclude_none=True,
+    responses=CONFLICT,
+)
 async def list_events(
     access: Annotated[SessionAccess, session_access("get", "events")],
     backend: Store,

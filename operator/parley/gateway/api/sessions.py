@@ -123,6 +123,7 @@ async def create(
     operation_id="getSession",
     response_model_exclude_unset=True,
     response_model_exclude_none=True,
+    responses=CONFLICT,
 )
 async def get_session(
     access: Annotated[SessionAccess, session_access("get")], people: PeopleOf

@@ -25,7 +25,7 @@ from parley.gateway.access.dependencies import (
 )
 from parley.gateway.access.people import People
 from parley.gateway.access.refusal import not_found
-from parley.gateway.access.route import people_router
+from parley.gateway.access.route import CONFLICT, people_router
 from parley.gateway.api.ownership import require_user
 from parley.gateway.api.pages import PageTokenQuery, read_position, write_position
 from parley.gateway.api.views import metadata_of, spec_of, status_of
@@ -43,7 +43,12 @@ AttemptId = Annotated[
 router = people_router()
 
 
-@router.get("/sessions/{name}/tasks", operation_id="listTasks", response_model_exclude_none=True)
+@router.get(
+    "/sessions/{name}/tasks",
+    operation_id="listTasks",
+    response_model_exclude_none=True,
+    responses=CONFLICT,
+)
 async def list_tasks(
     access: Annotated[SessionAccess, session_access("list", resource="tasks")],
     backend: Store,

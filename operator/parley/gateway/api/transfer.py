@@ -64,7 +64,7 @@ class TranscriptResponse(PatientResponse):
     operation_id="exportSession",
     status_code=200,
     response_class=TranscriptResponse,
-    responses=_EXPORT,
+    responses=_EXPORT | CONFLICT,
 )
 async def export_session(
     access: Annotated[SessionAccess, session_access("get", "export")], backend: Store, _room: OneStream
