@@ -3,6 +3,7 @@
 import json
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -25,7 +26,9 @@ def send_raw(url: str, request: bytes) -> RawAnswer:
     """Send bytes, and read until the server closes or has answered."""
     parts = urlsplit(url)
     with socket.create_connection((parts.hostname or "", parts.port or 0), timeout=LONG) as connection:
-        connection.sendall(request)
+        # Whoever is told that it is too much is not listened to any longer; what was told can still be read.
+        with suppress(ConnectionResetError, BrokenPipeError):
+            connection.sendall(request)
         return _read(connection)
 
 
