@@ -24,8 +24,6 @@ class Said(NamedTuple):
 class Shell:
     """Runs ``parley`` in a namespace, as the cluster's admin unless another kubeconfig is given."""
 
-    used: frozenset[str] = frozenset()
-
     def __init__(
         self, cluster: Cluster, namespace: str, *, kubeconfig: Path | None = None, **environment: str
     ) -> None:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import yaml
 from parley.cli.main import COMMANDS
 
 from tests.cluster import LONG, SYSTEM_NAMESPACE, Cluster
@@ -54,8 +55,9 @@ def test_a_template_runs_to_its_output_and_its_exit_code(cluster: Cluster, parle
     assert "✓ mine  Succeeded" in parley.succeed("tasks", "mine")
     listed = parley.succeed("tasks", "-o", "name").split()
     assert "task.parley.dev/mine" in listed
-    assert parley("logs", "mine").code in {0, 1}, "its pod may be gone"
     assert parley("tasks", "mine", "--watch").code == 0
+    watched = parley("tasks", "mine", "--watch", "-o", "yaml")
+    assert yaml.safe_load(watched.out)["status"]["phase"] == "Succeeded"
 
 
 def test_logs_are_followed_while_the_step_runs(cluster: Cluster, parley: Shell) -> None:
@@ -79,6 +81,9 @@ def test_a_task_is_suspended_goes_on_and_is_cancelled(cluster: Cluster, parley: 
     assert cluster.get("task", parley.namespace, "long")["spec"]["desiredState"] == "Suspended"
     assert "goes on" in parley.succeed("resume", "long")
     assert parley("tasks", "long", "--watch", "--timeout", "1s").code == 4
+    cluster.apply(parley.namespace, session("alice"))
+    paused = json.loads(parley.succeed("suspend", "session/alice", "-o", "json"))
+    assert (paused["kind"], paused["spec"]["desiredState"]) == ("Session", "Paused")
     assert "has ended (Cancelled)" in parley.succeed("cancel", "long", "--wait")
     assert parley("tasks", "long", "--watch").code == 3
     assert parley("resume", "long").code == 1
@@ -269,6 +274,29 @@ def test_it_is_a_plugin_of_kubectl(parley: Shell) -> None:
     assert "Usage: kubectl parley [OPTIONS]" in plugin("--help")
     parley.cluster.apply(parley.namespace, session("alice"))
     assert plugin("sessions", "-n", parley.namespace, "-o", "name").split() == ["session.parley.dev/alice"]
+
+
+def test_names_are_completed_by_the_shell_and_by_kubectl(cluster: Cluster, parley: Shell) -> None:
+    cluster.apply(parley.namespace, session("alice"), agent("support"))
+
+    def offered(*command: str, **environment: str) -> list[str]:
+        done = subprocess.run(
+            command, env=parley.environment | environment, capture_output=True, text=True, check=False
+        )
+        assert "Traceback" not in done.stderr, done
+        return done.stdout.splitlines()
+
+    words = {
+        f"parley -n {parley.namespace} chat al": "plain,alice",
+        f"parley -n {parley.namespace} suspend session/": "plain,session/alice",
+        f"parley tasks -n {parley.namespace[:-1]}": f"plain,{parley.namespace}",
+    }
+    for line, candidate in words.items():
+        asked = {"COMP_WORDS": line, "COMP_CWORD": str(len(line.split()) - 1)}
+        assert offered("parley", _PARLEY_COMPLETE="bash_complete", **asked) == [candidate], line
+    # kubectl asks the executable beside the plugin; its fourth bit says that no files are meant.
+    by_kubectl = offered("kubectl", "__complete", "parley", "-n", parley.namespace, "chat", "al")
+    assert [line.split("\t")[0] for line in by_kubectl] == ["alice", ":4"]
 
 
 def test_every_command_is_run_here() -> None:

@@ -8,7 +8,7 @@ import click
 from pydantic import JsonValue
 
 from parley.api.events import MAX_EVENTS, EventType, EventView
-from parley.cli.app import App
+from parley.cli.app import App, Format
 from parley.cli.gateway import FOLLOWING
 from parley.cli.options import wants_colour
 from parley.cli.output import as_text, print_value
@@ -37,7 +37,7 @@ def show_events(
                 whole += page
                 continue
             for event in page:
-                _print(event, lines=output != "table")
+                _print(event, output)
         if document:
             print_value({"items": as_value(one.to_json() for one in whole)}, output)
             return
@@ -48,7 +48,7 @@ def show_events(
         parley.retries = FOLLOWING
         for item in parley.stream(session, after=last):
             if isinstance(item, EventView) and (not wanted or item.type in wanted):
-                _print(item, lines=output != "table")
+                _print(item, output)
     click.echo(f"Session {session} is gone.", err=True)
 
 
@@ -83,9 +83,13 @@ def _last(parley: Parley, session: str, tail: int, types: Sequence[EventType]) -
     return found, last
 
 
-def _print(event: EventView, *, lines: bool) -> None:
-    if lines:
+def _print(event: EventView, output: Format) -> None:
+    if output == "json":
         click.echo(json.dumps(event.to_json(), ensure_ascii=False))
+        return
+    if output == "yaml":
+        click.echo("---")
+        print_value(event.to_json(), output)
         return
     colour = wants_colour()
     who = clean(event.speaker or event.role or event.type)

@@ -37,6 +37,16 @@ def listening_to_complaints() -> Generator[Complaints]:
         root.removeHandler(complaints)
 
 
+def context_names(path: str | None) -> list[str]:
+    """The names of a kubeconfig's contexts.
+
+    Raises:
+        Exception: whatever the package trips over in a malformed file.
+    """
+    contexts, _ = cast("Any", kubernetes_config).list_kube_config_contexts(config_file=path)
+    return [str(one["name"]) for one in contexts]
+
+
 def read_kubeconfig(path: str | None, context: str | None) -> tuple[Configuration, str, Mapping[str, str]]:
     """Return the configuration, the context's namespace, and what tells kubectl the same.
 

@@ -11,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 from parley.cli.app import App
+from parley.cli.completing import Completer, contexts, names_of
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -38,9 +39,11 @@ def _setting(
     metavar: str | None = None,
     envvar: str | None = None,
     type: click.ParamType[Any, Any] | None = None,  # noqa: A002 - click's name
+    completer: Completer | None = None,
 ) -> Decorator:
     return click.option(
         *names,
+        shell_complete=completer,
         help=help,
         metavar=metavar,
         envvar=envvar,
@@ -60,8 +63,17 @@ def _all(*options: Decorator) -> Decorator:
 
 
 cluster_options = _all(
-    _setting("-n", "--namespace", to="namespace", metavar="NAME", help="Namespace; default: the context's."),
-    _setting("--context", to="context", metavar="NAME", help="Context of the kubeconfig."),
+    _setting(
+        "-n",
+        "--namespace",
+        to="namespace",
+        metavar="NAME",
+        help="Namespace; default: the context's.",
+        completer=names_of("namespaces"),
+    ),
+    _setting(
+        "--context", to="context", metavar="NAME", help="Context of the kubeconfig.", completer=contexts
+    ),
     _setting("--kubeconfig", to="kubeconfig", metavar="FILE", help="Default: $KUBECONFIG, ~/.kube/config."),
 )
 """Of every command that talks to the cluster."""

@@ -122,23 +122,28 @@ def run(app: App, request: Request, *, detach: bool, quiet: bool, timeout: float
         for question in questions_of(root):
             click.echo(f"it waits: {clean(question.question)}\n  {how_to_answer(question)}", err=True)
     if not print_objects([root], output, single=True):
-        _print_end(root, code)
+        _print_output(root)
+    if code == ExitCode.FAILED:
+        raise failure(root)
     return code
 
 
-def _print_end(task: JsonObject, code: int) -> None:
+def _print_output(task: JsonObject) -> None:
     output = dig(task, "status", "output")
     if output is not None:
         click.echo(clean(as_text(output)))
     if dig(task, "status", "truncated") is True:
         click.echo("(cut: the whole output is in the store; see docs/outputs-and-logs.md)", err=True)
-    if code == ExitCode.FAILED:
-        why = condition(task, "Succeeded")
-        ran = any(number(step, "attempt") for step in objects(task, "status", "steps"))
-        raise CliError(
-            f"Task {name_of(task)} failed: {text(why, 'reason')}: {text(why, 'message')}",
-            f"parley {'logs' if ran else 'tasks'} {name_of(task)} -n {text(task, 'metadata', 'namespace')}",
-        )
+
+
+def failure(task: JsonObject) -> CliError:
+    """The error that says why a Task failed."""
+    why = condition(task, "Succeeded")
+    ran = any(number(step, "attempt") for step in objects(task, "status", "steps"))
+    return CliError(
+        f"Task {name_of(task)} failed: {text(why, 'reason')}: {text(why, 'message')}",
+        f"parley {'logs' if ran else 'tasks'} {name_of(task)} -n {text(task, 'metadata', 'namespace')}",
+    )
 
 
 def _make(app: App, request: Request) -> JsonObject:

@@ -12,6 +12,7 @@ from parley.cli.following import follow
 from parley.cli.output import as_text, print_objects
 from parley.cli.progress import display, follow_to_end
 from parley.cli.reading import condition, dig, name_of, namespace_of, objects, text
+from parley.cli.running import failure
 from parley.cli.table import Cell, Column, print_table
 from parley.cli.task_view import verdict
 from parley.cli.text import age, clean, until
@@ -85,7 +86,8 @@ def run_now(app: App, name: str, *, wait: bool, timeout: float | None) -> int:
     made = [one for one in _tasks_of(app, name) if name_of(one) not in before]
     task = made[-1] if made else None
     if task is None:
-        click.echo(f"Schedule {name} has taken it; its Task is made when concurrencyPolicy lets it.")
+        said = f"Schedule {name} has taken it; its Task is made when concurrencyPolicy lets it."
+        click.echo(said, err=app.settings.output != "table")
         return ExitCode.OK
     if not wait:
         if not print_objects([task], app.settings.output, single=True):
@@ -96,7 +98,10 @@ def run_now(app: App, name: str, *, wait: bool, timeout: float | None) -> int:
         output = dig(family.root, "status", "output")
         if output is not None:
             click.echo(clean(as_text(output)))
-    return verdict(family.root, gone=family.gone)
+    code = verdict(family.root, gone=family.gone)
+    if code == ExitCode.FAILED:
+        raise failure(family.root)
+    return code
 
 
 def _tasks_of(app: App, name: str) -> list[JsonObject]:

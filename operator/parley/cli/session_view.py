@@ -9,24 +9,27 @@ import click
 from parley.cli.app import App
 from parley.cli.failures import CliError, or_the_gateway
 from parley.cli.output import print_objects
+from parley.cli.phases import read_phase
 from parley.cli.reading import condition, name_of, namespace_of, number, objects, text
 from parley.cli.table import Cell, Column, phase, print_table
 from parley.cli.text import age, clean, one_line
 from parley.cli.way import is_gateway_chosen
 from parley.kube.client import JsonObject
 from parley.kube.kinds import SESSION
+from parley.resources.session_status import SessionPhase
 
 
-def list_all(app: App, *, everywhere: bool, labels: str, agent: str | None, phase: str | None) -> None:
+def list_all(app: App, *, everywhere: bool, labels: str, agent: str | None, wanted: str | None) -> None:
     """Print the sessions that fit, those with the newest event first."""
+    stage = read_phase(wanted, SessionPhase)
     if is_gateway_chosen(app, everywhere=everywhere):
         from parley.cli import through_gateway
 
         with app.gateway() as parley:
-            found = through_gateway.sessions(parley, labels=labels, phase=phase)
+            found = through_gateway.sessions(parley, labels=labels, phase=stage)
     else:
         namespace = None if everywhere else app.namespace
-        fields = f"status.phase={phase}" if phase else ""
+        fields = f"status.phase={stage}" if stage else ""
         with nullcontext() if everywhere else or_the_gateway():
             found = app.kube.list(SESSION, namespace, labels=labels, fields=fields).items
     chosen = [one for one in found if agent is None or agent in _agents(one)]

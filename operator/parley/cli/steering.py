@@ -8,6 +8,7 @@ import click
 from parley.cli.app import App
 from parley.cli.failures import CliError, ExitCode
 from parley.cli.following import follow
+from parley.cli.output import print_objects
 from parley.cli.reading import dig, mapping, text
 from parley.cli.task_tree import has_ended
 from parley.cli.task_view import no_such_task
@@ -51,6 +52,7 @@ def target_of(given: str) -> tuple[Kind, str]:
 
 def steer(app: App, targets: Sequence[str], *, going: bool) -> None:
     """Suspend objects or let them go on."""
+    steered: list[JsonObject] = []
     for given in targets:
         kind, name = target_of(given)
         before = _get(app, kind, name)
@@ -61,15 +63,18 @@ def steer(app: App, targets: Sequence[str], *, going: bool) -> None:
             ended = text(before, "status", "phase") or state
             raise CliError(f"{what} has ended ({ended}): that is final", "make another one")
         if mapping(before, "spec") | wanted == mapping(before, "spec"):
-            click.echo(f"{what} is so already")
+            _tell(app, f"{what} is so already")
+            steered.append(before)
             continue
-        app.kube.patch(kind, app.namespace, name, {"spec": wanted})
-        click.echo(f"{what} {'goes on' if going else 'is suspended; what runs goes on to its end'}")
+        steered.append(app.kube.patch(kind, app.namespace, name, {"spec": wanted}))
+        _tell(app, f"{what} {'goes on' if going else 'is suspended; what runs goes on to its end'}")
+    print_objects(steered, app.settings.output, single=len(steered) == 1)
 
 
 def cancel(app: App, names: Sequence[str], *, wait: bool, timeout: float | None) -> int:
     """Cancel Tasks; returns the exit code."""
     chosen: list[str] = []
+    now: dict[str, JsonObject] = {}
     for given in names:
         kind, name = target_of(given)
         if kind is not TASK:
@@ -77,27 +82,35 @@ def cancel(app: App, names: Sequence[str], *, wait: bool, timeout: float | None)
                 f"{given}: only Tasks are cancelled",
                 f"suspend it instead, or: kubectl delete {kind.plural} {name}",
             )
-        task = _get(app, TASK, name)
+        task = now[name] = _get(app, TASK, name)
         if has_ended(task):
-            click.echo(f"Task {name} has ended already ({text(task, 'status', 'phase')})")
+            _tell(app, f"Task {name} has ended already ({text(task, 'status', 'phase')})")
             continue
         try:
-            app.kube.patch(TASK, app.namespace, name, {"spec": {"desiredState": "Cancelled"}})
+            now[name] = app.kube.patch(TASK, app.namespace, name, {"spec": {"desiredState": "Cancelled"}})
         except Invalid as error:
             raise CliError(error.message, f"kubectl get tk {name} -n {app.namespace} -o yaml") from error
-        click.echo(f"Task {name} is cancelled")
+        _tell(app, f"Task {name} is cancelled")
         chosen.append(name)
     end = None if timeout is None else time.monotonic() + timeout
-    codes = [_await_end(app, name, end) for name in chosen] if wait else []
+    codes = [_await_end(app, name, end, now) for name in chosen] if wait else []
+    print_objects(list(now.values()), app.settings.output, single=len(now) == 1)
     return max(codes, default=ExitCode.OK)
 
 
-def _await_end(app: App, name: str, end: float | None) -> int:
+def _tell(app: App, what: str) -> None:
+    """Say what was done; to a program, which is given the object, beside it."""
+    click.echo(what, err=app.settings.output != "table")
+
+
+def _await_end(app: App, name: str, end: float | None, now: dict[str, JsonObject]) -> int:
+    """Wait for a Task's end, and leave it in ``now`` as it was last; returns the exit code."""
     for task in follow(app.kube, TASK, app.namespace, name, every=_LOOK_SECONDS):
         if task is None:
             return ExitCode.OK
+        now[name] = task
         if has_ended(task):
-            click.echo(f"Task {name} has ended ({text(task, 'status', 'phase')})")
+            _tell(app, f"Task {name} has ended ({text(task, 'status', 'phase')})")
             return ExitCode.OK
         if end is not None and time.monotonic() > end:
             break

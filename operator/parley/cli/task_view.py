@@ -11,6 +11,7 @@ from parley.cli.failures import CliError, ExitCode
 from parley.cli.following import load_family
 from parley.cli.inbox import how_to_answer, questions_of
 from parley.cli.output import as_text, print_objects
+from parley.cli.phases import read_phase
 from parley.cli.progress import display, family_lines, follow_to_end, print_tree
 from parley.cli.reading import condition, dig, name_of, namespace_of, number, text
 from parley.cli.table import Cell, Column, phase, print_table
@@ -19,6 +20,7 @@ from parley.cli.text import age, clean, one_line
 from parley.kube.client import JsonObject
 from parley.kube.errors import NotFound
 from parley.kube.kinds import TASK
+from parley.resources.task_status import TaskPhase
 
 
 def must_exist(app: App, name: str) -> JsonObject:
@@ -42,10 +44,10 @@ def no_such_task(app: App, name: str) -> CliError:
 
 
 def list_all(
-    app: App, *, everywhere: bool, labels: str, session: str | None, agent: str | None, phase: str | None
+    app: App, *, everywhere: bool, labels: str, session: str | None, agent: str | None, wanted: str | None
 ) -> None:
     """Print Tasks, newest first, each followed by those below it."""
-    selected = {"spec.sessionRef.name": session, "status.phase": phase}
+    selected = {"spec.sessionRef.name": session, "status.phase": read_phase(wanted, TaskPhase)}
     fields = ",".join(f"{path}={value}" for path, value in selected.items() if value)
     namespace = None if everywhere else app.namespace
     found = app.kube.list(TASK, namespace, labels=labels, fields=fields).items
@@ -123,17 +125,17 @@ def show(app: App, name: str, *, watch: bool, timeout: float | None) -> int:
     """Print one Task as a tree; with ``watch`` until it ends. Returns the exit code."""
     kube, namespace = app.kube, app.namespace
     output = app.settings.output
-    if not watch or output not in {"table", "wide"}:
-        task = must_exist(app, name)
+    task = must_exist(app, name)
+    if not watch:
         if print_objects([task], output, single=True):
             return ExitCode.OK
         family = load_family(kube, namespace, name)
         print_tree(family_lines(family))
         print_rest(family.root)
         return ExitCode.OK
-    must_exist(app, name)
-    family = follow_to_end(kube, namespace, name, display(quiet=False), timeout)
-    print_rest(family.root)
+    family = follow_to_end(kube, namespace, name, display(quiet=output not in {"table", "wide"}), timeout)
+    if not print_objects([family.root], output, single=True):
+        print_rest(family.root)
     return verdict(family.root, gone=family.gone)
 
 

@@ -13,6 +13,7 @@ from parley.cli.reading import as_value
 from parley.cli.table import Cell, Column, print_table
 from parley.cli.text import age, until
 from parley.cli.way import is_gateway_chosen
+from parley.kube.client import JsonObject
 from parley.kube.errors import Forbidden
 from parley.kube.kinds import TASK
 
@@ -22,7 +23,10 @@ def list_waiting(app: App, *, everywhere: bool) -> None:
     found, more = _ask(app, everywhere=everywhere)
     questions = oldest_first(found)
     if app.settings.output in {"json", "yaml"}:
-        print_value({"items": as_value(one.to_json() for one in questions)}, app.settings.output)
+        items = as_value(one.to_json() for one in questions)
+        # Of Tasks that ask more than eight things at once.
+        beyond: JsonObject = {"more": more} if more else {}
+        print_value({"items": items, **beyond}, app.settings.output)
         return
     if not questions:
         click.echo(f"Nothing waits in {'any namespace' if everywhere else f'namespace {app.namespace}'}.")

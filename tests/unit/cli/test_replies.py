@@ -70,6 +70,18 @@ def test_the_inbox_has_all_questions_oldest_first(cluster: FakeCluster, parley: 
     assert [(one["namespace"], one["waitID"]) for one in found] == [("sales", "w9"), ("shop", "w1")]
 
 
+def test_a_program_is_told_that_a_task_asks_more_than_its_status_shows(
+    cluster: FakeCluster, parley: Run
+) -> None:
+    asks(cluster, "refund", refund())
+    assert "more" not in json.loads(parley("waiting", "-o", "json").out)
+
+    status = cluster.get(TASK, "shop", "refund")["status"]
+    cluster.update(TASK, "refund", status={**status, "waitingTotal": 11})
+
+    assert json.loads(parley("waiting", "-o", "json").out)["more"] == 10
+
+
 def test_an_approval_shows_the_call_that_is_to_be_approved(cluster: FakeCluster, parley: Run) -> None:
     call = refund() | {
         "kind": "Approval",

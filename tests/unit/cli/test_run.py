@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from parley.cli.failures import CliError
 from parley.cli.running import Request, read_inputs
 from parley.kube.client import JsonObject
@@ -84,6 +85,15 @@ def test_how_a_task_ends_is_the_exit_code(
     assert said.code == code
     if code == 1:
         assert "failed: ExitCode: it ended with 3" in said.err
+
+
+def test_a_program_gets_the_task_and_a_person_beside_it_the_reason(cluster: FakeCluster, parley: Run) -> None:
+    ends_as(cluster, **ended("Failed", "ExitCode", "it ended with 3"))
+
+    said = parley("run", "ship", "-q", "-o", "json")
+
+    assert (said.code, json.loads(said.out)["status"]["phase"]) == (1, "Failed")
+    assert "failed: ExitCode: it ended with 3" in said.err
 
 
 def test_a_task_that_waits_for_a_person_tells_how_to_answer(cluster: FakeCluster, parley: Run) -> None:
@@ -241,6 +251,21 @@ def test_a_task_is_cancelled_and_its_end_waited_for(cluster: FakeCluster, parley
         "Task over has ended already (Failed)",
         "Task t has ended (Cancelled)",
     ]
+
+
+def test_a_program_gets_what_was_steered(cluster: FakeCluster, parley: Run) -> None:
+    cluster.put(TASK, "t", spec={}, status={"phase": "Running"})
+    cluster.put(SESSION, "alice", spec={}, status={})
+
+    both = parley("suspend", "t", "session/alice", "-o", "json")
+    assert [(one["kind"], one["spec"]) for one in json.loads(both.out)["items"]] == [
+        ("Task", {"desiredState": "Suspended"}),
+        ("Session", {"desiredState": "Paused"}),
+    ]
+    assert "Task t is suspended" in both.err
+    assert parley("resume", "session/alice", "-o", "name").out == "session.parley.dev/alice\n"
+    cancelled = parley("cancel", "t", "-o", "yaml")
+    assert yaml.safe_load(cancelled.out)["spec"] == {"desiredState": "Cancelled"}
 
 
 @pytest.mark.parametrize(

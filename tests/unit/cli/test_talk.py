@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
+import yaml
 from parley.api.events import EventView
 from parley.api.stream import DeltaView
 from parley.cli.answer_printer import AnswerPrinter
@@ -248,6 +249,25 @@ def test_events_are_the_last_ones_and_then_those_that_come(talk: Talk) -> None:
     requests = talk.gateways[0].requests
     assert dict(requests[1].url.params) == {"before": "10", "limit": "2"}
     assert requests[2].headers["Last-Event-ID"] == "9"
+
+
+@pytest.mark.parametrize(
+    ("output", "read"),
+    [
+        ("json", lambda text: [json.loads(line) for line in text.splitlines()]),
+        ("yaml", lambda text: list(yaml.safe_load_all(text))),
+    ],
+)
+def test_a_program_that_follows_gets_event_by_event(
+    talk: Talk, output: str, read: Callable[[str], list[dict[str, object]]]
+) -> None:
+    stream = streaming(
+        frame("hello", {"lastSequence": 9}, 9), event(10, "a: b"), frame("bye", {"reason": "SessionGone"})
+    )
+
+    said = talk("events", "alice", "--tail", "1", "-f", "-o", output, answers=[page(1), page(9), stream])
+
+    assert [(one["sequence"], one["content"]) for one in read(said.out)] == [(9, "said 9"), (10, "a: b")]
 
 
 def test_events_after_one_are_all_of_them(talk: Talk) -> None:

@@ -1,5 +1,6 @@
 """Tasks as lists and as trees, followed to their end."""
 
+import json
 import threading
 import time
 from collections.abc import Iterator
@@ -113,6 +114,28 @@ def test_watching_ends_with_the_task_and_its_exit_code(cluster: FakeCluster, par
     ):
         cluster.put(TASK, f"t-{code}", spec={"steps": []}, status=ended(phase, reason))
         assert parley("tasks", f"t-{code}", "--watch").code == code
+
+
+def test_a_program_that_watches_gets_the_task_as_it_ended(cluster: FakeCluster, parley: Run) -> None:
+    cluster.put(TASK, "slow", spec={"steps": []}, status={"phase": "Running"})
+    timer = threading.Timer(
+        0.2, cluster.update, (TASK, "slow"), {"status": ended("Failed", "ExitCode", "it ended with 3")}
+    )
+    timer.start()
+
+    said = parley("tasks", "slow", "--watch", "-o", "json")
+    timer.join()
+
+    assert (said.code, json.loads(said.out)["status"]["phase"]) == (1, "Failed")
+
+
+def test_a_phase_is_one_of_those_there_are(cluster: FakeCluster, parley: Run) -> None:
+    ship_all(cluster)
+    assert "ship-all-ship-b" in parley("tasks", "--phase", "failed").out
+    for command in ("tasks", "sessions"):
+        said = parley(command, "--phase", "Gone")
+        assert said.code == 2
+        assert "--phase Gone: there is no such phase; there are Pending, " in said.err
 
 
 def test_watching_for_too_long_is_an_exit_code_of_its_own(cluster: FakeCluster, parley: Run) -> None:

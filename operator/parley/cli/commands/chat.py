@@ -19,7 +19,10 @@ from parley.cli.options import gateway_options, output_option
 @click.argument("session", shell_complete=names_of("sessions"))
 @click.option("-m", "--message", metavar="TEXT", help="Say this, print the answer, and end.")
 @click.option(
-    "--agent", metavar="NAME", help="Who answers; a session that does not exist begins with this agent."
+    "--agent",
+    metavar="NAME",
+    shell_complete=names_of("agents"),
+    help="Who answers; a session that does not exist begins with this agent.",
 )
 @click.option("--as-speaker", metavar="ID", help="Which of the session's users says it.")
 @click.option("--key", metavar="TEXT", help="With -m: said once, however often it is sent with this key.")

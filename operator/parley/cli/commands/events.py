@@ -38,7 +38,7 @@ def events_command(
 ) -> None:
     """What was said and done in a session, from the store: every event once, in order.
 
-    With --follow, -o json prints one event a line.
+    With --follow, -o json prints one event a line, -o yaml one a document.
     """
     from parley.cli.event_view import show_events
 

@@ -42,7 +42,12 @@ class Options(TypedDict):
 @click.option(
     "--session", metavar="NAME", shell_complete=names_of("sessions"), help="The session it belongs to."
 )
-@click.option("--agent", metavar="NAME", help="The agent that answers, where the template names none.")
+@click.option(
+    "--agent",
+    metavar="NAME",
+    shell_complete=names_of("agents"),
+    help="The agent that answers, where the template names none.",
+)
 @click.option("--name", metavar="NAME", help="Name of the Task; default: the template's and some letters.")
 @click.option("--detach", is_flag=True, help="Do not wait; print the Task's name.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress, only the output.")

@@ -20,7 +20,7 @@ from parley.cli.options import all_namespaces, gateway_options, output_option
 @click.option(
     "-l", "--selector", default="", metavar="LABELS", help="Those with these labels, as kubectl has it."
 )
-@click.option("--agent", metavar="NAME", help="Those of this agent.")
+@click.option("--agent", metavar="NAME", shell_complete=names_of("agents"), help="Those of this agent.")
 @click.option(
     "--phase", metavar="PHASE", help="Those in this phase: Active, Dormant, WaitingForInput, Paused …"
 )
@@ -36,4 +36,4 @@ def sessions_command(
     if name is not None:
         session_view.show(app, name)
     else:
-        session_view.list_all(app, everywhere=all_namespaces, labels=selector, agent=agent, phase=phase)
+        session_view.list_all(app, everywhere=all_namespaces, labels=selector, agent=agent, wanted=phase)

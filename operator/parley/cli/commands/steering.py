@@ -4,8 +4,8 @@ import click
 
 from parley.cli.app import App, pass_app
 from parley.cli.command import command
-from parley.cli.completing import names_of
-from parley.cli.options import cluster_options, timeout_option
+from parley.cli.completing import names_of, targets
+from parley.cli.options import cluster_options, output_option, timeout_option
 
 
 @command(
@@ -17,6 +17,7 @@ from parley.cli.options import cluster_options, timeout_option
 @click.argument("tasks", nargs=-1, required=True, metavar="TASK...", shell_complete=names_of("tasks"))
 @click.option("--wait", is_flag=True, help="Wait until they have ended.")
 @timeout_option("With --wait: how long at most; exit code 4 when one has not ended by then.")
+@output_option("table", "json", "yaml", "name")
 @cluster_options
 @pass_app
 def cancel_command(app: App, tasks: tuple[str, ...], wait: bool, timeout: float | None) -> int:
@@ -32,9 +33,8 @@ def cancel_command(app: App, tasks: tuple[str, ...], wait: bool, timeout: float 
     "parley suspend stocktake",
     "parley suspend session/alice schedule/morning-report",
 )
-@click.argument(
-    "targets", nargs=-1, required=True, metavar="[KIND/]NAME...", shell_complete=names_of("tasks")
-)
+@click.argument("targets", nargs=-1, required=True, metavar="[KIND/]NAME...", shell_complete=targets)
+@output_option("table", "json", "yaml", "name")
 @cluster_options
 @pass_app
 def suspend_command(app: App, targets: tuple[str, ...]) -> None:
@@ -50,9 +50,8 @@ def suspend_command(app: App, targets: tuple[str, ...]) -> None:
     "parley resume stocktake",
     "parley resume session/alice",
 )
-@click.argument(
-    "targets", nargs=-1, required=True, metavar="[KIND/]NAME...", shell_complete=names_of("tasks")
-)
+@click.argument("targets", nargs=-1, required=True, metavar="[KIND/]NAME...", shell_complete=targets)
+@output_option("table", "json", "yaml", "name")
 @cluster_options
 @pass_app
 def resume_command(app: App, targets: tuple[str, ...]) -> None:

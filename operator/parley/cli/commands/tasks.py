@@ -23,8 +23,10 @@ from parley.cli.options import all_namespaces, cluster_options, output_option, t
 @timeout_option("With --watch: how long to look at most; exit code 4 when it has not ended by then.")
 @all_namespaces
 @click.option("-l", "--selector", default="", metavar="LABELS", help="Those with these labels.")
-@click.option("--session", metavar="NAME", help="Those of this session.")
-@click.option("--agent", metavar="NAME", help="Those that this agent answers.")
+@click.option("--session", metavar="NAME", shell_complete=names_of("sessions"), help="Those of this session.")
+@click.option(
+    "--agent", metavar="NAME", shell_complete=names_of("agents"), help="Those that this agent answers."
+)
 @click.option("--phase", metavar="PHASE", help="Those in this phase: Queued, Running, Failed …")
 @output_option()
 @cluster_options
@@ -48,6 +50,6 @@ def tasks_command(
     if watch:
         raise click.UsageError("--watch needs the name of a Task")
     task_view.list_all(
-        app, everywhere=all_namespaces, labels=selector, session=session, agent=agent, phase=phase
+        app, everywhere=all_namespaces, labels=selector, session=session, agent=agent, wanted=phase
     )
     return 0
