@@ -1,5 +1,6 @@
 """The pages of the command line and of the client: their blocks run as they stand."""
 
+import re
 import sys
 from pathlib import Path
 
@@ -7,8 +8,8 @@ import pytest
 
 from tests.cluster import ROOT, SYSTEM_NAMESPACE, Cluster
 from tests.e2e.shell import BIN, Shell, account, port_forward, waits
+from tests.e2e.test_documented_commands import MODEL, shell_blocks
 from tests.e2e.test_documented_commands import run as run_block
-from tests.e2e.test_documented_commands import shell_blocks
 
 pytestmark = pytest.mark.cluster
 
@@ -67,3 +68,42 @@ def test_the_pages_talk_runs_as_it_stands(cluster: Cluster, namespace: str, tmp_
     assert "2 support Nice to meet you, Erin." in said
     assert "support Your name is Erin." in said
     assert "404 " in said
+
+
+def test_the_examples_that_need_the_gateway_run_as_they_stand(
+    cluster: Cluster, namespace: str, tmp_path: Path
+) -> None:
+    # Given somebody with a certificate and no token, as `make up` leaves them
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    setting = f"export PATH={BIN}:$PATH PARLEY_SYSTEM_NAMESPACE={SYSTEM_NAMESPACE}\n"
+
+    def type_in(script: str) -> str:
+        return run_block(cluster, namespace, tmp_path, setting + script)
+
+    type_in(MODEL)
+    *_, chat, own = shell_blocks("examples/README.md", "The others, each by itself")
+
+    # When they type what the examples' page shows of the gateway
+    said = type_in(chat)
+    assert "Nice to meet you, Olivia." in said
+    assert "Your name is Olivia." in said
+    said = type_in(own)
+    assert "Nice to meet you, Paula." in said
+    assert "Nice to meet you, Quentin." in said
+
+    # Then each sees what is theirs, and is told of nothing else
+    hers, his = (part.split("error:")[0] for part in said.split("NAME ")[1:])
+    assert "paulas" in hers
+    assert "quentins" not in hers
+    assert "quentins" in his
+    assert "paulas" not in his
+    assert said.count("error:") == 2
+
+    # And what the gateway's page shows of HTTP streams a turn to its end
+    (block,) = re.findall(
+        r"^```sh\n(.*?)^```$", (ROOT / "docs/gateway.md").read_text(), re.MULTILINE | re.DOTALL
+    )
+    said = type_in("trap 'kill $!' EXIT\n" + block.replace("/default/", f"/{namespace}/"))
+    assert "event: accepted" in said
+    assert "Nice to meet you, Olivia." in said
+    assert '"phase":"Succeeded"' in said

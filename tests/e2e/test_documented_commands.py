@@ -99,7 +99,7 @@ def test_the_pages_commands_run(cluster: Cluster, namespace: str, tmp_path: Path
     # And through the other examples
     others = shell_blocks("examples/README.md", "The others, each by itself")
     folders = [folder.name for folder in (ROOT / "examples").glob("[0-9]*")]
-    assert len(folders) == 21
+    assert len(folders) == 22
     assert [folder for folder in folders if f"examples/{folder}" not in apply_all + "".join(others)] == []
     said = [run(cluster, namespace, tmp_path, block) for block in others[:3]]
     assert "credit\tSkipped" in said[0]

@@ -1,5 +1,7 @@
 """The document that clients are made from: every operation named, and every answer described."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -70,6 +72,20 @@ def test_a_runners_malformed_headers_are_described(document: dict[str, Any]) -> 
         if "runner" in operation["tags"] and "400" not in operation["responses"]
     ]
     assert not undeclared
+
+
+def test_the_page_lists_every_request_with_its_parameters(of_people: dict[str, dict[str, Any]]) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "gateway.md").read_text()
+    rows = re.findall(r"^\| `([A-Z]+ /\S*)` \| `(\w+)` \| ?(.*?) ?\|$", page, re.MULTILINE)
+    listed = {what: (name, frozenset(re.findall(r"`(\w+)`", more))) for what, name, more in rows}
+    known = {
+        what.replace("/v1/namespaces/{namespace}", ""): (
+            operation["operationId"],
+            frozenset(one["name"] for one in operation.get("parameters", []) if one["in"] == "query"),
+        )
+        for what, operation in of_people.items()
+    }
+    assert listed == known
 
 
 def test_nothing_of_the_crds_machinery_is_in_it(document: dict[str, Any]) -> None:
