@@ -15,7 +15,7 @@ from parley.store.pool import Pool
 from parley.store.posting import list_orphans, withdraw_post
 
 from tests.fake_kube import FakeKube
-from tests.integration.gateway.people import EVERYTHING, NAMESPACE
+from tests.integration.gateway.people import EVERYTHING, NAMESPACE, problem
 from tests.integration.gateway.running import LONG
 from tests.integration.gateway.streams import Gateway, Replicas
 from tests.integration.store.posts import answer
@@ -264,6 +264,40 @@ async def test_a_chat_goes_on_at_another_gateway(replicas: Replicas, story: Stor
     async with chatting(first, "Hi", "k1", after=hello.id) as stream:
         assert [each.event for each in await stream.rest()] == ["accepted", "task", "done"]
     assert len(await story.events(alice)) == 2
+
+
+async def test_a_key_stands_for_one_body_also_in_a_chat(gateway: Gateway, story: Story, alice: str) -> None:
+    async with chatting(gateway, "Hi", "k1") as stream:
+        await stream.until("accepted")
+
+    # When the key comes again with other words, another way, or without a turn
+    for path, body in (
+        (CHAT, {"content": "Hello"}),
+        (CHAT, {"content": "Hi", "turn": False}),
+        (MESSAGES, {"content": "Hello"}),
+    ):
+        headers = {"Idempotency-Key": "k1"}
+        refused = await gateway.desk.ask(TOKEN, "POST", path, json=body, headers=headers)
+        assert problem(refused) == (409, "IdempotencyKeyReused", "Idempotency-Key"), (path, body)
+    assert await story.events(alice) == [(1, "user", "Hi")]
+
+
+async def test_who_has_too_many_streams_is_told_when_to_come_back(replicas: Replicas, alice: str) -> None:
+    narrow = await replicas.start(streams_per_caller=1)
+    async with narrow.stream("/sessions/alice/stream") as stream:
+        await stream.until("hello")
+        for method, path, body in (
+            ("GET", "/sessions/alice/stream", None),
+            ("POST", CHAT, {"content": "Hi"}),
+        ):
+            refused = await narrow.desk.ask(TOKEN, method, path, json=body)
+            assert problem(refused)[:2] == (429, "TooManyRequests"), path
+            assert int(refused.headers["Retry-After"]) >= 1
+        # Others have streams of their own, and so does a user for whom somebody acts
+        bob = narrow.desk.person("bob", *EVERYTHING)
+        async with narrow.stream("/sessions/alice/stream", bob) as his:
+            await his.until("hello")
+    assert alice
 
 
 async def test_a_chat_without_a_turn_is_done_at_once(gateway: Gateway, story: Story, alice: str) -> None:

@@ -170,3 +170,19 @@ async def test_such_a_token_is_good_for_a_quarter_of_an_hour(desk: Desk, story: 
     answer = await desk.ask(alice, "GET", path)
     assert problem(answer) == (400, "InvalidPageToken", "pageToken")
     assert "begin again without pageToken" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["/sessions", "/waiting"])
+async def test_a_position_that_the_api_server_does_not_know_is_a_bad_token(desk: Desk, path: str) -> None:
+    # Given a token whose filters are right, and whose position somebody has changed
+    ann = desk.person("ann", *EVERYTHING)
+    for name in ("one", "two"):
+        await desk.session(name)
+        await add_task(desk, waiting_task(f"t-{name}", name, "Refund?"))
+    token = (await desk.ask(ann, "GET", f"{path}?limit=1")).json()["nextPageToken"]
+    position = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+    forged = base64.urlsafe_b64encode(json.dumps({**position, "after": "x"}).encode()).decode().rstrip("=")
+
+    refused = await desk.ask(ann, "GET", f"{path}?limit=1&pageToken={forged}")
+
+    assert (problem(refused)[0], problem(refused)[2]) == (400, "pageToken"), refused.text

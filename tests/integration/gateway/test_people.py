@@ -20,6 +20,7 @@ from tests.integration.gateway.people import (
     problem,
     waiting_task,
 )
+from tests.integration.store.posts import note
 from tests.integration.store.story import Story
 
 
@@ -221,6 +222,38 @@ async def test_a_context_waits_for_the_operator_to_take_the_session_in(desk: Des
     assert (await desk.ask(ann, "GET", "/sessions/new/context")).json()["context"] == {"order": "1"}
     early = await desk.ask(ann, "PATCH", "/sessions/new/context", json={"changes": {"a": 1}})
     assert (problem(early)[:2], early.headers["Retry-After"]) == ((503, "SessionNotReady"), "2")
+
+
+async def test_events_are_listed_from_where_one_asks_and_of_the_types_one_wants(
+    desk: Desk, story: Story
+) -> None:
+    # Given a conversation in which a call was made between question and answer
+    ann = desk.person("ann", *EVERYTHING)
+    alice = await desk.session("alice")
+    for key in ("k1", "k2", "k3"):
+        await note(story, alice, key, key)
+    await story.sql(
+        "UPDATE events SET type = 'state' WHERE session_uid = %s AND sequence = 2 RETURNING 1", alice
+    )
+
+    async def listed(query: str) -> tuple[list[int], int | None, int | None]:
+        answer = (await desk.ask(ann, "GET", f"/sessions/alice/events?{query}")).json()
+        assert answer["lastSequence"] == 3
+        sequences = [one["sequence"] for one in answer["items"]]
+        return sequences, answer.get("nextAfter"), answer.get("nextBefore")
+
+    assert await listed("") == ([1, 2, 3], None, None)
+    assert await listed("after=1") == ([2, 3], None, None)
+    assert await listed("after=3") == ([], None, None)
+    assert await listed("limit=1") == ([1], 1, None)
+    assert await listed("after=1&limit=1") == ([2], 2, None)
+    assert await listed("before=3&limit=1") == ([2], None, 2)
+    assert await listed("type=message") == ([1, 3], None, None)
+    assert await listed("type=state&type=reply") == ([2], 2, None)
+    assert await listed("type=message&after=1") == ([3], None, None)
+    both = await desk.ask(ann, "GET", "/sessions/alice/events?after=1&before=3")
+    assert problem(both) == (400, "BadRequest", "before")
+    assert problem(await desk.ask(ann, "GET", "/sessions/alice/events?limit=0"))[0] == 422
 
 
 async def test_the_audit_trail_shows_every_attempt(desk: Desk) -> None:

@@ -1,15 +1,18 @@
 """A session out of one place and into another: whole, the same, and however often."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from parley.gateway.api import transfer
 from parley.store import erasing
 from parley.store.pool import Pool
 
 from tests.fake_kube import FakeKube
 from tests.integration.gateway.people import EVERYTHING, Desk, open_desk, problem
+from tests.integration.gateway.running import LONG
 from tests.integration.store.posts import answer, note, post, shown
 from tests.integration.store.story import Story
 
@@ -89,6 +92,41 @@ async def test_an_import_that_is_repeated_changes_nothing(desk: Desk, story: Sto
     assert (await bring(desk, "alice", exported)).json()["alreadyThere"] == 6, "into where it came from"
     rows = await story.sql("SELECT last_sequence, messages FROM sessions WHERE uid = %s", again)
     assert rows == [(7, 7)]
+
+
+async def test_imports_at_the_same_time_bring_it_once(desk: Desk, story: Story) -> None:
+    alice = await desk.session("alice")
+    await desk.session("again")
+    await conversation(story, alice)
+    exported = await export(desk, "alice")
+
+    brought = await asyncio.gather(*(bring(desk, "again", exported) for _ in range(4)))
+
+    assert [one.status_code for one in brought] == [200] * 4
+    assert sum(one.json()["imported"] for one in brought) == 6
+    assert but_its_origin(await export(desk, "again")) == but_its_origin(exported)
+
+
+async def test_an_import_has_bounds(
+    pool: Pool, kube: FakeKube, story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "_CHUNK_SECONDS", 0.05)
+
+    async def stops_half_way() -> AsyncIterator[bytes]:
+        yield b"{"
+        await asyncio.sleep(LONG)
+
+    async with open_desk(pool, kube, story, max_import_bytes=2000) as desk:
+        desk.person("alice", *EVERYTHING)
+        uid = await desk.session("alice")
+        large = await bring(desk, "alice", b"x" * 2001)
+        slow = await desk.ask(
+            TOKEN, "POST", "/sessions/alice/import", content=stops_half_way(), headers=LINES
+        )
+    assert problem(large)[:2] == (413, "TooLarge")
+    assert problem(slow)[:2] == (408, "Timeout")
+    assert slow.headers["Connection"] == "close"
+    assert await story.events(uid) == []
 
 
 async def test_a_later_export_brings_what_came_since(desk: Desk, story: Story) -> None:

@@ -20,13 +20,13 @@ from parley.gateway.access.dependencies import (
     namespace_access,
 )
 from parley.gateway.access.people import People
-from parley.gateway.access.refusal import Refusal, conflict, not_found
+from parley.gateway.access.refusal import Refusal, bad_request, conflict, not_found
 from parley.gateway.access.route import CONFLICT, people_router
 from parley.gateway.api.ownership import is_of_user, require_user, session_of
 from parley.gateway.api.pages import PageTokenQuery, find_page, tokens_of
 from parley.gateway.api.views import status_of
 from parley.kube.client import JsonObject
-from parley.kube.errors import AlreadyExists, Forbidden
+from parley.kube.errors import AlreadyExists, Forbidden, Invalid
 from parley.kube.kinds import REPLY, TASK
 from parley.kube.people import MASTERS
 from parley.resources.conditions import ACCEPTED
@@ -56,7 +56,13 @@ async def list_waiting(
     """List what waits for a person in the namespace."""
 
     async def read(size: int, after: str) -> tuple[Sequence[JsonObject], str]:
-        return await people.kube.page(TASK, namespace=access.namespace, fields=_OPEN, limit=size, token=after)
+        try:
+            return await people.kube.page(
+                TASK, namespace=access.namespace, fields=_OPEN, limit=size, token=after
+            )
+        except Invalid as error:
+            # Nothing else in this question to the API server is the caller's.
+            raise bad_request("pageToken", f"the API server refuses it: {error.message}") from error
 
     async def asks_caller(task: JsonObject) -> bool:
         return _asks(task) and await is_of_user(people, access, task)
