@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tests.cluster import LONG
 from tests.e2e.shell import BIN, Shell
@@ -42,6 +43,14 @@ class Running:
             self.shell.cluster.wait(what, self.shell.namespace, look)
         except AssertionError as error:
             raise AssertionError(f"{what}: it shows {self.shown!r}\n{error}") from error
+
+    def wait_for_a_reader(self) -> None:
+        """Wait until the terminal is read: what was shown before may come from a moment in which Python hears no signal.
+
+        (It sees signals between its instructions, and while readline sleeps; not on the way from one to the other.)
+        """
+        stat = Path(f"/proc/{self.process.pid}/stat")
+        self.wait("it reads the terminal", lambda _: stat.read_text().rpartition(")")[2].split()[0] == "S")
 
     def type(self, line: str) -> None:
         """Type a line in the terminal."""

@@ -94,11 +94,16 @@ def test_turns_of_one_session_go_one_at_a_time_in_the_order_of_creation(
     assert [row[0] for row in rows] == [t["metadata"]["name"] for t in order]
 
 
-def test_a_message_is_literal_text_never_a_template(cluster: Cluster, namespace: str) -> None:
+def test_a_message_is_literal_text_of_any_letters_never_a_template(cluster: Cluster, namespace: str) -> None:
+    said = "{{ inputs.secret }} 😀 👩‍👧 𝄞 ß \u2028"
     cluster.apply(namespace, session("alice"))
-    cluster.apply(
-        namespace, task("braces", sessionRef={"name": "alice"}, message="echo: {{ inputs.secret }}")
-    )
+    cluster.apply(namespace, task("braces", sessionRef={"name": "alice"}, message=f"echo: {said}"))
     ended = cluster.wait_task(namespace, "braces")
-    assert ended["status"]["output"] == "{{ inputs.secret }}"
+    assert ended["status"]["output"] == said
     assert step_of(ended, "reply")["phase"] == "Succeeded"
+
+    def shown() -> bool:
+        found = cluster.get("session", namespace, "alice")
+        return [one["text"] for one in found["status"]["recentEvents"]] == [f"echo: {said}", said]
+
+    cluster.wait("its Session shows both", namespace, shown)

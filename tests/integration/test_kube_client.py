@@ -309,6 +309,25 @@ async def test_what_is_applied_is_laid_over_the_object_that_was_read(
         await kube.apply(probe_kind, namespace, "p", {"spec": {"n": 2}}, **read)
 
 
+async def test_any_text_that_is_applied_is_read_back(kube: LiveKube, namespace: str) -> None:
+    # Given what people and models write: emoji, other planes, what YAML has for line ends, controls, a byte order mark
+    said = '😀 👩‍👩‍👧 𝄞 \U0010ffff é \x85 \u2028 \x7f \x9f \x1b \ufeff \ufffe \\ud83d " : # - {}'
+    made = await kube.create(CONFIG_MAP, namespace, {"metadata": {"name": "said"}, "data": {"text": ""}})
+    metadata = cast("JsonObject", made["metadata"])
+    body: JsonObject = {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {key: metadata[key] for key in ("name", "namespace", "uid", "resourceVersion")},
+        "data": {"text": said},
+    }
+
+    await kube.apply(CONFIG_MAP, namespace, "said", body)
+
+    found = await kube.get(CONFIG_MAP, namespace, "said")
+    assert found is not None
+    assert found["data"] == {"text": said}
+
+
 async def test_nothing_is_made_by_applying(
     kube: LiveKube, namespace: str, probe_kind: Kind, probe: JsonObject
 ) -> None:

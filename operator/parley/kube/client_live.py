@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, cast
 
 from parley.kube.answers import decode, read_page
+from parley.kube.applied_body import APPLY
 from parley.kube.client import (
     CHUNK_SIZE,
     FIELD_MANAGER,
@@ -25,7 +26,6 @@ from parley.kube.transport import JSON, KubeConfigError, Transport
 __all__ = ["KubeConfigError", "LiveKube"]
 
 LOG_TIMEOUT = 2.0
-_APPLY = "application/apply-patch+yaml"
 _MERGE = "application/merge-patch+json"
 _RELISTS = 3
 _LOG_BYTES_A_LINE = 4
@@ -191,7 +191,7 @@ class LiveKube:
             kind.path(namespace, name, "status"),
             query=[("fieldManager", FIELD_MANAGER), ("force", "true")],
             body=body,
-            content_type=_APPLY,
+            content_type=APPLY,
         )
 
     async def apply(
@@ -218,7 +218,7 @@ class LiveKube:
             kind.path(namespace, name),
             query=[("fieldManager", FIELD_MANAGER), ("force", "true")],
             body=full,
-            content_type=_APPLY,
+            content_type=APPLY,
         )
 
     async def delete(

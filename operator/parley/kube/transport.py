@@ -13,6 +13,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 from multidict import CIMultiDict
 
 from parley.kube.answers import Answer
+from parley.kube.applied_body import APPLY, applied_body
 from parley.kube.client import JsonObject
 from parley.kube.errors import KubeUnavailable
 
@@ -35,7 +36,7 @@ class _Client(Protocol):
         *,
         query_params: list[tuple[str, str]],
         header_params: dict[str, str],
-        body: JsonObject | None,
+        body: JsonObject | str | None,
         auth_settings: list[str],
     ) -> tuple[str, str, dict[str, str], object, object]: ...
     async def call_api(self, *request: object, _request_timeout: aiohttp.ClientTimeout) -> Answer: ...
@@ -116,7 +117,7 @@ class Transport:
                     path,
                     query_params=list(query),
                     header_params={"Accept": accept, "Content-Type": content_type},
-                    body=body,
+                    body=applied_body(body) if body is not None and content_type == APPLY else body,
                     auth_settings=["BearerToken"],
                 )
                 within = aiohttp.ClientTimeout(total=limit, sock_connect=min(limit, CONNECT_TIMEOUT))

@@ -186,7 +186,7 @@ async def test_status_is_applied_with_the_version_it_was_computed_from(
             },
         )
     ]
-    assert server.content_types == ["application/apply-patch+yaml"]
+    assert server.content_types == ["application/apply-patch+yaml; charset=utf-8"]
 
 
 async def test_replace_refuses_to_overwrite_blindly(server: ApiServer, kube: LiveKube) -> None:
@@ -367,7 +367,7 @@ async def test_an_object_is_applied_with_the_version_it_was_read_at(
             },
         )
     ]
-    assert server.content_types == ["application/apply-patch+yaml"]
+    assert server.content_types == ["application/apply-patch+yaml; charset=utf-8"]
 
 
 async def test_delete_sends_the_version_it_means(server: ApiServer, kube: LiveKube) -> None:
