@@ -97,7 +97,9 @@ def test_the_examples_that_need_the_gateway_run_as_they_stand(
     assert "quentins" not in hers
     assert "quentins" in his
     assert "paulas" not in his
-    assert said.count("error:") == 2
+    refusals = [line for line in said.splitlines() if line.startswith("error:")]
+    assert len(refusals) == 2
+    assert all('Session "quentins"' in line and "you may not see it" in line for line in refusals), refusals
 
     # And what the gateway's page shows of HTTP streams a turn to its end
     (block,) = re.findall(

@@ -95,7 +95,7 @@ def test_turns_of_one_session_go_one_at_a_time_in_the_order_of_creation(
 
 
 def test_a_message_is_literal_text_of_any_letters_never_a_template(cluster: Cluster, namespace: str) -> None:
-    said = "{{ inputs.secret }} 😀 👩‍👧 𝄞 ß \u2028"
+    said = "{{ inputs.secret }} 😀 👩‍👧 \u2028 𝄞 ß"
     cluster.apply(namespace, session("alice"))
     cluster.apply(namespace, task("braces", sessionRef={"name": "alice"}, message=f"echo: {said}"))
     ended = cluster.wait_task(namespace, "braces")

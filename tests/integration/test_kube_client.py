@@ -314,14 +314,11 @@ async def test_any_text_that_is_applied_is_read_back(kube: LiveKube, namespace: 
     said = '😀 👩‍👩‍👧 𝄞 \U0010ffff é \x85 \u2028 \x7f \x9f \x1b \ufeff \ufffe \\ud83d " : # - {}'
     made = await kube.create(CONFIG_MAP, namespace, {"metadata": {"name": "said"}, "data": {"text": ""}})
     metadata = cast("JsonObject", made["metadata"])
-    body: JsonObject = {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
-        "metadata": {key: metadata[key] for key in ("name", "namespace", "uid", "resourceVersion")},
-        "data": {"text": said},
-    }
+    uid, version = str(metadata["uid"]), str(metadata["resourceVersion"])
 
-    await kube.apply(CONFIG_MAP, namespace, "said", body)
+    await kube.apply(
+        CONFIG_MAP, namespace, "said", {"data": {"text": said}}, uid=uid, resource_version=version
+    )
 
     found = await kube.get(CONFIG_MAP, namespace, "said")
     assert found is not None
