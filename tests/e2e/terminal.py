@@ -12,6 +12,9 @@ from pathlib import Path
 from tests.cluster import LONG
 from tests.e2e.shell import BIN, Shell
 
+_READS = ("poll_schedule_timeout", "do_select", "wait_woken", "n_tty_read")
+"""What the kernel calls it that a process waits for a terminal, in select() as readline does, or in read()."""
+
 
 @dataclass
 class Running:
@@ -47,10 +50,10 @@ class Running:
     def wait_for_a_reader(self) -> None:
         """Wait until the terminal is read: what was shown before may come from a moment in which Python hears no signal.
 
-        (It sees signals between its instructions, and while readline sleeps; not on the way from one to the other.)
+        (It sees signals between its instructions, and while it sleeps in a read; not on the way from one to the other.)
         """
-        stat = Path(f"/proc/{self.process.pid}/stat")
-        self.wait("it reads the terminal", lambda _: stat.read_text().rpartition(")")[2].split()[0] == "S")
+        sleeps = Path(f"/proc/{self.process.pid}/wchan")
+        self.wait("it reads the terminal", lambda _: sleeps.read_text().startswith(_READS))
 
     def type(self, line: str) -> None:
         """Type a line in the terminal."""

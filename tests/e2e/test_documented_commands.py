@@ -34,16 +34,20 @@ def run(cluster: Cluster, namespace: str, folder: Path, script: str) -> str:
             "config", "set-context", "--current", f"--namespace={namespace}", "--kubeconfig", str(kubeconfig)
         )
     path = f"{ROOT / 'cluster' / 'bin'}:{os.environ['PATH']}"
-    done = subprocess.run(
-        ["sh", "-eu", "-c", script],
-        cwd=folder,
-        env={**os.environ, "KUBECONFIG": str(kubeconfig), "PATH": path},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        timeout=400,
-    )
+    try:
+        done = subprocess.run(
+            ["sh", "-eu", "-c", script],
+            cwd=folder,
+            env={**os.environ, "KUBECONFIG": str(kubeconfig), "PATH": path},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+            timeout=400,
+        )
+    except subprocess.TimeoutExpired as late:
+        said = late.output or b""
+        raise AssertionError(f"{script}\n{said!r}\n{cluster.describe(namespace)}") from None
     assert done.returncode == 0, f"{script}\n{done.stdout}\n{cluster.describe(namespace)}"
     return done.stdout
 
