@@ -61,6 +61,8 @@ async def list_waiting(
                 TASK, namespace=access.namespace, fields=_OPEN, limit=size, token=after
             )
         except Invalid as error:
+            if not after:
+                raise
             # Nothing else in this question to the API server is the caller's.
             raise bad_request("pageToken", f"the API server refuses it: {error.message}") from error
 
