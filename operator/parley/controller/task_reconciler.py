@@ -181,12 +181,13 @@ class TaskReconciler:
         """
         resource, session = task.resource, task.spec.session_ref
         is_news = self._context.ready_steps.note(resource.uid, plan.ready_turns)
-        if session is None or not is_news:
+        if session is None or not (is_news or awaits_ticket(plan, around)):
             return False
-        if self._is_queued_alone(task, plan, around):
+        if is_news and self._is_queued_alone(task, plan, around):
             return False
+        # Also of what is no news: a look at the queue that began before may have taken a ticket back since.
         self._context.wake(TURNS_KEY, resource.namespace, session.name)
-        return True
+        return is_news
 
     def _is_queued_alone(self, task: TaskUnderWork, plan: Plan, around: Surroundings) -> bool:
         """Tell whether the session's queue is as it should be already, as in a chat: its message brought the ticket.

@@ -6,12 +6,17 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from parley.controller import observation
 from parley.controller.posted_tasks import PostedTasks
 from parley.kube.errors import Forbidden, Invalid, KubeError, KubeUnavailable, error_for
 from parley.kube.kinds import SESSION, TASK, Kind
 from parley.resources.posted_task import posted_task, posted_task_name
 from parley.store.errors import SessionNotReady
+from parley.store.leader import Fence
+from parley.store.pool import Connection
 from parley.store.posting import Posted, TurnWanted, post_message
+from parley.store.records import TaskRecord
+from parley.store.turns import queue_turns
 
 from tests.integration.controller.cluster import NAMESPACE, Cluster
 
@@ -114,6 +119,27 @@ async def test_messages_are_answered_in_their_order_whoever_makes_their_tasks(
     assert [event.content for event in cluster.taken[-1].history] == [
         "one", "answer of reply", "two", "answer of reply"
     ]  # fmt: skip
+
+
+async def test_a_look_at_the_queue_from_before_its_task_costs_no_turn(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Given a look that began when the session had no task, and that ends when the task has its message's ticket
+    uid = await talking(cluster)
+    await commit(cluster, uid, "k1")
+    register = observation.register_task
+
+    async def registered(conn: Connection, fence: Fence, **fields: Any) -> TaskRecord:
+        record = await register(conn, fence, **fields)
+        async with cluster.context.store() as other:
+            assert await queue_turns(other, fence, uid, []) == [], "it takes the ticket back"
+        return record
+
+    monkeypatch.setattr(observation, "register_task", registered)
+    await make(cluster, uid, "k1")
+    await cluster.settle()
+    # Then the task asks for another one
+    assert await said(cluster) == [("user", "Hi"), ("assistant", "answer of reply")]
 
 
 async def test_gateway_and_leader_at_once_make_one_task(cluster: Cluster) -> None:
