@@ -10,7 +10,7 @@ import pytest
 from parley.api.events import EventView
 from parley.api.messages import MessageAccepted
 from parley.api.stream import LAST_EVENT_ID_HEADER, DeltaView, Done
-from parley.client import AsyncParley, ChatItem, Retries, StreamItem
+from parley.client import AsyncParley, ChatItem, ParleyError, Retries, StreamItem
 from parley.client.base import content_of
 from parley.client.operation import Endpoint, Request
 from parley.client.operations import CHAT, STREAM, message
@@ -162,6 +162,11 @@ async def test_a_connection_goes_on_after_what_was_seen_last(cluster: Cluster, n
 
         # Then they bring what came after that, and nothing again
         assert (follows, chats) == ([3, 4], [])
+
+        # And the key stands for no other words
+        with pytest.raises(ParleyError) as refused:
+            await parley.post_message("alice", "echo: three", key=first.key)
+        assert (refused.value.status, refused.value.reason) == (409, "IdempotencyKeyReused")
         assert [event.sequence for event in (await parley.list_events("alice")).items] == [1, 2, 3, 4]
 
 
