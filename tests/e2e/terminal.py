@@ -79,13 +79,15 @@ def in_terminal(shell: Shell, *arguments: str) -> Iterator[Running]:
     """Run a command in a terminal."""
     ours, theirs = pty.openpty()
     environment = {**shell.environment, "TERM": "dumb", "NO_COLOR": "1"}
+    # The terminal is its own, so that keys are signals; and it takes them, though a shell has begun these tests beside
+    # other things, which ignore Ctrl-C.
+    as_typed = ["setsid", "--ctty", "env", "--default-signal=INT"]
     process = subprocess.Popen(
-        [str(BIN / "parley"), "-n", shell.namespace, *arguments],
+        [*as_typed, str(BIN / "parley"), "-n", shell.namespace, *arguments],
         env=environment,
         stdin=theirs,
         stdout=theirs,
         stderr=theirs,
-        start_new_session=True,
     )
     os.close(theirs)
     with _reading(Running(shell, process, lambda data: os.write(ours, data)), ours) as running:

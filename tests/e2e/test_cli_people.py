@@ -54,7 +54,7 @@ def test_a_tool_call_is_approved_in_the_conversation_that_asks_for_it(
 
         # When they leave that with Ctrl-C, then the conversation is not over, and it is said how to answer later
         chat.wait_for_a_reader()
-        chat.process.send_signal(signal.SIGINT)
+        chat.write(b"\x03")
         chat.wait("the next line is asked for", lambda shown: shown.count("you> ") == 2)
         (later,) = re.findall(r"later: parley (approve .+)", chat.shown)
         person.succeed(*later.split())
