@@ -89,15 +89,15 @@ class Warm:
         Raises:
             NotAdmitted, Rejected: the gateway does not serve this process; attempts under way were finished first.
         """
-        # All of it before the first attempt comes, which mostly is on its way already: it is why this pod was started.
-        preparing = asyncio.create_task(self._prepare())
-        slots = [asyncio.create_task(slot.run()) for slot in self._slots]
+        slots: list[asyncio.Task[None]] = []
         try:
+            await self._prepare()
+            slots = [asyncio.create_task(slot.run()) for slot in self._slots]
             outcomes = await asyncio.gather(*slots, return_exceptions=True)
         finally:
-            for task in (*slots, preparing):
+            for task in slots:
                 task.cancel()
-            await asyncio.gather(*slots, preparing, return_exceptions=True)
+            await asyncio.gather(*slots, return_exceptions=True)
             await self._evaluator.__aexit__(None, None, None)
             await self._models.close()
         for outcome in outcomes:
@@ -105,7 +105,10 @@ class Warm:
                 raise outcome
 
     async def _prepare(self) -> None:
-        await self._models.ready()
+        """Import and start what an attempt needs, before one is asked for: another runner may have it meanwhile."""
+        await asyncio.gather(self._models.ready(), self._start_evaluator())
+
+    async def _start_evaluator(self) -> None:
         try:
             await self._evaluator.__aenter__()
         except EvaluatorUnavailableError as error:

@@ -317,7 +317,28 @@ async def test_a_gateway_that_does_not_understand_it_ends_the_process_with_an_er
         await Warm(client, {}, 3, list, evaluator=Quick()).run()  # type: ignore[arg-type]
 
 
-async def test_templates_of_people_are_rendered_apart_while_the_child_still_starts(token: Path) -> None:
+async def test_nothing_is_taken_before_what_a_turn_needs_is_there(token: Path) -> None:
+    pool = Pool([Story()], token)
+    started = asyncio.Event()
+
+    class Starting(Quick):
+        async def __aenter__(self) -> "Starting":
+            await started.wait()
+            return self
+
+    serving = asyncio.create_task(serve(pool, 2, Starting()))
+    # Long enough for all slots to have asked.
+    await asyncio.sleep(0.2)
+    asked_early = list(pool.asked)
+    started.set()
+    await serving
+
+    assert asked_early == []
+    assert pool.turns[1].outcome is not None
+    assert pool.turns[1].outcome["outcome"] == "Succeeded"
+
+
+async def test_templates_of_people_are_rendered_apart(token: Path) -> None:
     pool = Pool([Story(templates=True) for _ in range(4)], token)
 
     await serve(pool, 4, Evaluator())
